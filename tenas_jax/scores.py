@@ -1,0 +1,82 @@
+"""Many masks by one compiled program.
+
+A mask is data, so a whole search, or a whole space, compiles an indicator once. On a CPU masks are worked off one by one,
+which lets every mask skip its dead operators, on as many threads as there are processors; on an accelerator they are a
+batch dimension.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool
+
+CHUNK = 32  # masks a call: enough to hide what a call costs, few enough to share among threads
+
+
+class MaskProgram:
+    """A function of one mask, compiled once and run for any number of masks.
+
+    Attributes:
+        compilations: how often the function has been compiled.
+        compile_seconds: how long tracing and compiling took.
+    """
+
+    def __init__(self, function: Callable[..., Array]):
+        """Takes `function(mask, *arguments)`, which returns an array."""
+        self.compilations = 0
+        self.compile_seconds = 0.0
+        self._function = function
+        self._compiled: dict[Any, Callable[..., Array]] = {}
+
+    def __call__(self, masks: Bool[np.ndarray, "m cells edges ops"], *arguments: Any) -> np.ndarray:
+        """Evaluates every mask with the same further arguments.
+
+        Args:
+            masks: (m, cells, edges, ops), m at least 1.
+            *arguments: arrays that all masks share, such as keys and images.
+
+        Returns:
+            (m, ...) on the host, in the order of the masks; no value depends on what else is evaluated beside it.
+        """
+        run = partial(self._run, self._program(masks.shape[1:], arguments), arguments)
+        workers = os.cpu_count() or 1
+        parts = np.array_split(masks, max(-(-len(masks) // CHUNK), min(workers, len(masks))))
+        with ThreadPoolExecutor(workers) as pool:
+            return np.concatenate(list(pool.map(run, parts)))
+
+    def _program(self, shape, arguments):
+        signature = (shape, *((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(arguments)))
+        if signature not in self._compiled:
+            start = time.perf_counter()
+            masks = jax.ShapeDtypeStruct((CHUNK, *shape), bool)
+            program = _one_by_one if jax.default_backend() == "cpu" else _side_by_side
+            lowered = jax.jit(partial(program, self._function)).lower(masks, np.int32(0), *arguments)
+            self._compiled[signature] = lowered.compile()
+            self.compilations += 1
+            self.compile_seconds += time.perf_counter() - start
+        return self._compiled[signature]
+
+    @staticmethod
+    def _run(program, arguments, masks):
+        padding = np.broadcast_to(masks[:1], (CHUNK - len(masks), *masks.shape[1:]))
+        return np.asarray(program(np.concatenate([masks, padding]), np.int32(len(masks)), *arguments))[: len(masks)]
+
+
+def _one_by_one(function, masks, count, *arguments):
+    def evaluate(i, results):
+        return results.at[i].set(function(masks[i], *arguments))
+
+    result = jax.eval_shape(function, masks[0], *arguments)
+    return jax.lax.fori_loop(0, count, evaluate, jnp.zeros((len(masks), *result.shape), result.dtype))
+
+
+def _side_by_side(function, masks, count, *arguments):
+    del count  # padded masks cost nothing extra in a batch
+    return jax.vmap(lambda mask: function(mask, *arguments))(masks)

@@ -1,0 +1,213 @@
+"""Search spaces as data: operators, edges, masks, and architectures as strings.
+
+A mask, bool `(cells, edges, operators)`, is the architecture: it says which operators are alive on which edge. A supernet, a
+half-pruned network and a single architecture differ in nothing else.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Array, Bool, Key
+
+from tenas_jax import genotypes
+from tenas_jax.errors import InputError
+
+Mask = Bool[np.ndarray, "cells edges ops"]
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """Cells as graphs whose edges choose among operators.
+
+    Attributes:
+        name: the space's name, as on the command line.
+        operators: names in the order of a mask's last axis; "none" is an operator like any other.
+        cells: kinds of cells, in the order of a mask's first axis.
+        inputs: how many nodes are inputs of a cell; they are the first nodes.
+        edges: (source node, target node), in the order of a mask's middle axis, sorted by target.
+        kept_edges: how many input edges a node of a final architecture has; None for all. The others hold "none".
+        formatter: architecture, as operator numbers (cells, edges), to string.
+        parser: string to operator numbers.
+    """
+
+    name: str
+    operators: tuple[str, ...]
+    cells: tuple[str, ...]
+    inputs: int
+    edges: tuple[tuple[int, int], ...]
+    kept_edges: int | None
+    formatter: Callable[["SearchSpace", np.ndarray], str]
+    parser: Callable[["SearchSpace", str], np.ndarray]
+
+    @property
+    def mask_shape(self) -> tuple[int, int, int]:
+        """(cells, edges, operators)."""
+        return len(self.cells), len(self.edges), len(self.operators)
+
+    @property
+    def nodes(self) -> int:
+        """Number of nodes of a cell, inputs included."""
+        return max(target for _, target in self.edges) + 1
+
+    def supernet(self) -> Mask:
+        """Every operator on every edge, except "none" (as TE-NAS starts)."""
+        mask = np.ones(self.mask_shape, bool)
+        mask[..., self.operators.index("none")] = False
+        return mask
+
+    def one_hot(self, choice: np.ndarray) -> Mask:
+        """Masks of single architectures.
+
+        Args:
+            choice: operator numbers (..., cells, edges).
+
+        Returns:
+            bool (..., cells, edges, operators).
+        """
+        return np.eye(len(self.operators), dtype=bool)[choice]
+
+    def choice(self, mask: Mask) -> np.ndarray:
+        """Operator numbers (cells, edges) of a single architecture.
+
+        Args:
+            mask: bool (cells, edges, operators) with one operator an edge.
+
+        Raises:
+            InputError: where an edge has several operators, or none.
+        """
+        self.check(mask)
+        crowded = np.argwhere(mask.sum(-1) > 1)
+        if len(crowded):
+            cell, edge = crowded[0]
+            raise InputError(
+                f"a single architecture has one operator an edge; edge {edge} of cell {cell} has "
+                f"{int(mask[cell, edge].sum())}. Prune the mask before it is printed."
+            )
+        return mask.argmax(-1)
+
+    def check(self, mask: Mask) -> None:
+        """Refuses what is not a mask of this space.
+
+        Args:
+            mask: what should be bool (cells, edges, operators).
+
+        Raises:
+            InputError: for another shape or dtype, or an edge with nothing alive.
+        """
+        mask = np.asarray(mask)
+        if mask.shape != self.mask_shape or mask.dtype != bool:
+            raise InputError(
+                f"`mask` must be bool {self.mask_shape} (cells, edges, operators) for {self.name}; "
+                f"it is {mask.dtype} {mask.shape}. Start from `supernet()` or `parse(...)`."
+            )
+        empty = np.argwhere(~mask.any(-1))
+        if len(empty):
+            cell, edge = empty[0]
+            raise InputError(
+                f"`mask` must keep an operator on every edge; edge {edge} of cell {cell} has none. "
+                'An edge that is to carry nothing keeps the operator "none".'
+            )
+
+    def format(self, mask: Mask) -> str:
+        """The architecture string of a mask with one operator an edge.
+
+        Args:
+            mask: bool (cells, edges, operators).
+
+        Raises:
+            InputError: where the mask is not a single architecture.
+        """
+        return self.formatter(self, self.choice(mask))
+
+    def parse(self, architecture: str) -> Mask:
+        """The mask of an architecture string.
+
+        Args:
+            architecture: as `format` prints it.
+
+        Raises:
+            InputError: for a wrong operator, node or count.
+        """
+        return self.one_hot(self.parser(self, architecture))
+
+    def sample(self, key: Key[Array, ""], n: int) -> Bool[np.ndarray, "n cells edges ops"]:
+        """Random single architectures, all equally likely.
+
+        Args:
+            key: a JAX key.
+            n: how many.
+        """
+        rng = host_generator(key)
+        choice = rng.integers(len(self.operators), size=(n, *self.mask_shape[:2]))
+        if self.kept_edges is None:
+            return self.one_hot(choice)
+        none = self.operators.index("none")
+        choice = rng.integers(len(self.operators) - 1, size=choice.shape)
+        choice += choice >= none
+        for target in range(self.inputs, self.nodes):
+            entering = [e for e, (_, end) in enumerate(self.edges) if end == target]
+            order = rng.permuted(np.broadcast_to(entering, (n, len(self.cells), len(entering))), axis=-1)
+            np.put_along_axis(choice, order[..., self.kept_edges :], none, axis=-1)
+        return self.one_hot(choice)
+
+    def enumerate(self) -> Iterator[Mask]:
+        """All single architectures; the last edge's operator changes fastest.
+
+        Raises:
+            InputError: where the space is too large to enumerate (nodes that choose their input edges).
+        """
+        if self.kept_edges is not None:
+            raise InputError(f"{self.name} is too large to enumerate; draw architectures with `sample(key, n)`.")
+        cells, edges, operators = self.mask_shape
+        for choice in itertools.product(range(operators), repeat=cells * edges):
+            yield self.one_hot(np.reshape(choice, (cells, edges)))
+
+    def is_connected(self, mask: Mask) -> bool:
+        """Whether in every cell some path of operators other than "none" leads from an input to the last node.
+
+        Where nodes are concatenated (DARTS), any node but the inputs will do.
+
+        Args:
+            mask: bool (cells, edges, operators).
+        """
+        alive = np.delete(np.asarray(mask), self.operators.index("none"), axis=-1).any(-1)
+        for cell in alive:
+            reached = set(range(self.inputs))
+            for carries, (source, target) in zip(cell, self.edges, strict=True):
+                if carries and source in reached:
+                    reached.add(target)
+            outputs = {self.nodes - 1} if self.inputs == 1 else set(range(self.inputs, self.nodes))
+            if not reached & outputs:
+                return False
+        return True
+
+
+def host_generator(key: Key[Array, ""]) -> np.random.Generator:
+    """A NumPy generator that is a function of a JAX key.
+
+    Args:
+        key: a JAX key.
+    """
+    import jax
+
+    return np.random.default_rng(np.asarray(jax.random.key_data(key)))
+
+
+def _complete_edges(inputs: int, nodes: int) -> tuple[tuple[int, int], ...]:
+    return tuple((source, target) for target in range(inputs, nodes) for source in range(target))
+
+
+NAS_BENCH_201 = SearchSpace(
+    name="nasbench201",
+    operators=("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"),
+    cells=("cell",),
+    inputs=1,
+    edges=_complete_edges(1, 4),
+    kept_edges=None,
+    formatter=genotypes.format_nasbench201,
+    parser=genotypes.parse_nasbench201,
+)
+
+SPACES = {space.name: space for space in (NAS_BENCH_201,)}
