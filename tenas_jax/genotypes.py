@@ -1,4 +1,4 @@
-"""Architectures as strings, and equality of cells.
+"""Architectures as strings, and which of them are equal.
 
 NAS-Bench-201 writes a cell as `|op~source|+|op~source|op~source|+...`, one group of edges a node (Dong and Yang 2020).
 """
@@ -70,29 +70,26 @@ def parse_nasbench201(space: "SearchSpace", architecture: str) -> np.ndarray:
 def isomorphism_string(space: "SearchSpace", choice: np.ndarray) -> str:
     """NAS-Bench-201's own string for cells that it takes for equal: 6,466 classes (Dong and Yang 2020, section 2).
 
-    Skips vanish into their source, dead edges vanish, and what a node sums is sorted. It does not tell one convolution
-    used twice from two convolutions; `canonical_string` does.
+    Skips vanish into their source, an edge without input counts as zero, and what a node sums is sorted. It does not tell
+    one convolution that is used twice from two convolutions.
 
     Args:
         space: NAS-Bench-201.
         choice: operator numbers (1, edges).
     """
-    return _canonical(space, choice, shared=False)
-
-
-def canonical_string(space: "SearchSpace", choice: np.ndarray) -> str:
-    """A string that two cells share only where they compute the same, shared convolutions included.
-
-    A node's string is the sorted sum of its live edges. A convolution has weights of its own, so every convolution edge
-    carries the number of its first appearance when the cell is written out from the output: two cells agree where some
-    renaming of their convolutions makes them the same expression.
-
-    Args:
-        space: NAS-Bench-201.
-        choice: operator numbers (1, edges).
-    """
-    return _canonical(space, choice, shared=True)
-
-
-def _canonical(space: "SearchSpace", choice: np.ndarray, *, shared: bool) -> str:
-    ...
+    zero = "#"
+    nodes = {0: "0"}
+    for target in range(1, space.nodes):
+        terms = []
+        for number, (source, end) in zip(choice[0], space.edges, strict=True):
+            operator = space.operators[number]
+            if end != target:
+                continue
+            if operator == "none" or nodes[source] == zero:
+                terms.append(zero)
+            elif operator == "skip_connect":
+                terms.append(nodes[source])
+            else:
+                terms.append(f"({nodes[source]})@{operator}")
+        nodes[target] = "+".join(sorted(terms))
+    return nodes[space.nodes - 1]

@@ -281,7 +281,7 @@ def crop_matrix(side: int, offset: int, stride: int) -> np.ndarray:
 def relu_kernels(kernels: Kernels, batch: Batch) -> Kernels:
     """Kernels behind a ReLU: `E[relu relu]` of K, and `T E[step step]`."""
     nngp, ntk = kernels
-    deviation = jnp.sqrt(jnp.diagonal(nngp[:, batch.diagonal], axis1=-2, axis2=-1))
+    deviation = jnp.sqrt(jnp.maximum(jnp.diagonal(nngp[:, batch.diagonal], axis1=-2, axis2=-1), 0))
     outer = deviation[:, batch.first, :, None] * deviation[:, batch.second, None, :]
     # A position of variance zero has correlation zero with everything; its products vanish anyhow.
     cosine = jnp.where(outer > 0, nngp / jnp.where(outer > 0, outer, 1), 0)

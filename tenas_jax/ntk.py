@@ -1,0 +1,214 @@
+"""The empirical neural tangent kernel of any JAX function, and what its spectrum says.
+
+The kernel of images a, b is the inner product of the gradients of their outputs with respect to the parameters (Jacot et
+al. 2018). Its condition number measures trainability: lower is better (Xiao et al. 2020; TE-NAS, Chen et al. 2021, 3.1.1).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from tenas_jax import _neural_tangents
+from tenas_jax.errors import InputError
+
+Health = Literal["full rank", "rank-deficient", "not finite"]
+ApplyFunction = Callable[[Any, Array], Array]
+
+
+class Spectrum(NamedTuple):
+    """Eigenvalues of a kernel, on the host in float64.
+
+    Attributes:
+        eigenvalues: (..., n), ascending.
+        health: per kernel: "full rank", "rank-deficient" or "not finite".
+    """
+
+    eigenvalues: Float[np.ndarray, "... n"]
+    health: np.ndarray
+
+
+class ConditionNumber(NamedTuple):
+    """The condition number of a kernel with its health.
+
+    Attributes:
+        value: largest over smallest eigenvalue; infinity, the worst, where the kernel is not of full rank.
+        health: "full rank", "rank-deficient" or "not finite".
+    """
+
+    value: float
+    health: Health
+
+
+def spectrum(kernel: Float[Any, "... n n"]) -> Spectrum:
+    """Eigenvalues of one kernel or of a stack.
+
+    A kernel counts as rank-deficient where lambda_min <= n eps lambda_max, eps of the dtype in which the kernel arrives: below
+    that an eigenvalue is rounding noise, of either sign.
+
+    Args:
+        kernel: float (..., n, n), symmetric up to rounding.
+
+    Raises:
+        InputError: for another shape or an integer dtype.
+    """
+    kernel = np.asarray(kernel)
+    if kernel.ndim < 2 or kernel.shape[-1] != kernel.shape[-2] or not np.issubdtype(kernel.dtype, np.floating):
+        raise InputError(
+            f"`kernel` must be floating-point (..., n, n); it is {kernel.dtype} {kernel.shape}. "
+            "Pass what `analytic_ntk` or `empirical_ntk` return."
+        )
+    n, resolution = kernel.shape[-1], kernel.shape[-1] * np.finfo(kernel.dtype).eps
+    wide = kernel.astype(np.float64)
+    finite = np.isfinite(wide).all((-2, -1))
+    symmetric = np.where(finite[..., None, None], (wide + wide.swapaxes(-1, -2)) / 2, np.eye(n))
+    eigenvalues = np.linalg.eigvalsh(symmetric)
+    full = eigenvalues[..., 0] > resolution * eigenvalues[..., -1]
+    health = np.where(~finite, "not finite", np.where(full, "full rank", "rank-deficient"))
+    return Spectrum(np.where(finite[..., None], eigenvalues, np.nan), health)
+
+
+def condition_numbers(kernels: Float[Any, "... n n"]) -> tuple[Float[np.ndarray, "..."], np.ndarray]:
+    """`condition_number` of a stack.
+
+    Args:
+        kernels: float (..., n, n).
+
+    Returns:
+        The condition numbers (...), infinite where a kernel is not of full rank, and the health (...) of each.
+
+    Raises:
+        InputError: as `spectrum`.
+    """
+    eigenvalues, health = spectrum(kernels)
+    full = health == "full rank"
+    smallest = np.where(full, eigenvalues[..., 0], 1.0)
+    return np.where(full, np.where(full, eigenvalues[..., -1], 1.0) / smallest, np.inf), health
+
+
+def condition_number(kernel: Float[Any, "n n"]) -> ConditionNumber:
+    """The condition number lambda_max / lambda_min of a kernel (TE-NAS, Chen et al. 2021, section 3.1.1).
+
+    Args:
+        kernel: float (n, n).
+
+    Returns:
+        Its value, in float64, and its health.
+
+    Raises:
+        InputError: as `spectrum`, and for a stack of kernels.
+    """
+    if np.ndim(kernel) != 2:
+        raise InputError(f"`kernel` must be one matrix (n, n); it has shape {np.shape(kernel)}. Index the stack first.")
+    value, health = condition_numbers(kernel)
+    return ConditionNumber(float(value), str(health))  # pyright: ignore[reportArgumentType]
+
+
+def _split(variables, trainable):
+    """Leaves of `variables` that count as parameters, and a function that puts them back."""
+    leaves, structure = jax.tree_util.tree_flatten_with_path(variables)
+    counts = [trainable(jax.tree_util.keystr(path, simple=True, separator="/")) for path, _ in leaves]
+    parameters = [leaf for (_, leaf), count in zip(leaves, counts, strict=True) if count]
+    if not parameters:
+        raise InputError("`trainable` must name at least one parameter; it was false for every path of `variables`.")
+
+    def merge(parameters):
+        chosen = iter(parameters)
+        merged = [next(chosen) if count else leaf for (_, leaf), count in zip(leaves, counts, strict=True)]
+        return jax.tree_util.tree_unflatten(structure, merged)
+
+    return parameters, merge
+
+
+def is_parameter(path: str) -> bool:
+    """Whether a path of Flax variables, such as `params/head.linear/kernel`, leads to a parameter and not to a statistic."""
+    return path.split("/")[0] != "batch_stats"
+
+
+def is_weight(path: str) -> bool:
+    """As `is_parameter` without biases: what the released TE-NAS differentiates by (convolutions, linear layer, scales)."""
+    return is_parameter(path) and not path.endswith("bias")
+
+
+def empirical_ntk(
+    apply_fn: ApplyFunction,
+    variables: Mapping[str, Any] | Any,
+    images: Float[Array, "n ..."],
+    *,
+    batch_stats: Literal["frozen", "coupled"] = "frozen",
+    output: Literal["sum", "trace"] = "sum",
+    trainable: Callable[[str], bool] = is_parameter,
+    block_size: int | None = None,
+) -> Float[Array, "n n"]:
+    """The empirical NTK of a function at given parameters.
+
+    `batch_stats="frozen"`: `apply_fn` treats every image on its own (statistics of a batch norm, if any, are held in
+    `variables`), and per-example gradients suffice. `batch_stats="coupled"`: one image's logits depend on the others
+    through the statistics of the batch, as in the released TE-NAS, and every image costs a backward pass of the batch.
+
+    Args:
+        apply_fn: `apply_fn(variables, images)` returns logits (n, classes).
+        variables: any tree of arrays.
+        images: (n, ...).
+        batch_stats: see above.
+        output: "sum" is the kernel of the sum of an image's logits (TE-NAS); "trace" the mean over classes of each class's.
+        trainable: which leaves of `variables` are parameters, by their path joined with "/".
+        block_size: how many images' gradients are held at a time; all at once by default.
+
+    Returns:
+        (n, n), in the dtype of the parameters.
+
+    Raises:
+        InputError: for integer images, a batch of one image, or logits that are not (n, classes).
+    """
+    if not jnp.issubdtype(images.dtype, jnp.floating) or images.shape[0] < 2:
+        raise InputError(
+            f"`images` must be at least two floating-point images; they are {images.dtype} {images.shape}. "
+            "Normalise a batch with `tenas_jax.data.image_batch`."
+        )
+    shape = jax.eval_shape(apply_fn, variables, images).shape
+    if len(shape) != 2 or shape[0] != images.shape[0]:
+        raise InputError(
+            f"`apply_fn` must return logits (n, classes) with n = {images.shape[0]}; it returns {shape}."
+        )
+    parameters, merge = _split(variables, trainable)
+
+    def function(parameters, images):
+        logits = apply_fn(merge(parameters), images)
+        return logits.sum(1, keepdims=True) if output == "sum" else logits
+
+    if batch_stats == "coupled":
+        return _coupled(lambda parameters: function(parameters, images), parameters, block_size or images.shape[0])
+    return _frozen(function, parameters, images, block_size)
+
+
+def _frozen(function, parameters, images, block_size):
+    tangents = _neural_tangents.load()
+    kernel_of = tangents.empirical_ntk_fn(
+        function, trace_axes=(-1,), vmap_axes=0, implementation=tangents.NtkImplementation.JACOBIAN_CONTRACTION
+    )
+    if block_size is None:
+        return kernel_of(images, None, parameters)
+    starts = range(0, len(images), block_size)
+    blocks = [images[start : start + block_size] for start in starts]
+    rows = [jnp.concatenate([kernel_of(a, b, parameters) for b in blocks], axis=1) for a in blocks]
+    return jnp.concatenate(rows, axis=0)
+
+
+def _coupled(function, parameters, block_size):
+    """J J^T with J's rows from one linearisation of the whole batch; outputs are (n, k), traced over k."""
+    outputs, pull_back = jax.vjp(function, parameters)
+    n, classes = outputs.shape
+    cotangents = jnp.eye(n * classes, dtype=outputs.dtype).reshape(n * classes, n, classes)
+    rows = [
+        jax.vmap(lambda cotangent: pull_back(cotangent)[0])(cotangents[start : start + block_size])
+        for start in range(0, n * classes, block_size)
+    ]
+    kernel = jnp.zeros((n, n), outputs.dtype)
+    for leaf in zip(*rows, strict=True):
+        jacobian = jnp.concatenate([block.reshape(len(block), -1) for block in leaf]).reshape(n, classes, -1)
+        kernel += jnp.einsum("akp,bkp->ab", jacobian, jacobian, precision="highest") / classes
+    return kernel
