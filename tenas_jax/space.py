@@ -1,7 +1,7 @@
 """Search spaces as data: operators, edges, masks, and architectures as strings.
 
-A mask, bool `(cells, edges, operators)`, is the architecture: it says which operators are alive on which edge. A supernet, a
-half-pruned network and a single architecture differ in nothing else.
+A mask, bool `(cells, edges, operators)`, is the architecture: it says which operators are alive on which edge. A
+supernet, a half-pruned network and a single architecture differ in nothing else.
 """
 
 import itertools
@@ -125,10 +125,10 @@ class SearchSpace:
         """The mask of an architecture string.
 
         Args:
-            architecture: as `format` prints it.
+            architecture: as `format` prints it; for DARTS also as JSON.
 
         Raises:
-            InputError: for a wrong operator, node or count.
+            InputError: for text of another form, a wrong operator, node or count.
         """
         return self.one_hot(self.parser(self, architecture))
 
@@ -172,8 +172,8 @@ class SearchSpace:
         Args:
             mask: bool (cells, edges, operators).
         """
-        alive = np.delete(np.asarray(mask), self.operators.index("none"), axis=-1).any(-1)
-        for cell in alive:
+        carrying = [number for number, operator in enumerate(self.operators) if operator != "none"]
+        for cell in np.any(np.asarray(mask)[..., carrying], axis=-1):
             reached = set(range(self.inputs))
             for carries, (source, target) in zip(cell, self.edges, strict=True):
                 if carries and source in reached:
@@ -210,4 +210,24 @@ NAS_BENCH_201 = SearchSpace(
     parser=genotypes.parse_nasbench201,
 )
 
-SPACES = {space.name: space for space in (NAS_BENCH_201,)}
+DARTS = SearchSpace(
+    name="darts",
+    operators=(
+        "none",
+        "skip_connect",
+        "sep_conv_3x3",
+        "sep_conv_5x5",
+        "dil_conv_3x3",
+        "dil_conv_5x5",
+        "avg_pool_3x3",
+        "max_pool_3x3",
+    ),
+    cells=("normal", "reduce"),
+    inputs=2,
+    edges=_complete_edges(2, 6),
+    kept_edges=2,
+    formatter=genotypes.format_darts,
+    parser=genotypes.parse_darts,
+)
+
+SPACES = {space.name: space for space in (NAS_BENCH_201, DARTS)}
