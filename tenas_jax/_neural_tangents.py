@@ -1,7 +1,8 @@
 """Lets neural-tangents 0.6.5 import on current JAX. The only file that touches JAX's internals.
 
-That release asks for names which JAX has since moved or dropped. They are supplied while it imports and taken away after,
-so that no other code can come to depend on them. Its `experimental` package, which needs TensorFlow, is left out.
+That release asks for names which JAX has since moved or dropped. They are supplied while it imports and taken away
+after, so that no other code can come to depend on them. Its `experimental` package, which needs TensorFlow, is left
+out.
 """
 
 import importlib

@@ -1,11 +1,12 @@
 """The empirical neural tangent kernel of any JAX function, and what its spectrum says.
 
-The kernel of images a, b is the inner product of the gradients of their outputs with respect to the parameters (Jacot et
-al. 2018). Its condition number measures trainability: lower is better (Xiao et al. 2020; TE-NAS, Chen et al. 2021, 3.1.1).
+The kernel of images a, b is the inner product of the gradients of their outputs with respect to the parameters (Jacot
+et al. 2018). Its condition number measures trainability: lower is better (Xiao et al. 2020; TE-NAS, Chen et al. 2021,
+section 3.1.1).
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -46,17 +47,18 @@ class ConditionNumber(NamedTuple):
 def spectrum(kernel: Float[Any, "... n n"]) -> Spectrum:
     """Eigenvalues of one kernel or of a stack.
 
-    A kernel counts as rank-deficient where lambda_min <= n eps lambda_max, eps of the dtype in which the kernel arrives: below
-    that an eigenvalue is rounding noise, of either sign.
+    A kernel counts as rank-deficient where lambda_min <= n eps lambda_max, eps of the dtype in which the kernel
+    arrives: below that an eigenvalue is rounding noise, of either sign.
 
     Args:
         kernel: float (..., n, n), symmetric up to rounding.
 
     Raises:
-        InputError: for another shape or an integer dtype.
+        InputError: for another shape or a dtype that NumPy does not count as floating-point.
     """
     kernel = np.asarray(kernel)
-    if kernel.ndim < 2 or kernel.shape[-1] != kernel.shape[-2] or not np.issubdtype(kernel.dtype, np.floating):
+    square = kernel.ndim >= 2 and kernel.shape[-1] == kernel.shape[-2] > 0
+    if not square or not np.issubdtype(kernel.dtype, np.floating):
         raise InputError(
             f"`kernel` must be floating-point (..., n, n); it is {kernel.dtype} {kernel.shape}. "
             "Pass what `analytic_ntk` or `empirical_ntk` return."
@@ -104,7 +106,7 @@ def condition_number(kernel: Float[Any, "n n"]) -> ConditionNumber:
     if np.ndim(kernel) != 2:
         raise InputError(f"`kernel` must be one matrix (n, n); it has shape {np.shape(kernel)}. Index the stack first.")
     value, health = condition_numbers(kernel)
-    return ConditionNumber(float(value), str(health))  # pyright: ignore[reportArgumentType]
+    return ConditionNumber(float(value), cast(Health, str(health)))
 
 
 def _split(variables, trainable):
@@ -124,18 +126,18 @@ def _split(variables, trainable):
 
 
 def is_parameter(path: str) -> bool:
-    """Whether a path of Flax variables, such as `params/head.linear/kernel`, leads to a parameter and not to a statistic."""
+    """Whether a path of Flax variables, such as `params/stem.conv.kernel`, leads to a parameter, no statistic."""
     return path.split("/")[0] != "batch_stats"
 
 
 def is_weight(path: str) -> bool:
-    """As `is_parameter` without biases: what the released TE-NAS differentiates by (convolutions, linear layer, scales)."""
+    """`is_parameter` without biases: what the released TE-NAS differentiates by (convolutions, linear, scales)."""
     return is_parameter(path) and not path.endswith("bias")
 
 
 def empirical_ntk(
     apply_fn: ApplyFunction,
-    variables: Mapping[str, Any] | Any,
+    variables: Any,
     images: Float[Array, "n ..."],
     *,
     batch_stats: Literal["frozen", "coupled"] = "frozen",
@@ -154,25 +156,32 @@ def empirical_ntk(
         variables: any tree of arrays.
         images: (n, ...).
         batch_stats: see above.
-        output: "sum" is the kernel of the sum of an image's logits (TE-NAS); "trace" the mean over classes of each class's.
+        output: "sum" is the kernel of the sum of an image's logits (TE-NAS); "trace" the mean of the classes' kernels.
         trainable: which leaves of `variables` are parameters, by their path joined with "/".
-        block_size: how many images' gradients are held at a time; all at once by default.
+        block_size: how many images' gradients ("frozen") or backward passes of the batch ("coupled") are computed side
+            by side; all by default. Fewer need less memory and more time.
 
     Returns:
-        (n, n), in the dtype of the parameters.
+        (n, n), in the dtype of the logits.
 
     Raises:
-        InputError: for integer images, a batch of one image, or logits that are not (n, classes).
+        InputError: for integer images, a batch of one image, logits that are not (n, classes), an unknown `batch_stats`
+            or `output`, or a `trainable` that names nothing.
     """
+    _check_choice("batch_stats", batch_stats, ("frozen", "coupled"))
+    _check_choice("output", output, ("sum", "trace"))
+    if block_size is not None and block_size < 1:
+        raise InputError(f"`block_size` must be at least 1, or None for everything at once; it is {block_size}.")
     if not jnp.issubdtype(images.dtype, jnp.floating) or images.shape[0] < 2:
         raise InputError(
             f"`images` must be at least two floating-point images; they are {images.dtype} {images.shape}. "
             "Normalise a batch with `tenas_jax.data.image_batch`."
         )
-    shape = jax.eval_shape(apply_fn, variables, images).shape
-    if len(shape) != 2 or shape[0] != images.shape[0]:
+    logits = jax.eval_shape(apply_fn, variables, images)
+    if not isinstance(logits, jax.ShapeDtypeStruct) or logits.ndim != 2 or len(logits) != len(images):
         raise InputError(
-            f"`apply_fn` must return logits (n, classes) with n = {images.shape[0]}; it returns {shape}."
+            f"`apply_fn` must return one array, logits (n, classes) with n = {len(images)}; it returns {logits}. "
+            "Pool and flatten its output, and drop any state beside it."
         )
     parameters, merge = _split(variables, trainable)
 
@@ -180,22 +189,32 @@ def empirical_ntk(
         logits = apply_fn(merge(parameters), images)
         return logits.sum(1, keepdims=True) if output == "sum" else logits
 
-    if batch_stats == "coupled":
-        return _coupled(lambda parameters: function(parameters, images), parameters, block_size or images.shape[0])
-    return _frozen(function, parameters, images, block_size)
+    # An accelerator's short-mantissa products (TF32) would drown the small eigenvalues.
+    with jax.default_matmul_precision("highest"):
+        if batch_stats == "coupled":
+            return _coupled(lambda parameters: function(parameters, images), parameters, block_size)
+        return _frozen(function, parameters, images, block_size or images.shape[0])
+
+
+def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InputError(f"`{name}` must be {' or '.join(map(repr, allowed))}; it is {value!r}.")
 
 
 def _frozen(function, parameters, images, block_size):
+    """Per-example gradients, contracted block by block; blocks below the diagonal are those above, transposed."""
     tangents = _neural_tangents.load()
     kernel_of = tangents.empirical_ntk_fn(
         function, trace_axes=(-1,), vmap_axes=0, implementation=tangents.NtkImplementation.JACOBIAN_CONTRACTION
     )
-    if block_size is None:
-        return kernel_of(images, None, parameters)
-    starts = range(0, len(images), block_size)
-    blocks = [images[start : start + block_size] for start in starts]
-    rows = [jnp.concatenate([kernel_of(a, b, parameters) for b in blocks], axis=1) for a in blocks]
-    return jnp.concatenate(rows, axis=0)
+    blocks = [images[start : start + block_size] for start in range(0, len(images), block_size)]
+    above = {
+        (i, j): kernel_of(blocks[i], None if i == j else blocks[j], parameters)
+        for i in range(len(blocks))
+        for j in range(i, len(blocks))
+    }
+    rows = [[above[i, j] if i <= j else above[j, i].T for j in range(len(blocks))] for i in range(len(blocks))]
+    return jnp.block(rows)
 
 
 def _coupled(function, parameters, block_size):
@@ -203,12 +222,9 @@ def _coupled(function, parameters, block_size):
     outputs, pull_back = jax.vjp(function, parameters)
     n, classes = outputs.shape
     cotangents = jnp.eye(n * classes, dtype=outputs.dtype).reshape(n * classes, n, classes)
-    rows = [
-        jax.vmap(lambda cotangent: pull_back(cotangent)[0])(cotangents[start : start + block_size])
-        for start in range(0, n * classes, block_size)
-    ]
+    gradients = jax.lax.map(lambda cotangent: pull_back(cotangent)[0], cotangents, batch_size=block_size or n * classes)
     kernel = jnp.zeros((n, n), outputs.dtype)
-    for leaf in zip(*rows, strict=True):
-        jacobian = jnp.concatenate([block.reshape(len(block), -1) for block in leaf]).reshape(n, classes, -1)
-        kernel += jnp.einsum("akp,bkp->ab", jacobian, jacobian, precision="highest") / classes
+    for leaf in gradients:
+        jacobian = leaf.reshape(n, classes, -1)
+        kernel += jnp.einsum("akp,bkp->ab", jacobian, jacobian) / classes
     return kernel
