@@ -202,27 +202,37 @@ def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
 
 
 def _frozen(function, parameters, images, block_size):
-    """Per-example gradients, contracted block by block; blocks below the diagonal are those above, transposed."""
+    """Per-example gradients, contracted one pair of blocks of images at a time."""
     tangents = _neural_tangents.load()
     kernel_of = tangents.empirical_ntk_fn(
         function, trace_axes=(-1,), vmap_axes=0, implementation=tangents.NtkImplementation.JACOBIAN_CONTRACTION
     )
-    blocks = [images[start : start + block_size] for start in range(0, len(images), block_size)]
-    above = {
-        (i, j): kernel_of(blocks[i], None if i == j else blocks[j], parameters)
-        for i in range(len(blocks))
-        for j in range(i, len(blocks))
-    }
-    rows = [[above[i, j] if i <= j else above[j, i].T for j in range(len(blocks))] for i in range(len(blocks))]
-    return jnp.block(rows)
+    n = len(images)
+    if block_size >= n:
+        return kernel_of(images, None, parameters)
+    # The last block is filled up with images from the start, so that one compiled program serves all pairs.
+    count = -(-n // block_size)
+    blocks = images[np.arange(count * block_size) % n].reshape(count, block_size, *images.shape[1:])
+    first, second = np.triu_indices(count)
+    above = jax.lax.map(lambda pair: kernel_of(blocks[pair[0]], blocks[pair[1]], parameters), (first, second))
+    kernel = jnp.zeros((count, count, block_size, block_size), above.dtype)
+    kernel = kernel.at[second, first].set(above.swapaxes(1, 2)).at[first, second].set(above)
+    return kernel.swapaxes(1, 2).reshape(count * block_size, count * block_size)[:n, :n]
 
 
 def _coupled(function, parameters, block_size):
     """J J^T with J's rows from one linearisation of the whole batch; outputs are (n, k), traced over k."""
     outputs, pull_back = jax.vjp(function, parameters)
     n, classes = outputs.shape
-    cotangents = jnp.eye(n * classes, dtype=outputs.dtype).reshape(n * classes, n, classes)
-    gradients = jax.lax.map(lambda cotangent: pull_back(cotangent)[0], cotangents, batch_size=block_size or n * classes)
+    size = n * classes
+    gradients_of = jax.vmap(lambda cotangent: pull_back(cotangent.reshape(n, classes))[0])
+    if block_size is None or block_size >= size:
+        gradients = gradients_of(jnp.eye(size, dtype=outputs.dtype))
+    else:
+        # Zero rows fill up the last block, so that one compiled program serves all blocks.
+        count = -(-size // block_size)
+        cotangents = jnp.eye(count * block_size, size, dtype=outputs.dtype).reshape(count, block_size, size)
+        gradients = [leaf.reshape(count * block_size, -1)[:size] for leaf in jax.lax.map(gradients_of, cotangents)]
     kernel = jnp.zeros((n, n), outputs.dtype)
     for leaf in gradients:
         jacobian = leaf.reshape(n, classes, -1)
