@@ -1,0 +1,7 @@
+"""Images for the indicators: one function opens a source, two draw batches from it."""
+
+from tenas_jax.data.batches import image_batch as image_batch
+from tenas_jax.data.batches import patch_batch as patch_batch
+from tenas_jax.data.opening import DATASETS as DATASETS
+from tenas_jax.data.opening import open_images as open_images
+from tenas_jax.data.source import ImageSource as ImageSource

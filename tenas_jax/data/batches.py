@@ -1,0 +1,117 @@
+"""Batches of normalised images and patches, as TE-NAS draws them (protocol of the released code, Chen et al. 2021)."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from tenas_jax.data.source import CHUNK, ImageSource
+from tenas_jax.errors import InputError
+
+
+def image_batch(
+    key: PRNGKeyArray, source: ImageSource, size: int, *, augment: bool = True, side: int | None = None
+) -> Float[Array, "b h w 3"]:
+    """A batch of distinct images, normalised channel by channel: `(pixel - mean) / std`.
+
+    Args:
+        key: decides the images and their augmentation.
+        source: where they come from.
+        size: number of images b.
+        augment: whether to flip each from left to right with probability 1/2 and to shift it at random by up to
+            `source.crop_padding` pixels each way; what comes in from outside is black before normalisation.
+        side: height and width to average-pool to, afterwards; must divide the image's. None leaves the size.
+
+    Returns:
+        float32 (b, h, w, 3), or (b, side, side, 3).
+
+    Raises:
+        InputError: where the source holds fewer images than the batch, or `side` does not divide their size.
+    """
+    _check_count("size", size)
+    if size > source.size:
+        raise InputError(
+            f"a batch of {size} distinct images was asked for; {source.name} holds {source.size}. "
+            "Give more images or ask for a smaller batch."
+        )
+    height, width, _ = source.shape
+    if side is not None and (side < 1 or height % side or width % side):
+        raise InputError(
+            f"`side` must divide the image size for average pooling; it is {side}, images are {height}x{width}."
+        )
+    rng = _generator(key)
+    images = source.read(rng.choice(source.size, size, replace=False))
+    if augment:
+        images = _flip_and_shift(rng, images, source.crop_padding)
+    images = _normalise(images, source)
+    if side is not None:
+        images = images.reshape(size, side, height // side, side, width // side, 3).mean((2, 4))
+    return jnp.asarray(images)
+
+
+def patch_batch(
+    key: PRNGKeyArray, source: ImageSource, count: int, *, patch: int = 3, channels: int = 3
+) -> Float[Array, "n patch patch channels"]:
+    """Small square patches, one random place in each of `count` images, normalised as `image_batch` does.
+
+    Images are distinct as long as the source has enough; where `count` is larger than the source, every image gives
+    `count / source.size` patches, rounded up or down. There is no flip and, as in the released code, no padding.
+
+    Args:
+        key: decides the images, the places and the channels.
+        source: where they come from.
+        count: number of patches n.
+        patch: height and width of a patch.
+        channels: 3, or 1 for one random colour channel in each patch, as in the released code.
+
+    Returns:
+        float32 (n, patch, patch, channels).
+
+    Raises:
+        InputError: where a patch does not fit into an image, or `channels` is neither 1 nor 3.
+    """
+    _check_count("count", count)
+    height, width, _ = source.shape
+    if not 1 <= patch <= min(height, width):
+        raise InputError(f"`patch` must fit into the images of {source.name}, {height}x{width}; it is {patch}.")
+    if channels not in (1, 3):
+        raise InputError(f"`channels` must be 3 (colour) or 1 (one random colour channel a patch); it is {channels}.")
+    rng = _generator(key)
+    passes = [rng.permutation(source.size) for _ in range(-(-count // source.size))]
+    indices = np.concatenate(passes)[:count]
+    top = rng.integers(height - patch + 1, size=count)
+    left = rng.integers(width - patch + 1, size=count)
+    patches = np.empty((count, patch, patch, 3), np.uint8)
+    for start in range(0, count, CHUNK):  # whole images are large; only a chunk of them is held at a time
+        for place, image in enumerate(source.read(indices[start : start + CHUNK]), start):
+            patches[place] = image[top[place] : top[place] + patch, left[place] : left[place] + patch]
+    values = _normalise(patches, source)
+    if channels == 1:
+        channel = rng.integers(3, size=(count, 1, 1, 1))
+        values = np.take_along_axis(values, channel, axis=3)
+    return jnp.asarray(values)
+
+
+def _check_count(name: str, value: int) -> None:
+    if value < 1:
+        raise InputError(f"`{name}` must be at least 1; it is {value}.")
+
+
+def _generator(key: PRNGKeyArray) -> np.random.Generator:
+    """A host generator that the key decides: images lie on the host, and choosing them there compiles nothing."""
+    return np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel().tolist())
+
+
+def _flip_and_shift(rng: np.random.Generator, images: np.ndarray, padding: int) -> np.ndarray:
+    """Flips half of the uint8 images and moves each by up to `padding` pixels, black coming in."""
+    count, height, width, _ = images.shape
+    flip = rng.random(count) < 0.5
+    images = np.where(flip[:, None, None, None], images[:, :, ::-1], images)
+    padded = np.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    places = rng.integers(2 * padding + 1, size=(count, 2))
+    return np.stack([p[top : top + height, left : left + width] for p, (top, left) in zip(padded, places, strict=True)])
+
+
+def _normalise(images: np.ndarray, source: ImageSource) -> np.ndarray:
+    """`(pixel - mean) / std` in float32."""
+    return (images.astype(np.float32) - np.asarray(source.mean, np.float32)) / np.asarray(source.std, np.float32)
