@@ -94,8 +94,8 @@ def _open_records(kind: Prepared, dataset: str, data_dir: str | os.PathLike[str]
         prepare = f"t.builder('{kind.tfds_name}', data_dir='DIR', file_format='array_record').download_and_prepare()"
         raise InputError(
             f"{dataset} could not be opened through tensorflow-datasets ({reason}); prepare it in a new folder DIR "
-            f'with `python -c "import tensorflow_datasets as t; {prepare}"` and set TFDS_DATA_DIR=DIR, or give the images '
-            "themselves with --data PATH."
+            f'with `python -c "import tensorflow_datasets as t; {prepare}"` and set TFDS_DATA_DIR=DIR, or give '
+            "the images with --data PATH."
         ) from error
 
 
