@@ -299,7 +299,7 @@ def normalise(kernels: Kernels, batch: Batch, settings: Settings) -> Kernels:
     """Kernels behind a batch norm, the scale's own gradient included where it counts."""
     if settings.batch_norm == "exact":
         # Channel groups are normalised one by one.
-        exact = jax.vmap(partial(_exact, batch=batch, settings=settings), in_axes=1, out_axes=1)
+        exact = jax.vmap(partial(_exact, batch=batch, settings=settings), in_axes=1)
         nngp, ntk = exact(kernels)
     else:
         nngp, ntk = _mean_field(kernels, batch, settings)

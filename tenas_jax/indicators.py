@@ -1,0 +1,190 @@
+"""Indicators of a mask on a data set: what the search asks for, put together from kernels, regions and images.
+
+An indicator is evaluated with a key: it decides images and initialisations, so all masks of one call see the same ones.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Key
+
+from tenas_jax.data import ImageSource, image_batch, patch_batch
+from tenas_jax.finite import CellNetwork, Fan
+from tenas_jax.infinite import Settings, analytic_ntk
+from tenas_jax.network import Macro
+from tenas_jax.ntk import condition_numbers, empirical_ntk, is_weight
+from tenas_jax.regions import SATURATED, count_hashes, hash_patterns
+from tenas_jax.scores import MaskProgram
+from tenas_jax.space import SearchSpace
+
+Masks = Bool[np.ndarray, "m cells edges ops"]
+
+
+class Scores(NamedTuple):
+    """What an indicator says of some masks.
+
+    Attributes:
+        values: (repeats, m), float64; infinite where a kernel is not of full rank.
+        health: (repeats, m) strings: of a kernel as `ntk.Health`, of a count "counted" or "saturated".
+    """
+
+    values: Float[np.ndarray, "repeats m"]
+    health: np.ndarray
+
+
+class Indicator(NamedTuple):
+    """A score of masks.
+
+    Attributes:
+        name: as in records.
+        lower_is_better: the direction.
+        evaluate: `(key, masks) -> Scores`.
+        program: what was compiled for it.
+    """
+
+    name: str
+    lower_is_better: bool
+    evaluate: Callable[[Key[Array, ""], Masks], Scores]
+    program: MaskProgram
+
+
+def _repeated(key, repeats: int, evaluate: Callable[[Any], tuple[np.ndarray, np.ndarray]]) -> Scores:
+    results = [evaluate(jax.random.fold_in(key, repeat)) for repeat in range(repeats)]
+    return Scores(np.stack([values for values, _ in results]), np.stack([health for _, health in results]))
+
+
+def analytic_condition_number(
+    space: SearchSpace,
+    source: ImageSource,
+    *,
+    macro: Macro,
+    settings: Settings = Settings(),
+    images: int = 8,
+    side: int = 4,
+    repeats: int = 1,
+) -> Indicator:
+    """The condition number of the analytic NTK; only the images depend on the key.
+
+    Args:
+        space: the search space.
+        source: of images.
+        macro: how cells are stacked.
+        settings: which limit is taken.
+        images: of a batch.
+        side: to which images are average-pooled; what the kernel costs grows with its fourth power.
+        repeats: batches.
+    """
+    program = MaskProgram(lambda mask, batch: analytic_ntk(space, mask, batch, macro=macro, settings=settings))
+
+    def evaluate(key, masks):
+        def once(key):
+            return condition_numbers(program(masks, image_batch(key, source, images, side=side)))
+
+        return _repeated(key, repeats, once)
+
+    return Indicator("condition_number", True, evaluate, program)
+
+
+def empirical_condition_number(
+    space: SearchSpace,
+    source: ImageSource,
+    *,
+    macro: Macro,
+    fan: Fan = "fan_out",
+    batch_stats: Literal["frozen", "coupled"] = "coupled",
+    images: int = 72,
+    side: int | None = None,
+    repeats: int = 3,
+) -> Indicator:
+    """The condition number of the empirical NTK at initialisation (TE-NAS, Chen et al. 2021, section 3.1.1).
+
+    Args:
+        space: the search space.
+        source: of images.
+        macro: how cells are stacked.
+        fan: of the Kaiming initialisation.
+        batch_stats: see `ntk.empirical_ntk`.
+        images: of a batch.
+        side: to which images are average-pooled; None leaves them.
+        repeats: initialisations, each with a batch of its own.
+    """
+    net = CellNetwork(space, macro, fan)
+    # Gradients of the whole batch for every image: a few images at a time keep the working set small.
+    block = 8 if batch_stats == "coupled" else None
+
+    def kernel(mask, key, batch):
+        variables = net.init(key, batch, np.ones(space.mask_shape, bool))
+        if batch_stats == "coupled":
+            apply = partial(_apply, net, mask, True)
+        else:
+            _, state = net.apply(variables, batch, mask, mutable=["batch_stats"])
+            variables, apply = {**variables, **state}, partial(_apply, net, mask, False)
+        return empirical_ntk(
+            apply, variables, batch, batch_stats=batch_stats, trainable=is_weight, block_size=block
+        )  # fmt: skip
+
+    program = MaskProgram(kernel)
+
+    def evaluate(key, masks):
+        def once(key):
+            weights, batch = jax.random.split(key)
+            return condition_numbers(program(masks, weights, image_batch(batch, source, images, side=side)))
+
+        return _repeated(key, repeats, once)
+
+    return Indicator("condition_number", True, evaluate, program)
+
+
+def _apply(net, mask, train, variables, images):
+    return net.apply(variables, images, mask, train=train)
+
+
+def linear_region_count(
+    space: SearchSpace,
+    source: ImageSource,
+    *,
+    macro: Macro,
+    fan: Fan = "fan_in",
+    channels: Literal[1, 3] = 3,
+    samples: int = 1000,
+    batches: int = 1,
+    repeats: int = 1,
+) -> Indicator:
+    """The number of linear regions of a thin network on small patches (TE-NAS, Chen et al. 2021, section 3.1.2).
+
+    Args:
+        space: the search space.
+        source: of images.
+        macro: how cells are stacked.
+        fan: of the Kaiming initialisation.
+        channels: of the patches: 3 for colour, 1 for a random colour channel each.
+        samples: patches of a batch, which share their batch norm's statistics.
+        batches: whose patterns are counted together.
+        repeats: initialisations, each with patches of its own.
+    """
+    net = CellNetwork(space, macro, fan)
+
+    def count(mask, key, patches):
+        variables = net.init(key, patches[0], np.ones(space.mask_shape, bool))
+
+        def words(batch):
+            return hash_patterns(net.apply(variables, batch, mask, method="activation_bits"))
+
+        return count_hashes(jnp.concatenate([words(batch) for batch in patches]))
+
+    program = MaskProgram(count)
+
+    def evaluate(key, masks):
+        def once(key):
+            weights, drawn = jax.random.split(key)
+            patches = patch_batch(drawn, source, batches * samples, channels=channels)
+            counts = program(masks, weights, patches.reshape(batches, samples, *patches.shape[1:]))
+            return counts.astype(float), np.where(counts > SATURATED * batches * samples, "saturated", "counted")
+
+        return _repeated(key, repeats, once)
+
+    return Indicator("linear_regions", False, evaluate, program)

@@ -1,0 +1,108 @@
+"""Settings of a search, by name."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from tenas_jax.errors import InputError
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Everything about a search that is not its data, seed or space.
+
+    Attributes:
+        ntk: which kernel's condition number is taken.
+        ntk_images: of a batch.
+        ntk_side: to which images are average-pooled; None leaves them as they are.
+        ntk_repeats: batches (and initialisations) a decision.
+        ntk_channels: of the first stage. The analytic kernel uses it in the standard parametrisation only.
+        batch_stats: of the empirical kernel.
+        fan: of the empirical kernel's initialisation.
+        region_channels: 3 for colour patches and three channels, 1 for one colour channel and one channel.
+        region_samples: patches of a batch.
+        region_batches: whose patterns are counted together.
+        region_repeats: initialisations a decision.
+        rule: how operators are compared, see `pruner`.
+        paths: architectures drawn a decision (rule "completion").
+        fresh: a batch and an initialisation for every candidate (rule "removal").
+    """
+
+    ntk: Literal["analytic", "empirical"]
+    ntk_images: int
+    ntk_side: int | None
+    ntk_repeats: int
+    ntk_channels: int
+    batch_stats: Literal["frozen", "coupled"]
+    fan: Literal["fan_in", "fan_out"]
+    region_channels: Literal[1, 3]
+    region_samples: int
+    region_batches: int
+    region_repeats: int
+    rule: Literal["completion", "removal"]
+    paths: int
+    fresh: bool
+
+
+# The released code's settings (TE-NAS, commit 9df78ff, NAS-Bench-201).
+_RELEASED = Preset(
+    ntk="empirical",
+    ntk_images=72,
+    ntk_side=None,
+    ntk_repeats=3,
+    ntk_channels=3,
+    batch_stats="coupled",
+    fan="fan_out",
+    region_channels=1,
+    region_samples=1000,
+    region_batches=3,
+    region_repeats=3,
+    rule="removal",
+    paths=0,
+    fresh=True,
+)
+
+PRESETS = {
+    "default": Preset(
+        ntk="analytic",
+        ntk_images=8,
+        ntk_side=4,
+        ntk_repeats=1,
+        ntk_channels=16,
+        batch_stats="frozen",
+        fan="fan_in",
+        region_channels=3,
+        region_samples=1000,
+        region_batches=1,
+        region_repeats=1,
+        rule="completion",
+        paths=128,
+        fresh=False,
+    ),
+    # The paper's text: batch 32, 5000 samples; the rest as released.
+    "paper": replace(_RELEASED, ntk_images=32, region_batches=5),
+    "released": _RELEASED,
+}
+
+_ANALYTIC = {"ntk": "analytic", "ntk_images": 8, "ntk_side": 4, "ntk_channels": 16}
+# Small images rank as well as large ones and cost a fraction; frozen statistics need per-example gradients only.
+_EMPIRICAL = {"ntk": "empirical", "ntk_images": 32, "ntk_side": 8, "ntk_channels": 3, "batch_stats": "frozen"}
+
+
+def preset(name: str, ntk: str | None = None) -> Preset:
+    """A preset, with the other kernel where one is asked for.
+
+    Args:
+        name: one of `PRESETS`.
+        ntk: "analytic", "empirical", or None for the preset's own.
+
+    Raises:
+        InputError: for an unknown preset or kernel.
+    """
+    if name not in PRESETS:
+        raise InputError(f"the preset {name!r} is unknown; choose one of {', '.join(PRESETS)}.")
+    if ntk not in (None, "analytic", "empirical"):
+        raise InputError(f"the kernel {ntk!r} is unknown; choose --ntk analytic or --ntk empirical.")
+    chosen = PRESETS[name]
+    if ntk in (None, chosen.ntk):
+        return chosen
+    return replace(chosen, **(_ANALYTIC if ntk == "analytic" else _EMPIRICAL))

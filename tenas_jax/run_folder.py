@@ -1,0 +1,109 @@
+"""A run is a folder: `config.json`, `rounds.jsonl`, `result.json`. Nothing is ever half-written, and a run resumes."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from tenas_jax.errors import InputError
+
+
+class RunFolder:
+    """The records of one run.
+
+    Attributes:
+        path: the folder.
+        rounds: what earlier sessions of the run have recorded, a dict a round.
+    """
+
+    def __init__(self, path: Path, config: dict[str, Any]):
+        """Opens or creates the folder of a run.
+
+        Args:
+            path: the folder.
+            config: everything that decides the run's result; plain JSON values.
+
+        Raises:
+            InputError: where the folder holds a run of another configuration, or cannot be written.
+        """
+        self.path = path
+        self.rounds: list[dict[str, Any]] = []
+        config = json.loads(json.dumps(config))
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if (path / "config.json").exists():
+                self._resume(config)
+            else:
+                self._write("config.json", config)
+            # Opening for append also tells, before anything is computed, whether the folder can be written.
+            with self._rounds_file.open("a"):
+                pass
+        except OSError as error:
+            raise InputError(f"the run folder {path} cannot be written ({error.strerror}); choose another --output.") from error
+
+    @property
+    def _rounds_file(self) -> Path:
+        return self.path / "rounds.jsonl"
+
+    def _resume(self, config: dict[str, Any]) -> None:
+        try:
+            recorded = json.loads((self.path / "config.json").read_text())
+        except json.JSONDecodeError as error:
+            raise InputError(f"{self.path}/config.json is not JSON; choose another --output, or remove it.") from error
+        differing = sorted(k for k in config.keys() | recorded.keys() if config.get(k) != recorded.get(k))
+        if differing:
+            raise InputError(
+                f"{self.path} holds a run of another configuration (it differs in {', '.join(differing)}); "
+                "choose another --output."
+            )
+        if not self._rounds_file.exists():
+            return
+        complete = self._rounds_file.read_bytes()
+        complete = complete[: complete.rfind(b"\n") + 1]  # a kill may have left half a line
+        for number, line in enumerate(complete.splitlines()):
+            try:
+                self.rounds.append(json.loads(line))
+            except json.JSONDecodeError:
+                # Whatever follows a damaged line builds on it: it is computed again.
+                complete = b"".join(complete.splitlines(keepends=True)[:number])
+                break
+        self._replace("rounds.jsonl", complete)
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Adds a round; it is on the disc when this returns.
+
+        Args:
+            record: plain JSON values.
+        """
+        try:
+            with self._rounds_file.open("a") as file:
+                file.write(json.dumps(record) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise InputError(f"{self._rounds_file} cannot be written ({error.strerror}); make room and run again.") from error
+        self.rounds.append(record)
+
+    def result(self) -> dict[str, Any] | None:
+        """The result of a finished run, or None."""
+        path = self.path / "result.json"
+        return json.loads(path.read_text()) if path.exists() else None
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Writes `result.json`.
+
+        Args:
+            result: plain JSON values.
+        """
+        try:
+            self._write("result.json", result)
+        except OSError as error:
+            raise InputError(f"{self.path}/result.json cannot be written ({error.strerror}); run again.") from error
+
+    def _write(self, name: str, content: dict[str, Any]) -> None:
+        self._replace(name, (json.dumps(content, indent=2) + "\n").encode())
+
+    def _replace(self, name: str, content: bytes) -> None:
+        beside = self.path / f".{name}.{os.getpid()}"
+        beside.write_bytes(content)
+        os.replace(beside, self.path / name)

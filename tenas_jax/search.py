@@ -1,0 +1,291 @@
+"""`python -m tenas_jax.search`: from a search space and images to one architecture, without training."""
+
+import argparse
+import os
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from tenas_jax.errors import InputError
+from tenas_jax.presets import PRESETS, Preset, preset
+
+# JAX is imported where it is used: `--help` and a mistyped option answer at once.
+if TYPE_CHECKING:
+    from tenas_jax.benchmark_table import BenchmarkTable
+    from tenas_jax.data import ImageSource
+    from tenas_jax.indicators import Indicator
+    from tenas_jax.pruner import Info
+    from tenas_jax.run_folder import RunFolder
+    from tenas_jax.space import SearchSpace
+
+_SPACES = ("nasbench201",)
+
+
+@dataclass(frozen=True)
+class Config:
+    """A search, as the command line names it; the options of `--help` say what each field is."""
+
+    space: str = "nasbench201"
+    dataset: str | None = None
+    data: Path | None = None
+    preset: str = "default"
+    ntk: str | None = None
+    seed: int = 0
+    benchmark: Path | None = None
+    benchmark_column: str | None = None
+    output: Path | None = None
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; `python -m tenas_jax.search --help` lists the options")
+
+
+def _arguments(argv: list[str] | None) -> Config:
+    parser = _Parser(
+        prog="python -m tenas_jax.search",
+        description="Finds an architecture without training one: a supernet is pruned, operator by operator, by the "
+        "condition number of its neural tangent kernel and its number of linear regions at initialisation (TE-NAS).",
+        epilog="A run is a folder. The same command resumes it after an interruption, and ends with the same architecture. "
+        "The last line on standard output is the architecture.",
+    )
+    add = parser.add_argument
+    add("--space", default=Config.space, metavar="NAME", help=f"search space: {', '.join(_SPACES)} (default: %(default)s)")
+    add("--dataset", metavar="NAME", help="synthetic (default; drawn by the program, nothing to download), cifar10, "
+        "cifar100, imagenet16-120 or imagenet, by tensorflow-datasets; with --data: how to normalise that data")
+    add("--data", type=Path, metavar="PATH", help="own images: an .npz with `x` uint8 (n, height, width, 3), a folder of "
+        "images, or the original batches of CIFAR or ImageNet16")
+    add("--preset", default=Config.preset, metavar="NAME", help="default; paper (batch 32, 5000 samples) or released "
+        "(batch 72, 3000 samples) for the settings of TE-NAS, which take minutes to hours (default: %(default)s)")
+    add("--ntk", metavar="KIND", help="analytic (infinite width, no random weights; the default preset's) or empirical "
+        "(one finite network, drawn at random; paper and released)")
+    add("--seed", type=int, default=Config.seed, metavar="N", help="of everything random (default: %(default)s)")
+    add("--benchmark", type=Path, metavar="TABLE", help="csv or csv.gz with `architecture` and an accuracy column: report "
+        "what the architecture found reaches there; takes no part in the search")
+    add("--benchmark-column", metavar="NAME", help="the accuracy column, where the table has several")
+    add("--output", type=Path, metavar="DIR", help="run folder (default: runs/SPACE-DATASET-PRESET-seedN)")  # fmt: skip
+    return Config(**vars(parser.parse_args(argv)))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line. Returns the exit code: 0 with a result written, 2 with one sentence for bad input.
+
+    Args:
+        argv: arguments without the program's name; by default those of the process.
+    """
+    try:
+        architecture = run(_arguments(argv))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(architecture)
+    return 0
+
+
+def run(config: Config) -> str:
+    """Runs or resumes a search.
+
+    Args:
+        config: what to search.
+
+    Returns:
+        The architecture's string; the run's folder holds the rest.
+
+    Raises:
+        InputError: for bad input.
+    """
+    start = time.perf_counter()
+    settings = preset(config.preset, config.ntk)
+    if config.space not in _SPACES:
+        raise InputError(f"the search space {config.space!r} is unknown; choose one of {', '.join(_SPACES)}.")
+    if config.seed < 0:
+        raise InputError(f"--seed must be a whole number from 0; it is {config.seed}.")
+
+    from tenas_jax.benchmark_table import read_table
+    from tenas_jax.data import open_images
+    from tenas_jax.run_folder import RunFolder
+    from tenas_jax.space import SPACES
+
+    table = read_table(config.benchmark, config.benchmark_column) if config.benchmark else None
+    source = open_images(config.dataset, config.data, seed=config.seed)
+    space = SPACES[config.space]
+    folder = RunFolder(_output(config), _identity(config, settings, source))
+    result = folder.result()
+    if result is None:
+        indicators = build_indicators(space, source, settings)
+        architecture = _prune(config.seed, space, indicators, settings, folder)
+        compiling = sum(indicator.program.compile_seconds for indicator in indicators)
+        result = _result(config, settings, folder, architecture, time.perf_counter() - start, compiling)
+    _report(result, table)
+    folder.finish(result)
+    return result["architecture"]
+
+
+def build_indicators(space: "SearchSpace", source: "ImageSource", settings: Preset) -> "list[Indicator]":
+    """The two indicators of a preset.
+
+    Args:
+        space: the search space.
+        source: of images.
+        settings: the preset.
+    """
+    from tenas_jax import indicators
+    from tenas_jax.network import REGION_MACROS, Macro
+
+    _use_compilation_cache()
+    macro = Macro(settings.ntk_channels, cells=1)
+    ntk_settings = {"images": settings.ntk_images, "side": settings.ntk_side, "repeats": settings.ntk_repeats}
+    if settings.ntk == "analytic":
+        ntk = indicators.analytic_condition_number(space, source, macro=macro, **ntk_settings)
+    else:
+        ntk = indicators.empirical_condition_number(
+            space, source, macro=macro, fan=settings.fan, batch_stats=settings.batch_stats, **ntk_settings
+        )
+    regions = indicators.linear_region_count(
+        space,
+        source,
+        macro=REGION_MACROS[space.name]._replace(channels=settings.region_channels),
+        channels=settings.region_channels,
+        samples=settings.region_samples,
+        batches=settings.region_batches,
+        repeats=settings.region_repeats,
+    )
+    return [ntk, regions]
+
+
+def _use_compilation_cache() -> None:
+    """Keeps compiled programs between runs, unless the user has said where or that not."""
+    import jax
+
+    if jax.config.jax_compilation_cache_dir is None and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tenas_jax"
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def _output(config: Config) -> Path:
+    dataset = config.dataset or ("own" if config.data else "synthetic")
+    kernel = f"-{config.ntk}" if config.ntk not in (None, PRESETS[config.preset].ntk) else ""
+    return config.output or Path("runs") / f"{config.space}-{dataset}-{config.preset}{kernel}-seed{config.seed}"
+
+
+def _identity(config: Config, settings: Preset, source: "ImageSource") -> dict[str, Any]:
+    """What decides the architecture found. Versions are recorded with the result, but are no part of it."""
+    return {
+        "space": config.space,
+        "dataset": source.name,
+        "data_sha256": source.fingerprint,
+        "data_mean": source.mean,
+        "data_std": source.std,
+        "preset": config.preset,
+        "settings": asdict(settings),
+        "seed": config.seed,
+    }
+
+
+def _prune(
+    seed: int, space: "SearchSpace", indicators: "list[Indicator]", settings: Preset, folder: "RunFolder"
+) -> str:
+    import jax
+    from tqdm import tqdm
+
+    from tenas_jax import pruner
+
+    state = pruner.init(space)
+    for record in folder.rounds:
+        for cell, edge, operator in record["pruned"]:
+            state.mask[cell, edge, operator] = False
+        state = state._replace(round=record["round"] + 1)
+    key = jax.random.key(seed)
+    surplus = int(space.supernet().sum()) - space.mask_shape[0] * space.mask_shape[1]
+    gone = surplus - int(state.mask.sum()) + space.mask_shape[0] * space.mask_shape[1]
+    quiet = not sys.stderr.isatty()
+    with tqdm(total=surplus, initial=gone, desc="operators pruned", disable=quiet, file=sys.stderr) as bar:
+        while not pruner.is_done(state):
+            start = time.perf_counter()
+            mask = state.mask
+            state, info = pruner.step(
+                key, state, space=space, indicators=indicators, rule=settings.rule, paths=settings.paths,
+                fresh=settings.fresh,
+            )  # fmt: skip
+            seconds = time.perf_counter() - start
+            folder.append(_round_record(space, state.round - 1, mask, info, seconds))
+            bar.update(len(info.pruned))
+            if quiet:
+                names = ", ".join(f"{space.operators[o]} from edge {e}" for _, e, o in info.pruned)
+                print(f"round {state.round - 1}: pruned {names} ({seconds:.1f} s)", file=sys.stderr)
+    return space.format(state.mask)
+
+
+def _round_record(space: "SearchSpace", number: int, mask, info: "Info", seconds: float) -> dict[str, Any]:
+    """All that a report may want to show of a round."""
+    gone = {tuple(candidate) for candidate in info.pruned.tolist()}
+    by_candidate = [
+        {
+            "cell": space.cells[cell],
+            "edge": edge,
+            "source": space.edges[edge][0],
+            "target": space.edges[edge][1],
+            "operator": space.operators[operator],
+            "scores": {name: _plain(values[place]) for name, values in info.scores.items()},
+            "changes": {name: _plain(values[place]) for name, values in info.changes.items()},
+            "ranks": {name: int(values[place]) for name, values in info.ranks.items()},
+            "total": _plain(info.total[place]),
+            "pruned": (cell, edge, operator) in gone,
+        }
+        for place, (cell, edge, operator) in enumerate(info.candidates.tolist())
+    ]
+    return {
+        "round": number,
+        "alive": mask.astype(int).tolist(),
+        "pruned": info.pruned.tolist(),
+        "candidates": by_candidate,
+        "health": info.health,
+        "evaluations": info.evaluations,
+        "seconds": round(seconds, 3),
+    }
+
+
+def _plain(value: float) -> float | str:
+    """JSON has no infinity."""
+    return float(value) if abs(value) < float("inf") else str(float(value))
+
+
+def _result(
+    config: Config, settings: Preset, folder: "RunFolder", architecture: str, seconds: float, compiling: float
+) -> dict[str, Any]:
+    from importlib.metadata import version
+
+    import jax
+
+    return {
+        "architecture": architecture,
+        "space": config.space,
+        "dataset": config.dataset or ("own" if config.data else "synthetic"),
+        "seed": config.seed,
+        "config": {**asdict(settings), "preset": config.preset, "data": str(config.data) if config.data else None},
+        "rounds": len(folder.rounds),
+        "benchmark": None,
+        "wall_seconds": round(seconds, 3),
+        "compile_seconds": round(compiling, 3),
+        "versions": {name: version(name) for name in ("tenas-jax", "jax", "jaxlib", "flax", "neural-tangents", "numpy")}
+        | {"python": sys.version.split()[0]},
+        "device": f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}",
+    }
+
+
+def _report(result: dict[str, Any], table: "BenchmarkTable | None") -> None:
+    if table is None:
+        return
+    standing = table.standing(result["architecture"])
+    result["benchmark"] = standing._asdict()
+    print(
+        f"{standing.column}: {standing.accuracy:.2f}, rank {standing.rank} of {standing.architectures}; "
+        f"the optimum is {standing.optimum:.2f}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
