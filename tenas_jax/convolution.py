@@ -25,7 +25,9 @@ def _shifted(x, kernel: int, stride: int, dilation: int):
             top, left = i * dilation, j * dilation
             yield (
                 (i, j),
-                padded[:, top : top + stride * (height - 1) + 1 : stride, left : left + stride * (width - 1) + 1 : stride],
+                padded[
+                    :, top : top + stride * (height - 1) + 1 : stride, left : left + stride * (width - 1) + 1 : stride
+                ],
             )
 
 
@@ -45,7 +47,8 @@ def _general(x, weights, *, stride: int, dilation: int, depthwise: bool):
 
 def _depthwise_taps(x, weights, *, stride: int, dilation: int):
     filters = weights.reshape(*weights.shape[:2], 1, 1, 1, -1)
-    return sum(filters[i, j] * window for (i, j), window in _shifted(x, weights.shape[0], stride, dilation))
+    terms = [filters[i, j] * window for (i, j), window in _shifted(x, weights.shape[0], stride, dilation)]
+    return sum(terms[1:], start=terms[0])
 
 
 def _dense_taps(x, weights, *, stride: int, dilation: int):

@@ -1,4 +1,4 @@
-"""The one exception that means "the input was wrong", so that command lines can answer it with a sentence and exit code 2."""
+"""The one exception that means "the input was wrong": a command line answers it with its sentence and exit code 2."""
 
 
 class InputError(ValueError):

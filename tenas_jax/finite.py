@@ -96,7 +96,8 @@ class FeatureReading:
 
     def max_pool(self, x, *, window, stride, padding):
         """See `network.Reading`."""
-        return nn.max_pool(x, (window, window), (stride, stride), [(padding, padding)] * 2)
+        sides = ((padding, padding), (padding, padding))
+        return nn.max_pool(x, (window, window), (stride, stride), sides)  # pyright: ignore[reportArgumentType]
 
     def crop(self, x, *, offset, stride):
         """See `network.Reading`."""
@@ -224,7 +225,8 @@ class CellNetwork(nn.Module):
             mask: alive operators; a NumPy array creates and computes those only.
             train: normalise by the batch's statistics.
         """
-        return self._read(images, mask, train)[0]
+        output: Any = self._read(images, mask, train)[0]
+        return output
 
     def activation_bits(
         self, images: Float[Array, "b h w c"], mask: Bool[Any, "cells edges ops"]
@@ -250,7 +252,9 @@ class CellNetwork(nn.Module):
             for name, declaration in declared.items()
         }
         stored = {
-            name.removesuffix(".scale"): self.variable("batch_stats", name.removesuffix(".scale"), _unit, d.shape, images.dtype)
+            name.removesuffix(".scale"): self.variable(
+                "batch_stats", name.removesuffix(".scale"), _unit, d.shape, images.dtype
+            )
             for name, d in declared.items()
             if d.kind == "scale"
         }

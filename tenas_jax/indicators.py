@@ -172,7 +172,8 @@ def linear_region_count(
         variables = net.init(key, patches[0], np.ones(space.mask_shape, bool))
 
         def words(batch):
-            return hash_patterns(net.apply(variables, batch, mask, method="activation_bits"))
+            bits: Any = net.apply(variables, batch, mask, method="activation_bits")
+            return hash_patterns(bits)
 
         return count_hashes(jnp.concatenate([words(batch) for batch in patches]))
 

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from tenas_jax.errors import InputError
 from tenas_jax.network import Macro, network
 from tenas_jax.space import SearchSpace
 
@@ -62,8 +63,11 @@ class Batch(NamedTuple):
         return np.flatnonzero(self.first == self.second)
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["maps", "sources", "fresh", "rectified"],
-         meta_fields=["side", "channels", "after_relu"])
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["maps", "sources", "fresh", "rectified"],
+    meta_fields=["side", "channels", "after_relu"],
+)
 @dataclass(frozen=True)
 class Field:
     """A random feature map, `sum_s maps[s] @ sources[s] + fresh`, with independent terms.
@@ -173,7 +177,7 @@ class KernelReading:
         return Field(maps, x.sources, None, None, side, x.channels)
 
     def concatenate(self, values):
-        """Channel groups side by side; groups of unequal number are repeated so that each stands for equally many channels."""
+        """Channel groups side by side; repeated where their numbers differ, so that all stand for equally many channels."""
         kernels = [realise(value) for value in values]
         groups = max(k.shape[1] for k in kernels)
         kernels = [jnp.repeat(k, groups // k.shape[1], axis=1) for k in kernels]
@@ -217,7 +221,7 @@ def _zeros(compute):
     return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(compute))
 
 
-def _sum(terms):
+def _sum(terms: Sequence[Array]) -> Array:
     return sum(terms[1:], start=terms[0])
 
 
@@ -245,13 +249,13 @@ def _window_means(kernels: Kernels, side: int, kernel: int, stride: int, dilatio
         return kernels
     lead = kernels.shape[:3]
     out = -(-side // stride)
-    grid = kernels.reshape(*lead, side, side, side, side)
+    grid: Array = kernels.reshape(*lead, side, side, side, side)
     for axis in (3, 4):
         grid = _diagonal_mean(grid, axis, kernel, stride, dilation, out)
     return grid.reshape(*lead, out**2, out**2)
 
 
-def _diagonal_mean(grid, axis: int, kernel: int, stride: int, dilation: int, out: int):
+def _diagonal_mean(grid: Array, axis: int, kernel: int, stride: int, dilation: int, out: int) -> Array:
     pad = dilation * (kernel - 1) // 2
     widths = [(pad, pad) if a in (axis, axis + 2) else (0, 0) for a in range(grid.ndim)]
     padded = jnp.pad(grid, widths)
@@ -368,7 +372,9 @@ def _pairs(square: Float[Array, "np nq"], batch: Batch) -> Float[Array, "pairs p
 def _centre(kernels: Kernels, batch: Batch) -> Kernels:
     """`P K P`, where P removes the mean over images and positions."""
     once = np.equal(np.arange(batch.size)[:, None], batch.first).astype(kernels.dtype)
-    mirrored = (np.equal(np.arange(batch.size)[:, None], batch.second) & (batch.first < batch.second)).astype(once.dtype)
+    mirrored = (np.equal(np.arange(batch.size)[:, None], batch.second) & (batch.first < batch.second)).astype(
+        once.dtype
+    )
     count = batch.size * kernels.shape[-1]
     rows = jnp.einsum("ai,kgip->kgap", once, kernels.sum(-1), precision="highest")
     rows = (rows + jnp.einsum("ai,kgip->kgap", mirrored, kernels.sum(-2), precision="highest")) / count
@@ -388,13 +394,60 @@ def analytic_ntk(
     mask: Bool[Any, "cells edges ops"],
     images: Float[Array, "n h w c"],
     *,
-    macro: Macro,
+    macro: Macro | None = None,
     settings: Settings = Settings(),
 ) -> Float[Array, "n n"]:
-    """The NTK of a cell network in the limit of infinitely many channels, with respect to one output."""
+    """The NTK of a cell network in the limit of infinitely many channels, with respect to one output.
+
+    A pure function, to be jitted and mapped at will; nothing in it is random. The mask is data: one compilation serves
+    single architectures, half-pruned networks and supernets.
+
+    Args:
+        space: the search space.
+        mask: alive operators; a NumPy array is checked, and leaves dead operators out of the program.
+        images: (n, h, w, c), n at least 2; what it costs grows with n^2 (h w)^2, so pool images to a few pixels first.
+        macro: how cells are stacked; by default one cell a stage of 16 channels (NAS-Bench-201), a normal and a reduction
+            cell (DARTS).
+        settings: which limit is taken.
+
+    Returns:
+        (n, n), symmetric, in the dtype of the images.
+
+    Raises:
+        InputError: for integer images, fewer than two, images too small for the network's strides, or a bad NumPy mask.
+    """
+    macro = macro or DEFAULT_MACROS[space.name]
+    _check(space, mask, images, macro, settings)
     batch = Batch.of(images.shape[0])
     x = _field(input_kernels(images, batch), images.shape[1], images.shape[-1])
     output = network(KernelReading(batch, settings), space, mask, x, macro)
     ntk = realise(output)[1, 0, :, 0, 0]
     kernel = jnp.zeros((batch.size, batch.size), ntk.dtype).at[batch.first, batch.second].set(ntk)
     return kernel.at[batch.second, batch.first].set(ntk)
+
+
+DEFAULT_MACROS = {"nasbench201": Macro(channels=16, cells=1), "darts": Macro(channels=16, cells=2)}
+
+
+def _check(space, mask, images, macro, settings) -> None:
+    if images.ndim != 4 or images.shape[0] < 2 or not jnp.issubdtype(images.dtype, jnp.floating):
+        raise InputError(
+            f"`images` must be floating-point (n, h, w, c) with n at least 2; they are {images.dtype} {images.shape}. "
+            "Normalise a batch with `tenas_jax.data.image_batch`."
+        )
+    reductions = (
+        macro.stages - 1 if space.name == "nasbench201" else max(1, len({macro.cells // 3, 2 * macro.cells // 3}))
+    )
+    side = images.shape[1]
+    if images.shape[2] != side or side % 2**reductions:
+        raise InputError(
+            f"the network halves the sides of its images {reductions} times, so they must be square with a side that is a "
+            f"multiple of {2**reductions}; they are {side} x {images.shape[2]}. Pool or crop them."
+        )
+    if settings.statistics == "coupled" and settings.batch_norm != "exact":
+        raise InputError(
+            'statistics="coupled" needs batch_norm="exact": the mean-field form has one variance for all channels, whose '
+            'gradient vanishes. Use "mean-coupled" or the exact form.'
+        )
+    if isinstance(mask, np.ndarray):
+        space.check(mask)

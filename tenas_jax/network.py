@@ -4,8 +4,8 @@ A network here is a function of a *reading*: an object that says what a convolut
 kind of value that flows through. `finite.py` reads feature maps with weights, `infinite.py` reads Gaussian-process kernels.
 An operator of a search space is therefore written in one place, in `OPERATORS`, and every reading understands it.
 
-The networks are those of NAS-Bench-201 (Dong and Yang 2020, section 2) and DARTS (Liu et al. 2019, section 3), with the order
-ReLU, convolution, batch norm inside every block, as TE-NAS (Chen et al. 2021) uses them.
+The networks are those of NAS-Bench-201 (Dong and Yang 2020, section 2) and DARTS (Liu et al. 2019, section 3), with the
+order ReLU, convolution, batch norm inside every block, as TE-NAS (Chen et al. 2021) uses them.
 """
 
 from collections.abc import Callable, Sequence
@@ -90,9 +90,7 @@ def relu_conv_bn(read, name, x, channels, stride, *, kernel, dilation=1):
 
 def separable(read, name, x, channels, stride, *, kernel, dilation=1):
     """ReLU, depthwise convolution, pointwise convolution, batch norm (DARTS; with `dilation` its `dil_conv`)."""
-    x = read.depthwise_convolution(
-        f"{name}.depthwise", read.relu(x), kernel=kernel, stride=stride, dilation=dilation
-    )
+    x = read.depthwise_convolution(f"{name}.depthwise", read.relu(x), kernel=kernel, stride=stride, dilation=dilation)
     return read.batch_norm(f"{name}.norm", read.convolution(f"{name}.pointwise", x, channels))
 
 

@@ -7,7 +7,7 @@ rules say what an operator is worth:
   the operator with the best sum of ranks goes.
 - "completion", ours: the mean score of single architectures, drawn from what is still alive, that hold the operator. The
   operator that lies furthest below its edge's mean goes. What is ranked are thus networks like those that are going to be
-  trained; a supernet's score hides what a skip connection is worth, since beside it a convolution always carries the signal.
+  trained; a supernet's score hides what a skip connection is worth: beside it, a convolution always carries the signal.
 """
 
 import itertools

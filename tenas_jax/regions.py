@@ -4,7 +4,7 @@ A ReLU network is linear wherever its pattern of active neurons does not change,
 sampled inputs estimates its number of linear regions (Hanin and Rolnick 2019; TE-NAS, Chen et al. 2021, section 3.1.2).
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,8 @@ from tenas_jax.errors import InputError
 SATURATED = 0.95
 
 
-class LinearRegions(NamedTuple):
+@dataclass(frozen=True)
+class LinearRegions:
     """A count of linear regions with its health.
 
     Attributes:

@@ -39,7 +39,9 @@ class RunFolder:
             with self._rounds_file.open("a"):
                 pass
         except OSError as error:
-            raise InputError(f"the run folder {path} cannot be written ({error.strerror}); choose another --output.") from error
+            raise InputError(
+                f"the run folder {path} cannot be written ({error.strerror}); choose another --output."
+            ) from error
 
     @property
     def _rounds_file(self) -> Path:
@@ -81,7 +83,9 @@ class RunFolder:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise InputError(f"{self._rounds_file} cannot be written ({error.strerror}); make room and run again.") from error
+            raise InputError(
+                f"{self._rounds_file} cannot be written ({error.strerror}); make room and run again."
+            ) from error
         self.rounds.append(record)
 
     def result(self) -> dict[str, Any] | None:

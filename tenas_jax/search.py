@@ -52,18 +52,46 @@ def _arguments(argv: list[str] | None) -> Config:
         "The last line on standard output is the architecture.",
     )
     add = parser.add_argument
-    add("--space", default=Config.space, metavar="NAME", help=f"search space: {', '.join(_SPACES)} (default: %(default)s)")
-    add("--dataset", metavar="NAME", help="synthetic (default; drawn by the program, nothing to download), cifar10, "
-        "cifar100, imagenet16-120 or imagenet, by tensorflow-datasets; with --data: how to normalise that data")
-    add("--data", type=Path, metavar="PATH", help="own images: an .npz with `x` uint8 (n, height, width, 3), a folder of "
-        "images, or the original batches of CIFAR or ImageNet16")
-    add("--preset", default=Config.preset, metavar="NAME", help="default; paper (batch 32, 5000 samples) or released "
-        "(batch 72, 3000 samples) for the settings of TE-NAS, which take minutes to hours (default: %(default)s)")
-    add("--ntk", metavar="KIND", help="analytic (infinite width, no random weights; the default preset's) or empirical "
-        "(one finite network, drawn at random; paper and released)")
+    add(
+        "--space",
+        default=Config.space,
+        metavar="NAME",
+        help=f"search space: {', '.join(_SPACES)} (default: %(default)s)",
+    )
+    add(
+        "--dataset",
+        metavar="NAME",
+        help="synthetic (default; drawn by the program, nothing to download), cifar10, "
+        "cifar100, imagenet16-120 or imagenet, by tensorflow-datasets; with --data: how to normalise that data",
+    )
+    add(
+        "--data",
+        type=Path,
+        metavar="PATH",
+        help="own images: an .npz with `x` uint8 (n, height, width, 3), a folder of "
+        "images, or the original batches of CIFAR or ImageNet16",
+    )
+    add(
+        "--preset",
+        default=Config.preset,
+        metavar="NAME",
+        help="default; paper (batch 32, 5000 samples) or released "
+        "(batch 72, 3000 samples) for the settings of TE-NAS, which take minutes to hours (default: %(default)s)",
+    )
+    add(
+        "--ntk",
+        metavar="KIND",
+        help="analytic (infinite width, no random weights; the default preset's) or empirical "
+        "(one finite network, drawn at random; paper and released)",
+    )
     add("--seed", type=int, default=Config.seed, metavar="N", help="of everything random (default: %(default)s)")
-    add("--benchmark", type=Path, metavar="TABLE", help="csv or csv.gz with `architecture` and an accuracy column: report "
-        "what the architecture found reaches there; takes no part in the search")
+    add(
+        "--benchmark",
+        type=Path,
+        metavar="TABLE",
+        help="csv or csv.gz with `architecture` and an accuracy column: report "
+        "what the architecture found reaches there; takes no part in the search",
+    )
     add("--benchmark-column", metavar="NAME", help="the accuracy column, where the table has several")
     add("--output", type=Path, metavar="DIR", help="run folder (default: runs/SPACE-DATASET-PRESET-seedN)")  # fmt: skip
     return Config(**vars(parser.parse_args(argv)))
@@ -118,8 +146,10 @@ def run(config: Config) -> str:
         architecture = _prune(config.seed, space, indicators, settings, folder)
         compiling = sum(indicator.program.compile_seconds for indicator in indicators)
         result = _result(config, settings, folder, architecture, time.perf_counter() - start, compiling)
-    _report(result, table)
-    folder.finish(result)
+        folder.finish(result)
+    if table:
+        result["benchmark"] = _reported(table, result["architecture"])
+        folder.finish(result)
     return result["architecture"]
 
 
@@ -159,7 +189,7 @@ def _use_compilation_cache() -> None:
     """Keeps compiled programs between runs, unless the user has said where or that not."""
     import jax
 
-    if jax.config.jax_compilation_cache_dir is None and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tenas_jax"
         jax.config.update("jax_compilation_cache_dir", str(cache))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
@@ -276,15 +306,14 @@ def _result(
     }
 
 
-def _report(result: dict[str, Any], table: "BenchmarkTable | None") -> None:
-    if table is None:
-        return
-    standing = table.standing(result["architecture"])
-    result["benchmark"] = standing._asdict()
+def _reported(table: "BenchmarkTable", architecture: str) -> dict[str, Any]:
+    """Prints what an architecture reaches, and returns it for the record."""
+    standing = table.standing(architecture)
     print(
         f"{standing.column}: {standing.accuracy:.2f}, rank {standing.rank} of {standing.architectures}; "
         f"the optimum is {standing.optimum:.2f}"
     )
+    return standing._asdict()
 
 
 if __name__ == "__main__":
