@@ -14,7 +14,8 @@ from jaxtyping import Array, Bool, Float, Key
 
 from tenas_jax.data import ImageSource, image_batch, patch_batch
 from tenas_jax.finite import CellNetwork, Fan
-from tenas_jax.infinite import Settings, analytic_ntk
+from tenas_jax.infinite import analytic_ntk
+from tenas_jax.kernels import Settings
 from tenas_jax.network import Macro
 from tenas_jax.ntk import condition_numbers, empirical_ntk, is_weight
 from tenas_jax.regions import SATURATED, count_hashes, hash_patterns
@@ -150,6 +151,7 @@ def linear_region_count(
     macro: Macro,
     fan: Fan = "fan_in",
     channels: Literal[1, 3] = 3,
+    patch: int = 3,
     samples: int = 1000,
     batches: int = 1,
     repeats: int = 1,
@@ -162,6 +164,7 @@ def linear_region_count(
         macro: how cells are stacked.
         fan: of the Kaiming initialisation.
         channels: of the patches: 3 for colour, 1 for a random colour channel each.
+        patch: side of a patch.
         samples: patches of a batch, which share their batch norm's statistics.
         batches: whose patterns are counted together.
         repeats: initialisations, each with patches of its own.
@@ -182,7 +185,7 @@ def linear_region_count(
     def evaluate(key, masks):
         def once(key):
             weights, drawn = jax.random.split(key)
-            patches = patch_batch(drawn, source, batches * samples, channels=channels)
+            patches = patch_batch(drawn, source, batches * samples, patch=patch, channels=channels)
             counts = program(masks, weights, patches.reshape(batches, samples, *patches.shape[1:]))
             return counts.astype(float), np.where(counts > SATURATED * batches * samples, "saturated", "counted")
 

@@ -19,6 +19,7 @@ class Preset:
         batch_stats: of the empirical kernel.
         fan: of the empirical kernel's initialisation.
         region_channels: 3 for colour patches and three channels, 1 for one colour channel and one channel.
+        region_patch: side of a patch.
         region_samples: patches of a batch.
         region_batches: whose patterns are counted together.
         region_repeats: initialisations a decision.
@@ -35,6 +36,7 @@ class Preset:
     batch_stats: Literal["frozen", "coupled"]
     fan: Literal["fan_in", "fan_out"]
     region_channels: Literal[1, 3]
+    region_patch: int
     region_samples: int
     region_batches: int
     region_repeats: int
@@ -53,6 +55,7 @@ _RELEASED = Preset(
     batch_stats="coupled",
     fan="fan_out",
     region_channels=1,
+    region_patch=3,
     region_samples=1000,
     region_batches=3,
     region_repeats=3,
@@ -71,11 +74,13 @@ PRESETS = {
         batch_stats="frozen",
         fan="fan_in",
         region_channels=3,
-        region_samples=1000,
+        # A cell sees 7 x 7 pixels: in a patch of 3 x 3 its second and third convolution meet the border everywhere.
+        region_patch=5,
+        region_samples=500,
         region_batches=1,
         region_repeats=1,
         rule="completion",
-        paths=128,
+        paths=96,
         fresh=False,
     ),
     # The paper's text: batch 32, 5000 samples; the rest as released.

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from tenas_jax.indicators import Indicator, Scores
-from tenas_jax.ranking import average_rank, rank_sum, relative_change, released_rank, round_decimals, sum_of_log_ranks
+from tenas_jax.ranking import average_rank, rank_sum, relative_change, released_rank, round_decimals
 from tenas_jax.space import SearchSpace, host_generator
 
 Rule = Literal["completion", "removal"]
@@ -45,9 +45,9 @@ class Info(NamedTuple):
         candidates: (c, 3): cell, edge, operator.
         scores: by indicator. Removal: the mean score of the supernet without the candidate. Completion: the mean log score
             of the architectures that hold it.
-        changes: by indicator. Removal: mean relative change. Completion: mean log rank of those architectures.
+        changes: by indicator. Removal: mean relative change. Completion: mean normalised rank of those architectures.
         ranks: by indicator, 0 goes first.
-        total: what the decision was made by: smallest first. Removal: the sum of ranks. Completion: the mean sum of log
+        total: what the decision was made by: smallest first. Removal: the sum of ranks. Completion: the mean sum of
             ranks, less the edge's mean.
         health: by indicator, how many evaluations said what.
         evaluations: masks that were scored.
@@ -113,7 +113,7 @@ def step(
     space: SearchSpace,
     indicators: Sequence[Indicator],
     rule: Rule = "completion",
-    paths: int = 64,
+    paths: int = 96,
     fresh: bool = False,
 ) -> tuple[State, Info]:
     """Prunes once.
@@ -147,7 +147,7 @@ def _by_completion(key, state, space, indicators, paths) -> Info:
     results = {i.name: i.evaluate(score, space.one_hot(choices)) for i in indicators}
     logs = {i.name: np.log(results[i.name].values).mean(0) for i in indicators}
     ranks = {i.name: average_rank(logs[i.name], descending=not i.lower_is_better) for i in indicators}
-    aggregate = sum_of_log_ranks(list(ranks.values()))
+    aggregate = np.sum(list(ranks.values()), axis=0)
 
     options = candidates(state.mask)
     holds = np.stack([choices[:, cell, edge] == operator for cell, edge, operator in options])
@@ -158,7 +158,7 @@ def _by_completion(key, state, space, indicators, paths) -> Info:
     total = mean(aggregate)
     edges = options[:, 0] * state.mask.shape[1] + options[:, 1]
     total -= np.array([total[edges == edge].mean() for edge in edges])
-    changes = {name: mean(np.log(rank)) for name, rank in ranks.items()}
+    changes = {name: mean(rank) for name, rank in ranks.items()}
     return Info(
         candidates=options,
         scores={name: mean(values) for name, values in logs.items()},
@@ -220,7 +220,7 @@ def prune(
     indicators: Sequence[Indicator],
     *,
     rule: Rule = "completion",
-    paths: int = 64,
+    paths: int = 96,
     fresh: bool = False,
 ) -> tuple[Mask, list[Info]]:
     """The whole search: from the supernet to one architecture.

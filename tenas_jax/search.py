@@ -178,6 +178,7 @@ def build_indicators(space: "SearchSpace", source: "ImageSource", settings: Pres
         source,
         macro=REGION_MACROS[space.name]._replace(channels=settings.region_channels),
         channels=settings.region_channels,
+        patch=settings.region_patch,
         samples=settings.region_samples,
         batches=settings.region_batches,
         repeats=settings.region_repeats,
