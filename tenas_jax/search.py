@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from tenas_jax.errors import InputError
 from tenas_jax.presets import PRESETS, Preset, preset
+from tenas_jax.run_folder import RunFolder
 
 # JAX is imported where it is used: `--help` and a mistyped option answer at once.
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from tenas_jax.data import ImageSource
     from tenas_jax.indicators import Indicator
     from tenas_jax.pruner import Info
-    from tenas_jax.run_folder import RunFolder
     from tenas_jax.space import SearchSpace
 
 _SPACES = ("nasbench201",)
@@ -133,7 +133,6 @@ def run(config: Config) -> str:
 
     from tenas_jax.benchmark_table import read_table
     from tenas_jax.data import open_images
-    from tenas_jax.run_folder import RunFolder
     from tenas_jax.space import SPACES
 
     table = read_table(config.benchmark, config.benchmark_column) if config.benchmark else None
@@ -143,7 +142,7 @@ def run(config: Config) -> str:
     result = folder.result()
     if result is None:
         indicators = build_indicators(space, source, settings)
-        architecture = _prune(config.seed, space, indicators, settings, folder)
+        architecture = prune_in_folder(config.seed, space, indicators, settings, folder)
         compiling = sum(indicator.program.compile_seconds for indicator in indicators)
         result = _result(config, settings, folder, architecture, time.perf_counter() - start, compiling)
         folder.finish(result)
@@ -216,9 +215,21 @@ def _identity(config: Config, settings: Preset, source: "ImageSource") -> dict[s
     }
 
 
-def _prune(
-    seed: int, space: "SearchSpace", indicators: "list[Indicator]", settings: Preset, folder: "RunFolder"
+def prune_in_folder(
+    seed: int, space: "SearchSpace", indicators: "list[Indicator]", settings: Preset, folder: RunFolder
 ) -> str:
+    """Runs a search, or what is left of it, and records every round.
+
+    Args:
+        seed: of everything random.
+        space: the search space.
+        indicators: from `build_indicators`.
+        settings: the preset.
+        folder: with the rounds that have been taken.
+
+    Returns:
+        The architecture's string.
+    """
     import jax
     from tqdm import tqdm
 
@@ -285,7 +296,7 @@ def _plain(value: float) -> float | str:
 
 
 def _result(
-    config: Config, settings: Preset, folder: "RunFolder", architecture: str, seconds: float, compiling: float
+    config: Config, settings: Preset, folder: RunFolder, architecture: str, seconds: float, compiling: float
 ) -> dict[str, Any]:
     from importlib.metadata import version
 

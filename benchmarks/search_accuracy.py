@@ -1,0 +1,77 @@
+"""What the default search finds on NAS-Bench-201, over seeds, with its ablations.
+
+    python benchmarks/search_accuracy.py TABLE [--data IMAGES.npz] [--seeds 10 20]
+
+TABLE is a csv of trained accuracies, which are looked up after each search and take no part in it. Writes
+`results/search_accuracy.json`: per image source, rule and choice of indicators, the architectures found and the mean
+accuracy with its standard error.
+"""
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+from report import mean_and_error, write
+
+from tenas_jax.benchmark_table import read_table
+from tenas_jax.data import open_images
+from tenas_jax.presets import PRESETS
+from tenas_jax.pruner import prune
+from tenas_jax.search import build_indicators
+from tenas_jax.space import NAS_BENCH_201
+
+CHOICES = {"both": slice(0, 2), "condition number": slice(0, 1), "linear regions": slice(1, 2)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", type=Path)
+    parser.add_argument(
+        "--data", type=Path, help="an .npz of CIFAR-10 images; without it only synthetic images are used"
+    )
+    parser.add_argument("--seeds", type=int, nargs=2, default=(10, 20), help="first seed, and the one after the last")
+    arguments = parser.parse_args()
+    table = read_table(arguments.table)
+
+    settings = PRESETS["default"]
+    rows = []
+    for source_name in ["synthetic", "cifar10"] if arguments.data else ["synthetic"]:
+        for rule in ("completion", "removal"):
+            # A supernet is compared by three repeats, as TE-NAS does; completions are many already.
+            repeats = 3 if rule == "removal" else 1
+            chosen = replace(settings, ntk_repeats=repeats, region_repeats=repeats)
+            found: dict[str, list[str]] = {name: [] for name in CHOICES}
+            seconds: dict[str, list[float]] = {name: [] for name in CHOICES}
+            for seed in range(*arguments.seeds):
+                source = (
+                    open_images(seed=seed) if source_name == "synthetic" else open_images("cifar10", arguments.data)
+                )
+                indicators = build_indicators(NAS_BENCH_201, source, chosen)
+                for name, choice in CHOICES.items():
+                    start = time.perf_counter()
+                    mask, _ = prune(
+                        jax.random.key(seed), NAS_BENCH_201, indicators[choice], rule=rule, paths=settings.paths
+                    )
+                    seconds[name].append(time.perf_counter() - start)
+                    found[name].append(NAS_BENCH_201.format(mask))
+            for name, architectures in found.items():
+                accuracies = [table.accuracies[architecture] for architecture in architectures]
+                row = {
+                    "images": source_name,
+                    "rule": rule,
+                    "indicators": name,
+                    "accuracy": mean_and_error(accuracies),
+                    "seconds": mean_and_error(seconds[name]),
+                    "architectures": architectures,
+                    "accuracies": [round(accuracy, 2) for accuracy in accuracies],
+                }
+                rows.append(row)
+                print(source_name, rule, name, row["accuracy"], flush=True)
+    optimum = max(table.accuracies.values())
+    write("search_accuracy", {"seeds": list(range(*arguments.seeds)), "optimum": optimum, "rows": rows})
+
+
+if __name__ == "__main__":
+    main()
