@@ -1,12 +1,15 @@
 """TE-NAS's networks in PyTorch: the masked supernets of NAS-Bench-201 and DARTS, for the NTK and for linear regions.
 
-Chen, Gong and Wang, "Neural Architecture Search on ImageNet in Four GPU Hours" (ICLR 2021), after the released code. Parameter
-names are the released ones, so its weights load with `load_state_dict`. Nothing here depends on JAX or on `tenas_jax`: the
-module is the second route by which that package is checked, and what it is timed against.
+Chen, Gong and Wang, "Neural Architecture Search on ImageNet in Four GPU Hours" (ICLR 2021), after the released code.
+Parameter names are the released ones, so its weights load with `load_state_dict`. Nothing here depends on JAX or on
+`tenas_jax`: the module is the second route by which that package is checked, and what it is timed against.
 
 Every block is ReLU, convolution, batch norm (epsilon 1e-5, learned scale and shift, always the statistics of the batch).
 Convolutions have no bias. Pooling has no batch norm, and padded positions do not count in an average.
 """
+
+# PyTorch is an extra that the type checker may have to do without.
+# pyright: reportMissingImports=false
 
 from collections.abc import Sequence
 from typing import Literal
@@ -35,8 +38,13 @@ EDGES = {
     "nasbench201": tuple((j, i) for i in range(1, 4) for j in range(i)),
     "darts": tuple((j, i + 2) for i in range(4) for j in range(i + 2)),
 }
-MASK_CELLS = {"nasbench201": 1, "darts": 2}
+MASK_SHAPES = {"nasbench201": (1, 6, 5), "darts": (2, 14, 8)}
 DEAD = -1000.0  # the logit of a pruned operator: its softmax weight is exactly 0
+
+
+def batch_norm(channels: int) -> nn.BatchNorm2d:
+    """Batch norm that always takes the batch's statistics; running ones would be kept for nobody."""
+    return nn.BatchNorm2d(channels, eps=1e-5, track_running_stats=False)
 
 
 class ReluConvBN(nn.Module):
@@ -45,7 +53,7 @@ class ReluConvBN(nn.Module):
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1):
         super().__init__()
         convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
-        self.op = nn.Sequential(nn.ReLU(), convolution, nn.BatchNorm2d(outputs))
+        self.op = nn.Sequential(nn.ReLU(), convolution, batch_norm(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (b, inputs, h, w) to (b, outputs, h / stride, w / stride)."""
@@ -62,7 +70,7 @@ class Separable(nn.Module):
             nn.ReLU(),
             nn.Conv2d(inputs, inputs, kernel, stride, padding, dilation, groups=inputs, bias=False),
             nn.Conv2d(inputs, outputs, 1, bias=False),
-            nn.BatchNorm2d(outputs),
+            batch_norm(outputs),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -91,7 +99,7 @@ class FactorizedReduce(nn.Module):
         halves = (channels // 2, channels - channels // 2)
         self.relu = nn.ReLU()
         self.convs = nn.ModuleList(nn.Conv2d(channels, half, 1, stride=2, bias=False) for half in halves)
-        self.bn = nn.BatchNorm2d(channels)
+        self.bn = batch_norm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (b, channels, h, w) to (b, channels, ceil(h / 2), ceil(w / 2))."""
@@ -207,8 +215,8 @@ class Network(nn.Module):
     def __init__(self, images: int, stem: int, features: int, *, use_stem: bool, classes: int = 10):
         super().__init__()
         self.use_stem = use_stem
-        self.stem = nn.Sequential(nn.Conv2d(images, stem, 3, padding=1, bias=False), nn.BatchNorm2d(stem))
-        self.lastact = nn.Sequential(nn.BatchNorm2d(features), nn.ReLU())
+        self.stem = nn.Sequential(nn.Conv2d(images, stem, 3, padding=1, bias=False), batch_norm(stem))
+        self.lastact = nn.Sequential(batch_norm(features), nn.ReLU())
         self.classifier = nn.Linear(features, classes)
 
     def begin(self, images: Tensor) -> Tensor:
