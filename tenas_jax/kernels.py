@@ -28,13 +28,11 @@ class Settings(NamedTuple):
             variance (Yang et al. 2019).
         statistics: how gradients see the batch statistics: "frozen" as constants, "mean-coupled" through the mean,
             "coupled" through mean and variance (exact form only).
-        train_scale: whether the scale of a batch norm counts as a parameter of the NTK.
     """
 
     parametrisation: Literal["ntk", "standard"] = "ntk"
     batch_norm: Literal["mean-field", "exact"] = "mean-field"
     statistics: Literal["frozen", "mean-coupled", "coupled"] = "mean-coupled"
-    train_scale: bool = True
 
 
 class Batch(NamedTuple):
@@ -127,14 +125,14 @@ def relu_kernels(kernels: Kernels, batch: Batch) -> Kernels:
 
 
 def normalise(kernels: Kernels, batch: Batch, settings: Settings) -> Kernels:
-    """Kernels behind a batch norm, the scale's own gradient included where it counts."""
+    """Kernels behind a batch norm. Its scale and shift are constants here: `docs/analytic_ntk.md` says why."""
     if settings.batch_norm == "exact":
         # Channel groups are normalised one by one.
         exact = jax.vmap(partial(_exact, batch=batch, settings=settings), in_axes=1)
         nngp, ntk = exact(kernels)
     else:
         nngp, ntk = _mean_field(kernels, batch, settings)
-    return jnp.stack([nngp, ntk + nngp if settings.train_scale else ntk])
+    return jnp.stack([nngp, ntk])
 
 
 def _mean_field(kernels, batch, settings):

@@ -131,7 +131,7 @@ def test_exact_batch_norm_against_drawn_channels(images, rng, statistics):
         return (z - mean) * jax.lax.rsqrt(variance + EPSILON)
 
     output, passed = jax.vmap(lambda z, t: jax.jvp(norm, (z,), (t,)))(z, tangent)
-    settings = Settings(batch_norm="exact", statistics=statistics, train_scale=False)
+    settings = Settings(batch_norm="exact", statistics=statistics)
     nngp, ntk = normalise(kernels, batch, settings)
     assert_within(square(nngp[0], batch), np.asarray(output), np.asarray(output))
     assert_within(square(ntk[0], batch), np.asarray(passed), np.asarray(passed))
@@ -171,10 +171,9 @@ class Twin(FeatureReading):
         return super().convolution(name, x, channels, kernel=kernel, stride=stride, dilation=dilation)
 
     def batch_norm(self, name, x):
-        scale = self.parameter(f"{name}.scale", x.shape[-1:], "scale", x.dtype)
         centred = x - x.mean((0, 1, 2), keepdims=True)
         variance = jax.lax.stop_gradient(jnp.square(centred).mean())
-        return centred * jax.lax.rsqrt(variance + EPSILON) * scale[None, None, None]
+        return centred * jax.lax.rsqrt(variance + EPSILON)
 
     def head(self, name, x, classes):
         weights = self.parameter(f"{name}.kernel", (x.shape[-1], classes), "weight", x.dtype)
@@ -189,10 +188,7 @@ def twin_kernel(mask, images, width, seeds):
     @jax.jit
     def kernel(key):
         keys = dict(zip(declaring.declared, jax.random.split(key, len(declaring.declared)), strict=True))
-        parameters = {
-            name: jnp.ones(d.shape) if d.kind == "scale" else jax.random.normal(keys[name], d.shape)
-            for name, d in declaring.declared.items()
-        }
+        parameters = {name: jax.random.normal(keys[name], d.shape) for name, d in declaring.declared.items()}
         return empirical_ntk(
             lambda p, x: network(Twin(p), NAS_BENCH_201, mask, x, macro), parameters, images, batch_stats="coupled"
         )
