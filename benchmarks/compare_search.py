@@ -1,0 +1,76 @@
+"""The released search, by PyTorch and by us, on some candidates of its first round, in one run.
+
+    python benchmarks/compare_search.py [--data IMAGES.npz] [--candidates 2] [--threads 1]
+
+A whole search of the released settings takes PyTorch about 25 minutes on two cores, so candidates of the first round are timed:
+three repeats each, supernet and candidate, batch 72 and 3 x 1000 patches. Both sides get the same number of threads. Writes
+`results/compare_search.json`.
+"""
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import torch
+import torch_reference
+from report import write
+
+from tenas_jax.data import open_images
+from tenas_jax.presets import PRESETS
+from tenas_jax.search import build_indicators
+from tenas_jax.space import NAS_BENCH_201
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="an .npz of CIFAR-10 images; synthetic ones without it")
+    parser.add_argument("--candidates", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+
+    source = open_images("cifar10", arguments.data) if arguments.data else open_images()
+    images = source.read(np.arange(min(source.size, 2000)))
+    indicators = build_indicators(NAS_BENCH_201, source, PRESETS["released"])
+    supernet = NAS_BENCH_201.supernet()
+    places = np.argwhere(supernet)
+    chosen = places[np.linspace(0, len(places) - 1, arguments.candidates).astype(int)]
+    for indicator in indicators:  # compiles
+        indicator.evaluate(jax.random.key(0), np.stack([supernet, supernet]))
+
+    ours, scores = [], []
+    for number, place in enumerate(chosen):
+        without = supernet.copy()
+        without[tuple(place)] = False
+        start = time.perf_counter()
+        key = jax.random.key(number + 1)
+        scores.append([i.evaluate(key, np.stack([supernet, without])).values.tolist() for i in indicators])
+        ours.append(time.perf_counter() - start)
+    result = torch_reference.search(images, 0, limit_rounds=1, limit_candidates=arguments.candidates)
+    theirs = [candidate.seconds for candidate in result.rounds[0]]
+    content = {
+        "what": "seconds a candidate of the first round of the released search, NAS-Bench-201",
+        "images": source.name.split(":")[0],
+        "threads_of_pytorch": arguments.threads,
+        "torch": torch.__version__,
+        "ours": {
+            "seconds": [round(seconds, 2) for seconds in ours],
+            "compile_seconds": round(sum(indicator.program.compile_seconds for indicator in indicators), 1),
+            "scores": scores,
+        },
+        "pytorch": {
+            "seconds": [round(seconds, 2) for seconds in theirs],
+            "condition_numbers": [np.asarray(c.condition_numbers).tolist() for c in result.rounds[0]],
+            "region_counts": [np.asarray(c.region_counts).tolist() for c in result.rounds[0]],
+        },
+        "ratio": round(statistics.median(theirs) / statistics.median(ours), 2),
+    }
+    print({key: content[key] for key in ("ratio",)}, content["ours"]["seconds"], content["pytorch"]["seconds"])
+    write("compare_search", content)
+
+
+if __name__ == "__main__":
+    main()
