@@ -2,9 +2,8 @@
 
     python benchmarks/compare_search.py [--data IMAGES.npz] [--candidates 2] [--threads 1]
 
-A whole search of the released settings takes PyTorch about 25 minutes on two cores, so candidates of the first round are timed:
-three repeats each, supernet and candidate, batch 72 and 3 x 1000 patches. Both sides get the same number of threads. Writes
-`results/compare_search.json`.
+A whole search of the released settings takes PyTorch about 25 minutes on two cores, so candidates of the first round are
+timed: three repeats each, supernet and candidate, batch 72 and 3 x 1000 patches. Writes `results/compare_search.json`.
 """
 
 import argparse
