@@ -6,6 +6,9 @@ A whole search of the released settings takes PyTorch about 25 minutes on two co
 timed: three repeats each, supernet and candidate, batch 72 and 3 x 1000 patches. Writes `results/compare_search.json`.
 """
 
+# PyTorch is an extra that the type checker may have to do without.
+# pyright: reportMissingImports=false
+
 import argparse
 import statistics
 import time

@@ -119,7 +119,7 @@ def relu_kernels(kernels: Kernels, batch: Batch) -> Kernels:
     supplement = jnp.arccos(-cosine)
     rectified = outer * (jnp.sqrt((1 - cosine) * (1 + cosine)) + supplement * cosine) / (2 * np.pi)
     steps = supplement / (2 * np.pi)
-    # A position with itself, or with its like in an identical image: exactly, not through an arc cosine at its branch point.
+    # A position with itself, or its like in an identical image: exactly, not by an arc cosine at its branch point.
     same = (batch.first == batch.second)[None, :, None, None] & np.eye(nngp.shape[-1], dtype=bool)
     same = same | (cosine > 1 - 8 * jnp.finfo(nngp.dtype).eps)
     return jnp.stack([jnp.where(same, nngp / 2, rectified), ntk * jnp.where(same, 0.5, steps)])
