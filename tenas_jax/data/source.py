@@ -26,7 +26,7 @@ class ImageSource:
     """Images at random access.
 
     Attributes:
-        name: what a record of a run says: `"synthetic"`, `"cifar10"`, `"cifar10:/path/file.npz"`, `"/path/file.npz"`.
+        name: what a record of a run says: `"synthetic"`, `"cifar10"`, `"cifar10:PATH.npz"`, `"PATH.npz"`.
         size: number of images.
         shape: (h, w, 3) of each image that `read` returns.
         read: indices (n,) in [0, size) to uint8 (n, h, w, 3).
