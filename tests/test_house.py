@@ -1,0 +1,153 @@
+"""The house keeps its rules: imports flow downwards, heavy libraries wait, and what the README says can be run."""
+
+import ast
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tenas_jax import presets, search
+from tenas_jax.data import DATASETS
+
+ROOT = Path(__file__).parent.parent
+MODULES = sorted((ROOT / "tenas_jax").rglob("*.py"))
+README = (ROOT / "README.md").read_text()
+
+
+def room(path):
+    """`space.py`, or `data/` for everything in that folder: what a row of docs/architecture.md names."""
+    first = path.relative_to(ROOT / "tenas_jax").parts[0]
+    return first if first.endswith(".py") else f"{first}/"
+
+
+def imports(path):
+    """(imported module, whether while the importing module is imported), without those for type checkers only."""
+
+    def walk(node, at_once):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            return
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, at_once) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            # `from tenas_jax import space` imports a module by its name in the package.
+            whole = node.module == "tenas_jax"
+            yield from ((f"{node.module}.{a.name}" if whole else str(node.module), at_once) for a in node.names)
+        for child in ast.iter_child_nodes(node):
+            yield from walk(child, at_once and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+    return set(walk(ast.parse(path.read_text()), True))
+
+
+def rooms():
+    """Rooms in the order of the table in docs/architecture.md."""
+    table = (ROOT / "docs" / "architecture.md").read_text()
+    cells = re.findall(r"^\| (`.*?) \|", table, flags=re.MULTILINE)
+    return [name for cell in cells for name in re.findall(r"`([\w/.]+)`", cell)]
+
+
+def test_every_module_is_in_the_table_of_rooms():
+    assert sorted(rooms()) == sorted({room(path) for path in MODULES} - {"__init__.py"})
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_flow_downwards(path):
+    order = rooms()
+    for name, _ in imports(path):
+        package, _, rest = name.partition(".")
+        if package != "tenas_jax":
+            continue
+        above = f"{rest.split('.')[0]}.py" if f"{rest.split('.')[0]}.py" in order else f"{rest.split('.')[0]}/"
+        if above != room(path):
+            assert order.index(above) < order.index(room(path)), f"{path.name} imports {name}, which is further down"
+
+
+def test_the_data_package_has_no_circle():
+    sources = [path for path in MODULES if path.parent.name == "data"]
+    below = {
+        f"tenas_jax.data.{path.stem}": {name for name, _ in imports(path) if name.startswith("tenas_jax.data.")}
+        for path in sources
+        if path.stem != "__init__"
+    }
+    while below:
+        free = {name for name, needs in below.items() if not needs & set(below)}
+        assert free, f"these import each other: {sorted(below)}"
+        below = {name: needs for name, needs in below.items() if name not in free}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_heavy_libraries_and_internals_stay_outside(path):
+    rare = {"neural_tangents", "scipy", "PIL", "tensorflow", "tensorflow_datasets", "tqdm", "optax"}
+    if path.name == "_neural_tangents.py":
+        return
+    for name, at_once in imports(path):
+        assert not re.match(r"jax\.(_src|core|interpreters)\b", name), f"{path.name} imports {name}"
+        assert not (at_once and name.split(".")[0] in rare), f"{path.name} imports {name} before it is needed"
+    assert not re.search(r"\bjax\._src\b|\bjax\.core\.|\bjax\.interpreters\b", path.read_text())
+    assert not re.search(r"\bnp\.random\.(?!default_rng\b|Generator\b|SeedSequence\b)\w+", path.read_text()), (
+        "global random state"
+    )
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_docstrings_name_every_argument(path):
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree), f"{path.name} has no docstring"
+    for function in tree.body:
+        if not isinstance(function, ast.FunctionDef) or function.name.startswith("_") or path.stem.startswith("_"):
+            continue
+        text = ast.get_docstring(function) or ""
+        named = set(re.findall(r"^    \*?(\w+): ", text.partition("Args:")[2], flags=re.MULTILINE))
+        has = {a.arg for a in [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]}
+        assert text, f"{path.name}: {function.name} has no docstring"
+        if "Args:" in text:
+            assert has <= named, f"{path.name}: {function.name} does not explain {sorted(has - named)}"
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+COMMANDS = [part.strip() for block in blocks("bash") for line in block.splitlines() for part in line.split("&&")]
+SEARCHES = [command for command in COMMANDS if command.startswith("python -m tenas_jax.search")]
+
+
+@pytest.mark.parametrize("command", SEARCHES)
+def test_readme_searches_are_understood(command, capsys):
+    argv = shlex.split(command)[3:]
+    if argv == ["--help"]:
+        with pytest.raises(SystemExit) as stop:
+            search._arguments(argv)
+        assert stop.value.code == 0
+        assert "--benchmark-column" in capsys.readouterr().out
+        return
+    config = search._arguments(argv)
+    presets.preset(config.preset, config.ntk)
+    assert config.space in search._SPACES
+    assert config.dataset is None or config.dataset in DATASETS
+
+
+def test_readme_commands_are_all_known():
+    """Whatever else stands there installs, or is what .ci/run runs."""
+    assert len(SEARCHES) >= 2
+    gate = (ROOT / ".ci" / "run").read_text().splitlines()
+    installs = r"(python -m venv \.venv|\. \.venv/bin/activate|pip install .*)"
+    others = [c for c in COMMANDS if c and c not in SEARCHES and not re.fullmatch(installs, c)]
+    assert "pytest -n 2" in others
+    for command in others:
+        assert any(line.startswith(command) for line in gate), f".ci/run does not run `{command}`"
+
+
+def test_readme_example_runs(capsys):
+    (example,) = blocks("python")
+    exec(compile(example, "README.md", "exec"), {"__name__": "readme"})
+    kernel, regions = capsys.readouterr().out.splitlines()
+    assert "full rank" in kernel
+    assert "count=100" in regions
+
+
+def test_readme_links_lead_somewhere():
+    targets = re.findall(r"\]\(([^)#]+)\)", README) + re.findall(r"`((?:benchmarks|docs|tests)/[\w/.]+)`", README)
+    missing = [target for target in targets if "://" not in target and not (ROOT / target).exists()]
+    assert targets
+    assert missing == []
