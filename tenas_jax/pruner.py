@@ -18,6 +18,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from tenas_jax.errors import InputError
 from tenas_jax.indicators import Indicator, Scores
 from tenas_jax.ranking import average_rank, rank_sum, relative_change, released_rank, round_decimals
 from tenas_jax.space import SearchSpace, host_generator
@@ -95,7 +96,13 @@ def completions(key: Key[Array, ""], mask: Mask, count: int) -> Int[np.ndarray, 
 
     Returns:
         Operator numbers (m, cells, edges).
+
+    Raises:
+        InputError: where `count` is less than the operators that are alive on an edge, so that some would go unseen.
     """
+    most = int(mask.sum(-1).max())
+    if count < most:
+        raise InputError(f"`paths` must be at least {most}, the operators alive on one edge; it is {count}.")
     edges = [np.flatnonzero(alive) for alive in mask.reshape(-1, mask.shape[-1])]
     # Python's integers: the product of a large space does not fit into 64 bits.
     if np.prod([len(alive) for alive in edges], dtype=object) <= count:
@@ -130,7 +137,14 @@ def step(
 
     Returns:
         The next state and what was seen.
+
+    Raises:
+        InputError: for an unknown rule, no indicator, or fewer paths than operators on an edge.
     """
+    if rule not in ("completion", "removal"):
+        raise InputError(f'`rule` must be "completion" or "removal"; it is {rule!r}.')
+    if not indicators:
+        raise InputError("`indicators` must hold at least one indicator; see `tenas_jax.indicators`.")
     key = jax.random.fold_in(key, state.round)
     if rule == "completion":
         info = _by_completion(key, state, space, indicators, paths)
@@ -180,7 +194,9 @@ def _by_removal(key, state, indicators, fresh) -> Info:
     for indicator in indicators:
         before, after = np.split(results[indicator.name].values.reshape(-1, 2, len(options)), 2, axis=1)
         scores[indicator.name] = after[:, 0].mean(0)
-        changes[indicator.name] = round_decimals(relative_change(after[:, 0], before[:, 0]), 3).mean(0)
+        # Opposite infinities, kernels that become singular in one repeat and regular in another, make NaN: ranked last.
+        with np.errstate(invalid="ignore"):
+            changes[indicator.name] = round_decimals(relative_change(after[:, 0], before[:, 0]), 3).mean(0)
         # What goes first improves the score most, or harms it least.
         ranks[indicator.name] = released_rank(changes[indicator.name], descending=not indicator.lower_is_better)
     total = rank_sum(list(ranks.values()))
@@ -235,6 +251,9 @@ def prune(
 
     Returns:
         The mask of the architecture found, and what every step saw.
+
+    Raises:
+        InputError: as `step`.
     """
     state, infos = init(space), []
     while not is_done(state):
