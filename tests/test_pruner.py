@@ -3,10 +3,12 @@
 import jax
 import numpy as np
 import pytest
+from hypothesis import given, settings, strategies
 
 from tenas_jax import pruner
+from tenas_jax.errors import InputError
 from tenas_jax.indicators import Indicator, Scores
-from tenas_jax.space import NAS_BENCH_201
+from tenas_jax.space import DARTS, NAS_BENCH_201
 
 KEY = jax.random.key(0)
 
@@ -120,3 +122,111 @@ def test_a_step_is_a_function_of_key_and_state():
     np.testing.assert_array_equal(steps[0][1].total, steps[1][1].total)
     other = pruner.step(jax.random.key(1), pruner.init(NAS_BENCH_201), space=NAS_BENCH_201, indicators=indicators)
     assert not np.array_equal(other[1].total, steps[0][1].total)
+
+
+MASKS = strategies.lists(
+    strategies.sets(strategies.integers(0, 4), min_size=1, max_size=5), min_size=6, max_size=6
+).map(lambda edges: np.array([[[operator in alive for operator in range(5)] for alive in edges]]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(mask=MASKS, count=strategies.integers(5, 80), seed=strategies.integers(0, 99))
+def test_completions_hold_what_is_alive_equally_often(mask, count, seed):
+    choices = pruner.completions(jax.random.key(seed), mask, count)
+    sizes = mask.sum(-1)[0]
+    assert len(choices) == min(count, np.prod(sizes))
+    for edge in range(6):
+        seen = np.bincount(choices[:, 0, edge], minlength=5)
+        assert (seen[~mask[0, edge]] == 0).all()
+        held = seen[mask[0, edge]]
+        assert held.min() >= 1
+        assert held.max() - held.min() <= 1
+    if len(choices) == np.prod(sizes) <= count:
+        assert len(np.unique(choices, axis=0)) == len(choices)
+    np.testing.assert_array_equal(choices, pruner.completions(jax.random.key(seed), mask, count))
+
+
+def test_completions_of_a_large_space():
+    """7^28 architectures: their number does not fit into 64 bits."""
+    mask = DARTS.supernet()
+    choices = pruner.completions(KEY, mask, 14)
+    assert choices.shape == (14, 2, 14)
+    for cell, edge in np.ndindex(2, 14):
+        assert sorted(choices[:, cell, edge]) == sorted(2 * list(range(1, 8)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_completion_finds_the_best_of_an_additive_score(seed):
+    """Where edges do not interact, every edge's best operator is the best architecture."""
+    values = np.random.default_rng(seed).permuted(np.tile(np.arange(1.0, 6.0) ** 2, (6, 1)), axis=1)[None]
+    score = indicator("linear_regions", False, lambda mask: 1 + (mask * values).sum())
+    mask, _ = pruner.prune(jax.random.key(seed), NAS_BENCH_201, [score], paths=1024)
+    values[..., 0] = 0  # "none" is no part of the supernet
+    np.testing.assert_array_equal(mask.argmax(-1), values.argmax(-1))
+
+
+def test_completion_by_hand():
+    """Two edges with two operators each: four architectures, mean ranks less the edge's mean."""
+    mask = NAS_BENCH_201.parse("|nor_conv_3x3~0|+|nor_conv_3x3~0|none~1|+|none~0|none~1|nor_conv_3x3~2|")
+    mask[0, 0, 1] = mask[0, 5, 1] = True
+    kappa = {(1, 1): np.inf, (1, 3): 20.0, (3, 1): 5.0, (3, 3): 5.0}
+    score = indicator("condition_number", True, lambda m: kappa[int(m[0, 0].argmax()), int(m[0, 5].argmax())])
+    state, info = pruner.step(KEY, pruner.State(mask, 4), space=NAS_BENCH_201, indicators=[score])
+    # Normalised ranks: inf 1/4, 20 is 2/4, and the two fives share the mean of 3/4 and 4/4.
+    assert info.candidates.tolist() == [[0, 0, 1], [0, 0, 3], [0, 5, 1], [0, 5, 3]]
+    np.testing.assert_allclose(info.changes["condition_number"], [3 / 8, 7 / 8, 9 / 16, 11 / 16])
+    np.testing.assert_allclose(info.total, [-1 / 4, 1 / 4, -1 / 16, 1 / 16])
+    np.testing.assert_allclose(info.scores["condition_number"], [np.inf, np.log(5), np.inf, np.log(100) / 2])
+    assert info.ranks["condition_number"].tolist() == [0, 3, 1, 2]
+    assert info.health["condition_number"] == {"full rank": 9, "rank-deficient": 3}  # four architectures, three repeats
+    assert info.evaluations == 4
+    assert info.pruned.tolist() == [[0, 0, 1]]
+    assert state.round == 5
+    assert not state.mask[0, 0, 1]
+    assert mask[0, 0, 1]  # the state that came in is as it was
+
+
+def test_removal_rounds_then_averages_and_shares_equal_ranks():
+    """Changes of 0.0004 are rounded to none; equal changes share a rank and none is left out."""
+    start = pruner.init(NAS_BENCH_201)
+    kappa = {1: 100.04, 2: 100.0, 3: 99.0, 4: 150.0}
+
+    def score(mask):
+        gone = np.argwhere(start.mask & ~mask)
+        return kappa[gone[0][2]] if len(gone) else 100.0
+
+    state, info = pruner.step(
+        KEY, start, space=NAS_BENCH_201, indicators=[indicator("condition_number", True, score)], rule="removal"
+    )
+    np.testing.assert_array_equal(info.changes["condition_number"].reshape(6, 4), [[0, 0, -0.01, 0.5]] * 6)
+    np.testing.assert_array_equal(info.ranks["condition_number"].reshape(6, 4), [[1, 1, 0, 2]] * 6)
+    assert info.pruned.tolist() == [[0, edge, 3] for edge in range(6)]
+    assert info.evaluations == 25
+    np.testing.assert_array_equal(state.mask.sum(-1), 3)
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_opposite_infinities_rank_last(fresh):
+    """Without skip on edge 0, a kernel is singular in one repeat; the supernet's is in another."""
+    start = pruner.init(NAS_BENCH_201)
+
+    def evaluate(key, masks):
+        without_skip = ~masks[:, 0, 0, 1]
+        values = np.where(without_skip, [[np.inf], [10.0], [10.0]], [[10.0], [np.inf], [10.0]])
+        return Scores(values, np.where(np.isfinite(values), "full rank", "rank-deficient"))
+
+    one = Indicator("condition_number", True, evaluate, program=None)
+    _, info = pruner.step(KEY, start, space=NAS_BENCH_201, indicators=[one], rule="removal", fresh=fresh)
+    assert np.isnan(info.changes["condition_number"][0])
+    assert info.ranks["condition_number"][0] == info.ranks["condition_number"].max() > 0
+    assert [0, 0, 1] not in info.pruned.tolist()
+
+
+def test_bad_input():
+    one = indicator("linear_regions", False, worth("nor_conv_1x1"))
+    with pytest.raises(InputError, match="`rule` must be"):
+        pruner.prune(KEY, NAS_BENCH_201, [one], rule="remove")
+    with pytest.raises(InputError, match="at least one indicator"):
+        pruner.prune(KEY, NAS_BENCH_201, [])
+    with pytest.raises(InputError, match="`paths` must be at least 4"):
+        pruner.prune(KEY, NAS_BENCH_201, [one], paths=3)
