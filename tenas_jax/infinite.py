@@ -183,20 +183,20 @@ class KernelReading:
         return Field({}, x.sources, None, None, pooled, side, x.channels)
 
     def _realise(self, x: Field) -> Kernels:
-        return _sampled(x, self._batch, lambda values: values) if x.pooled else realise(x)
+        return self._behind(lambda values: values, realise, x)
 
     def _rectified(self, x: Field) -> Kernels:
+        return self._behind(jax.nn.relu, lambda x: relu_kernels(realise(x), self._batch), x)
+
+    def _behind(self, function, closed_form, x: Field) -> Kernels:
+        """The kernels of `function(x)`: in closed form unless a maximum is alive."""
         if not x.pooled:
-            return relu_kernels(realise(x), self._batch)
+            return closed_form(x)
         if not x.maps and x.fresh is None:
-            return _sampled(x, self._batch, jax.nn.relu)
+            return _sampled(x, self._batch, function)
         alive = jnp.stack([jnp.abs(t.after).max() > 0 for t in x.pooled]).any()
         plain = replace(x, pooled=())
-        return jax.lax.cond(
-            alive,
-            lambda: _sampled(x, self._batch, jax.nn.relu),
-            lambda: relu_kernels(realise(plain), self._batch),
-        )
+        return jax.lax.cond(alive, lambda: _sampled(x, self._batch, function), lambda: closed_form(plain))
 
     def concatenate(self, values):
         """Channel groups side by side; repeated where their numbers differ, so that all stand for equally many channels."""
@@ -223,15 +223,16 @@ class KernelReading:
         """Every operator is computed once for all edges, which differ by their weights and are independent copies."""
         if x.fresh is not None:
             x = self._sealed(x.fresh, x, x.maps, x.sources)
-        branches = [partial(operator, "") for operator in operators]
-        shapes = [jax.eval_shape(branch, x) for branch in branches]
-        random = [o for o, shape in enumerate(shapes) if shape.fresh is not None]
+        # A mask that is known while tracing leaves the dead operators out.
+        static = isinstance(weights, np.ndarray)
+        branches = {o: partial(f, "") for o, f in enumerate(operators) if not static or weights[:, o].any()}
+        random = [o for o, branch in branches.items() if jax.eval_shape(branch, x).fresh is not None]
         x = replace(x, rectified=_when(_any(weights[:, random]), lambda: self._rectified(x)))
-        outputs = [
-            _when(_any(weights[:, o]), partial(branch, x)) if o in random else branch(x)
-            for o, branch in enumerate(branches)
-        ]
-        return [self.add([_scaled(y, w) for y, w in zip(outputs, row, strict=True)]) for row in weights]
+        outputs = {
+            o: _when(_any(weights[:, o]), partial(branch, x)) if o in random else branch(x)
+            for o, branch in branches.items()
+        }
+        return [self.add([_scaled(y, row[o]) for o, y in outputs.items() if not static or row[o]]) for row in weights]
 
 
 def _any(weights):
