@@ -8,7 +8,7 @@ import pytest
 from tenas_jax.convolution import convolve
 from tenas_jax.finite import CellNetwork, FeatureReading
 from tenas_jax.network import OPERATORS, Macro
-from tenas_jax.space import NAS_BENCH_201
+from tenas_jax.space import DARTS, NAS_BENCH_201
 
 FULL = np.ones(NAS_BENCH_201.mask_shape, bool)
 PATH = NAS_BENCH_201.parse("|nor_conv_3x3~0|+|nor_conv_1x1~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_1x1~1|none~2|")
@@ -34,6 +34,25 @@ def test_convolution(rng, kernel, stride, dilation, depthwise, side):
     )
     got = convolve(x, weights, stride=stride, dilation=dilation, depthwise=depthwise)
     np.testing.assert_allclose(got, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "dilation", "depthwise"), [(3, 2, 1, False), (5, 2, 2, True), (3, 1, 2, True)]
+)
+def test_gradients_of_the_convolution(rng, kernel, stride, dilation, depthwise):
+    """Against finite differences, in both arguments."""
+    x = jnp.asarray(rng.normal(size=(2, 7, 7, 3)))
+    weights = jnp.asarray(rng.normal(size=(kernel, kernel, 1 if depthwise else 3, 3)))
+
+    def function(x, weights):
+        return jnp.sin(convolve(x, weights, stride=stride, dilation=dilation, depthwise=depthwise)).sum()
+
+    gradients = jax.grad(function, (0, 1))(x, weights)
+    for place, value in enumerate((x, weights)):
+        step = 1e-6 * jnp.asarray(rng.normal(size=value.shape))
+        moved = [(x + sign * step, weights) if place == 0 else (x, weights + sign * step) for sign in (1, -1)]
+        difference = (function(*moved[0]) - function(*moved[1])) / 2
+        np.testing.assert_allclose((gradients[place] * step).sum(), difference, rtol=1e-6)
 
 
 def test_average_pool_does_not_count_padding(rng):
@@ -90,3 +109,82 @@ def test_every_operator_in_both_readings(rng, name, stride):
     kernels = read._realise(OPERATORS[name](read, name, field, 4, stride))
     assert kernels.shape[2:] == (6, (4 // stride) ** 2, (4 // stride) ** 2)
     assert np.isfinite(kernels).all()
+
+
+def test_max_pool_does_not_see_padding(rng):
+    x = -1 - rng.random((2, 5, 5, 3))  # zeros at the border would win
+    pooled = FeatureReading(None).max_pool(jnp.asarray(x), window=3, stride=2, padding=1)
+    for i in range(3):
+        for j in range(3):
+            rows, columns = (slice(max(0, 2 * k - 1), 2 * k + 2) for k in (i, j))
+            np.testing.assert_array_equal(pooled[:, i, j], x[:, rows, columns].max((1, 2)))
+
+
+def test_average_pool_without_padding(rng):
+    x = rng.normal(size=(2, 6, 6, 3))
+    pooled = FeatureReading(None).average_pool(jnp.asarray(x), window=2, stride=2, padding=0)
+    np.testing.assert_allclose(pooled, x.reshape(2, 3, 2, 3, 2, 3).mean((2, 4)), atol=1e-12)
+
+
+def test_batch_norm(rng):
+    """Mean 0 and variance v / (v + epsilon) of every channel, then scale and shift."""
+    x = rng.normal(2, 3, size=(4, 3, 3, 2))
+    scale, bias = np.array([2.0, -1.0]), np.array([0.5, 3.0])
+    read = FeatureReading({"norm.scale": jnp.asarray(scale), "norm.bias": jnp.asarray(bias)})
+    y = read.batch_norm("norm", jnp.asarray(x))
+    variance = x.var((0, 1, 2))
+    np.testing.assert_allclose(y.mean((0, 1, 2)), bias, atol=1e-12)
+    np.testing.assert_allclose(y.var((0, 1, 2)), scale**2 * variance / (variance + 1e-5), rtol=1e-12)
+    np.testing.assert_allclose(read.moments["norm"], [x.mean((0, 1, 2)), variance], rtol=1e-12)
+
+
+def test_crop_reaches_past_the_border(rng):
+    x = rng.normal(size=(1, 4, 4, 1))
+    read = FeatureReading(None)
+    np.testing.assert_array_equal(read.crop(jnp.asarray(x), offset=0, stride=2), x[:, ::2, ::2])
+    np.testing.assert_array_equal(read.crop(jnp.asarray(x), offset=1, stride=2), x[:, 1::2, 1::2])
+
+
+THIN = Macro(channels=2, cells=1, stages=1, stem=False, classes=0)
+
+
+def test_bits_of_dead_operators_are_off(rng):
+    """A traced mask keeps a place for every neuron; where a NumPy mask leaves neurons out, they are off."""
+    patches = jnp.asarray(rng.normal(size=(50, 3, 3, 2)))
+    net = CellNetwork(NAS_BENCH_201, THIN)
+    variables = net.init(jax.random.key(0), patches, FULL)
+
+    def bits(mask):
+        return net.apply(variables, patches, mask, method="activation_bits")
+
+    traced, static = jax.jit(bits)(jnp.asarray(PATH)), bits(PATH)
+    # Six edges with two convolutions each, and the cell's own ReLU; PATH keeps three of the convolutions.
+    assert traced.shape == (50, 13 * 18)
+    assert static.shape == (50, 4 * 18)
+    on = np.asarray(traced).reshape(50, 13, 18)
+    alive = on.any((0, 2))
+    assert alive.sum() == 4
+    np.testing.assert_array_equal(on[:, alive].reshape(50, -1), static)
+
+
+def test_no_weight_is_drawn_twice(rng):
+    net = CellNetwork(NAS_BENCH_201, THIN)
+    parameters = net.init(jax.random.key(3), jnp.zeros((5, 3, 3, 2)), FULL)["params"]
+    weights = [np.ravel(value) for name, value in parameters.items() if name.endswith(".kernel")]
+    assert len(weights) == 12
+    assert len(np.unique(np.concatenate(weights))) == sum(w.size for w in weights) == 6 * 4 * (9 + 1)
+
+
+def test_darts_mask_as_data_equals_static_mask(rng):
+    images = jnp.asarray(rng.normal(size=(3, 4, 4, 3)))
+    net = CellNetwork(DARTS, Macro(channels=1, cells=2))
+    (mask,) = DARTS.sample(jax.random.key(5), 1)
+    full = np.ones(DARTS.mask_shape, bool)
+    shapes = jax.eval_shape(lambda: net.init(jax.random.key(0), images, full))
+    variables = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)), shapes)
+    with jax.disable_jit():  # one branch of each operator instead of a large program
+        logits = net.apply(variables, images, jnp.asarray(mask))
+        alone = net.apply(variables, images, mask)
+    assert logits.shape == (3, 10)
+    assert np.ptp(logits, axis=0).min() > 0
+    np.testing.assert_allclose(logits, alone, atol=1e-12)
