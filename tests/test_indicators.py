@@ -1,0 +1,84 @@
+"""Indicators against the same computation by hand, one mask at a time."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tenas_jax.data import image_batch, open_images, patch_batch
+from tenas_jax.finite import CellNetwork
+from tenas_jax.indicators import empirical_condition_number, linear_region_count
+from tenas_jax.network import REGION_MACROS, Macro
+from tenas_jax.scores import CHUNK, MaskProgram
+from tenas_jax.space import NAS_BENCH_201
+
+SOURCE = open_images()
+FULL = np.ones(NAS_BENCH_201.mask_shape, bool)
+MASKS = np.concatenate([NAS_BENCH_201.supernet()[None], NAS_BENCH_201.sample(jax.random.key(1), 3)])
+KEY = jax.random.key(7)
+
+
+@pytest.mark.parametrize("count", [1, 2, CHUNK, 2 * CHUNK + 5])
+def test_masks_are_evaluated_in_order_by_one_program(rng, count):
+    masks = rng.random((count, 1, 6, 5)) > 0.5
+    program = MaskProgram(lambda mask, weights: jnp.where(mask, weights, 0.0).sum((0, 2)))
+    weights = rng.normal(size=(1, 6, 5))
+    for _ in range(2):
+        np.testing.assert_allclose(program(masks, jnp.asarray(weights)), (masks * weights).sum((1, 3)), atol=1e-12)
+    program(masks[:1], jnp.asarray(2 * weights))
+    assert program.compilations == 1
+    assert program.compile_seconds > 0
+
+
+def test_region_counts_are_sets_of_patterns_of_shared_weights():
+    macro = REGION_MACROS["nasbench201"]
+    count = linear_region_count(
+        NAS_BENCH_201, SOURCE, macro=macro, channels=1, samples=40, batches=2, repeats=2
+    )  # fmt: skip
+    scores = count.evaluate(KEY, MASKS)
+    assert scores.values.shape == scores.health.shape == (2, 4)
+    np.testing.assert_array_equal(count.evaluate(KEY, MASKS[2:]).values, scores.values[:, 2:])
+    assert count.program.compilations == 1
+
+    net = CellNetwork(NAS_BENCH_201, macro)
+    for repeat in range(2):
+        weights, drawn = jax.random.split(jax.random.fold_in(KEY, repeat))
+        batches = np.split(patch_batch(drawn, SOURCE, 80, patch=3, channels=1), 2)
+        variables = net.init(weights, batches[0], FULL)  # of the supernet, whatever the mask
+        for place, mask in enumerate(MASKS):
+            bits = [net.apply(variables, jnp.asarray(b), mask, method="activation_bits") for b in batches]
+            found = len({row.tobytes() for row in np.concatenate(bits)})
+            assert scores.values[repeat, place] == found
+            assert scores.health[repeat, place] == ("saturated" if found > 76 else "counted")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch_stats", ["frozen", "coupled"])
+def test_condition_numbers_are_those_of_explicit_gradients(batch_stats):
+    macro = Macro(channels=1, cells=1, stages=1)
+    indicator = empirical_condition_number(
+        NAS_BENCH_201, SOURCE, macro=macro, batch_stats=batch_stats, images=4, side=4, repeats=1
+    )
+    scores = indicator.evaluate(KEY, MASKS[1:3])
+    weights, batch = jax.random.split(jax.random.fold_in(KEY, 0))
+    images = jnp.asarray(image_batch(batch, SOURCE, 4, side=4))
+    net = CellNetwork(NAS_BENCH_201, macro, "fan_out")
+    variables = jax.jit(lambda key: net.init(key, images, FULL))(weights)
+    for place, mask in enumerate(MASKS[1:3]):
+        _, state = net.apply(variables, images, mask, mutable=["batch_stats"])
+
+        def logits(params, mask=mask, state=state):
+            if batch_stats == "coupled":
+                return net.apply({**variables, "params": params}, images, mask).sum(1)
+            return net.apply({**state, "params": params}, images, mask, train=False).sum(1)
+
+        rows = jax.jit(jax.jacrev(logits))(variables["params"])
+        jacobian = np.concatenate([row.reshape(4, -1) for name, row in rows.items() if "bias" not in name], axis=1)
+        singular = np.linalg.svd(jacobian, compute_uv=False)
+        condition = (singular[0] / singular[-1]) ** 2
+        if condition < 1e13:
+            np.testing.assert_allclose(scores.values[0, place], condition, rtol=1e-5)
+            assert scores.health[0, place] == "full rank"
+        else:
+            assert scores.values[0, place] == np.inf
+            assert scores.health[0, place] == "rank-deficient"
