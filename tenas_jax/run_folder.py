@@ -48,10 +48,7 @@ class RunFolder:
         return self.path / "rounds.jsonl"
 
     def _resume(self, config: dict[str, Any]) -> None:
-        try:
-            recorded = json.loads((self.path / "config.json").read_text())
-        except json.JSONDecodeError as error:
-            raise InputError(f"{self.path}/config.json is not JSON; choose another --output, or remove it.") from error
+        recorded = self._read("config.json")
         differing = sorted(k for k in config.keys() | recorded.keys() if config.get(k) != recorded.get(k))
         if differing:
             raise InputError(
@@ -64,8 +61,8 @@ class RunFolder:
         complete = complete[: complete.rfind(b"\n") + 1]  # a kill may have left half a line
         for number, line in enumerate(complete.splitlines()):
             try:
-                self.rounds.append(json.loads(line))
-            except json.JSONDecodeError:
+                self.rounds.append(dict(json.loads(line)))
+            except (ValueError, TypeError):
                 # Whatever follows a damaged line builds on it: it is computed again.
                 complete = b"".join(complete.splitlines(keepends=True)[:number])
                 break
@@ -89,9 +86,12 @@ class RunFolder:
         self.rounds.append(record)
 
     def result(self) -> dict[str, Any] | None:
-        """The result of a finished run, or None."""
-        path = self.path / "result.json"
-        return json.loads(path.read_text()) if path.exists() else None
+        """The result of a finished run, or None.
+
+        Raises:
+            InputError: where the file has been damaged.
+        """
+        return self._read("result.json") if (self.path / "result.json").exists() else None
 
     def finish(self, result: dict[str, Any]) -> None:
         """Writes `result.json`.
@@ -103,6 +103,14 @@ class RunFolder:
             self._write("result.json", result)
         except OSError as error:
             raise InputError(f"{self.path}/result.json cannot be written ({error.strerror}); run again.") from error
+
+    def _read(self, name: str) -> dict[str, Any]:
+        try:
+            return dict(json.loads((self.path / name).read_bytes()))
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                f"{self.path}/{name} is damaged, it is not a JSON object; choose another --output, or remove it."
+            ) from error
 
     def _write(self, name: str, content: dict[str, Any]) -> None:
         self._replace(name, (json.dumps(content, indent=2) + "\n").encode())
