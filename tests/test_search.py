@@ -4,6 +4,7 @@ import gzip
 import json
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -171,6 +172,16 @@ def test_help_does_not_wait_for_jax():
         "print('jax' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_help_answers_at_once():
+    """Under a second on an idle machine; three allow for a loaded one."""
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "tenas_jax.search", "--help"]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert time.perf_counter() - start < 3
+    for option in ("space", "dataset", "data", "preset", "ntk", "seed", "benchmark", "benchmark-column", "output"):
+        assert f"--{option}" in text
 
 
 def test_public_names_come_without_tensorflow():
