@@ -6,6 +6,7 @@ gradient sees the statistics as the settings say. The scale and shift are consta
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -91,13 +92,19 @@ def draw_kernels(build: Network, images, width: int, seeds: int, settings: Setti
     Returns:
         (seeds, n, n).
     """
-    declaring = TwinReading(None, settings)
-    jax.eval_shape(lambda images: build(declaring, images, width), images)
+    compiled = _program(build, images.shape, images.dtype, width, settings)
+    return np.stack([compiled(jax.random.key(seed), images) for seed in range(seeds)])
 
-    def kernel(key):
+
+@lru_cache(maxsize=8)
+def _program(build: Network, shape, dtype, width: int, settings: Settings):
+    declaring = TwinReading(None, settings)
+    jax.eval_shape(lambda images: build(declaring, images, width), jax.ShapeDtypeStruct(shape, dtype))
+
+    def kernel(key, images):
         keys = jax.random.split(key, len(declaring.declared))
         parameters = {
-            name: jax.random.normal(key, declaration.shape, images.dtype)
+            name: jax.random.normal(key, declaration.shape, dtype)
             for key, (name, declaration) in zip(keys, declaring.declared.items(), strict=True)
         }
         return empirical_ntk(
@@ -107,8 +114,7 @@ def draw_kernels(build: Network, images, width: int, seeds: int, settings: Setti
             batch_stats="coupled",
         )
 
-    compiled = jax.jit(kernel)
-    return np.stack([compiled(jax.random.key(seed)) for seed in range(seeds)])
+    return jax.jit(kernel)
 
 
 def limit_kernel(build: Network, images, settings: Settings = Settings()) -> np.ndarray:
