@@ -1,0 +1,202 @@
+"""How the default indicators rank all 15,625 architectures of NAS-Bench-201 against trained accuracies.
+
+    python benchmarks/rank_correlation.py --benchmark TABLE [--data IMAGES.npz] [--batches 5]
+
+TABLE is a csv of trained accuracies, which enter no score. Every batch is a seed of its own: images, and weights for the
+linear regions. Writes `results/rank_correlation.json`: Kendall's tau-b, Spearman's rho, the accuracy of the architecture
+that a score puts first and the mean of its first ten; of all architectures, and of two halves, of which the development
+half may choose settings and the other only reports.
+"""
+
+import argparse
+import resource
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from report import write
+from scipy.stats import kendalltau, spearmanr
+
+from tenas_jax.benchmark_table import read_table
+from tenas_jax.data import ImageSource, open_images
+from tenas_jax.isomorphism import isomorphism_string
+from tenas_jax.presets import PRESETS
+from tenas_jax.ranking import average_rank, sum_of_log_ranks
+from tenas_jax.search import build_indicators
+from tenas_jax.space import NAS_BENCH_201
+
+# Choices were made with the seeds 0 to 9.
+FIRST_SEED = 10
+
+
+class Space(NamedTuple):
+    """The whole space, and what its architectures reach.
+
+    Attributes:
+        masks: (m, cells, edges, operators).
+        connected: (m,), whether anything reaches the output.
+        accuracy: (m,), trained.
+        parts: rows of the whole space and of its halves, by name.
+    """
+
+    masks: np.ndarray
+    connected: np.ndarray
+    accuracy: np.ndarray
+    parts: dict[str, Any]
+
+
+class Evaluation(NamedTuple):
+    """One indicator's values of one batch, with their cost.
+
+    Attributes:
+        values: (m,), NaN where nothing reaches the output.
+        health: (m,) strings.
+        seconds: for all architectures.
+        compile_seconds: before.
+    """
+
+    values: np.ndarray
+    health: np.ndarray
+    seconds: float
+    compile_seconds: float
+
+
+def read_space(path: Path) -> Space:
+    """All architectures, with the accuracies of a table."""
+    table = read_table(path)
+    masks = np.stack(list(NAS_BENCH_201.enumerate()))
+    # Cells that the benchmark takes for equal fall into the same half.
+    development = np.array([zlib.crc32(isomorphism_string(mask).encode()) % 2 == 0 for mask in masks])
+    return Space(
+        masks,
+        np.array([NAS_BENCH_201.is_connected(mask) for mask in masks]),
+        np.array([table.accuracies[NAS_BENCH_201.format(mask)] for mask in masks]),
+        {"all": np.ones_like(development), "development half": development, "other half": ~development},
+    )
+
+
+def convolution_cost(masks) -> np.ndarray:
+    """FLOPs up to a constant and a factor: a 1x1 convolution counts 1, a 3x3 convolution 9, the rest nothing."""
+    costs = {"nor_conv_1x1": 1, "nor_conv_3x3": 9}
+    return masks.sum((1, 2)) @ np.array([costs.get(operator, 0) for operator in NAS_BENCH_201.operators])
+
+
+def evaluate(source: ImageSource, seed: int, space: Space) -> dict[str, Evaluation]:
+    """Every architecture by both indicators of the default search."""
+    evaluations = {}
+    for indicator in build_indicators(NAS_BENCH_201, source, PRESETS["default"]):
+        indicator.evaluate(jax.random.key(seed), space.masks[:1])  # compiles, and draws images that are drawn on demand
+        start = time.perf_counter()
+        values, health = indicator.evaluate(jax.random.key(seed), space.masks)
+        seconds = time.perf_counter() - start
+        evaluations[indicator.name] = Evaluation(
+            np.where(space.connected, values[0], np.nan), health[0], seconds, indicator.program.compile_seconds
+        )
+    return evaluations
+
+
+def combined(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Scores, larger is better, from the values of both indicators, NaN being the worst.
+
+    Ranks are normalised to (0, 1], and equal values share the mean of their places.
+    """
+    ranks = [average_rank(values["condition_number"]), average_rank(values["linear_regions"], descending=True)]
+    return {
+        "condition number": ranks[0],
+        "linear regions": ranks[1],
+        "sum of ranks": ranks[0] + ranks[1],
+        "sum of log ranks": sum_of_log_ranks(ranks),
+    }
+
+
+def judged(score, accuracy) -> dict[str, float]:
+    """How a score ranks. Of equal scores the architecture that the space enumerates first comes first."""
+    best = accuracy[np.argsort(-score, kind="stable")]
+    return {
+        "kendall_tau": float(np.asarray(kendalltau(score, accuracy))[0]),
+        "spearman_rho": float(np.asarray(spearmanr(score, accuracy))[0]),
+        "first": float(best[0]),
+        "mean_of_first_ten": float(best[:10].mean()),
+    }
+
+
+def row(images: str | None, name: str, scores: list[np.ndarray], space: Space) -> dict[str, Any]:
+    """How one score of several batches ranks the space and its halves."""
+    parts = {}
+    for part, chosen in space.parts.items():
+        results = [judged(score[chosen], space.accuracy[chosen]) for score in scores]
+        parts[part] = {name: over_batches([result[name] for result in results]) for name in results[0]}
+    print(images, name, {figure: value["mean"] for figure, value in parts["all"].items()}, flush=True)
+    return {"images": images, "score": name, **parts}
+
+
+def over_batches(figures: list[float]) -> dict[str, Any]:
+    """Mean, standard deviation where there are several, and every batch's figure."""
+    spread = {"standard_deviation": round(float(np.std(figures, ddof=1)), 4)} if len(figures) > 1 else {}
+    return {"mean": round(float(np.mean(figures)), 4), **spread, "batches": [round(figure, 4) for figure in figures]}
+
+
+def cost(evaluations: list[Evaluation], architectures: int) -> dict[str, Any]:
+    """What an indicator took, and how its values fared, over all batches."""
+    seconds = np.array([evaluation.seconds for evaluation in evaluations])
+    health = np.unique(np.concatenate([evaluation.health for evaluation in evaluations]), return_counts=True)
+    return {
+        "seconds_for_all": over_batches(seconds.tolist()),
+        "milliseconds_an_architecture": round(float(np.median(seconds)) / architectures * 1e3, 3),
+        "compile_seconds": over_batches([evaluation.compile_seconds for evaluation in evaluations]),
+        "health": dict(zip(health[0].tolist(), health[1].tolist(), strict=True)),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--benchmark", type=Path, required=True, help="csv or csv.gz of accuracies")
+    parser.add_argument(
+        "--data", type=Path, help="an .npz of CIFAR-10 images; without it only synthetic images are used"
+    )
+    parser.add_argument("--batches", type=int, default=5)
+    arguments = parser.parse_args()
+    # Compilation is timed: programs of earlier runs must not be found.
+    jax.config.update("jax_enable_compilation_cache", False)
+
+    sources: dict[str, Callable[[int], ImageSource]] = {"synthetic": lambda seed: open_images(seed=seed)}
+    if arguments.data:
+        sources["cifar10"] = lambda _: open_images("cifar10", arguments.data)
+    space = read_space(arguments.benchmark)
+    rows = [row(None, "FLOPs", [convolution_cost(space.masks)], space)]
+    everything: dict[str, list[Evaluation]] = {}
+    for images, source in sources.items():
+        batches: list[dict[str, np.ndarray]] = []
+        for seed in range(FIRST_SEED, FIRST_SEED + arguments.batches):
+            evaluations = evaluate(source(seed), seed, space)
+            for name, evaluation in evaluations.items():
+                everything.setdefault(name, []).append(evaluation)
+            batches.append({name: evaluation.values for name, evaluation in evaluations.items()})
+        # Geometric means: a condition number's outliers are large.
+        averaged = combined({name: np.mean([np.log(batch[name]) for batch in batches], axis=0) for name in batches[0]})
+        scores = [combined(batch) for batch in batches]
+        rows += [row(images, name, [score[name] for score in scores], space) for name in averaged]
+        rows += [row(images, f"{name}, log values averaged over batches", [averaged[name]], space) for name in averaged]
+    write(
+        "rank_correlation",
+        {
+            "what": "scores of all architectures of NAS-Bench-201 against accuracies trained on CIFAR-10; batches are "
+            "seeds of images and weights; what nothing connects is ranked last by all but FLOPs",
+            "accuracies": arguments.benchmark.name,
+            "seeds": list(range(FIRST_SEED, FIRST_SEED + arguments.batches)),
+            "architectures": {part: int(chosen.sum()) for part, chosen in space.parts.items()},
+            "not_connected": int((~space.connected).sum()),
+            "optimum": {part: float(space.accuracy[chosen].max()) for part, chosen in space.parts.items()},
+            "rows": rows,
+            "cost": {name: cost(evaluations, len(space.masks)) for name, evaluations in everything.items()},
+            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
