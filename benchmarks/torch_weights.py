@@ -1,4 +1,4 @@
-"""Our parameters from PyTorch's state of the same NAS-Bench-201 network: other names, other axes, the same numbers."""
+"""Our parameters from PyTorch's state of the same network: other names, other axes, the same numbers."""
 
 from collections.abc import Iterable, Mapping
 
@@ -6,30 +6,53 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from tenas_jax.space import NAS_BENCH_201
+from tenas_jax.space import DARTS, NAS_BENCH_201
+
+ENDS = {"stem.conv": "stem.0", "stem.norm": "stem.1", "head.norm": "lastact.0", "head.linear": "classifier"}
 
 
 def torch_name(name: str) -> str:
     """PyTorch's name of one of our parameters.
 
     Args:
-        name: such as `stage1.cell0.edge3.nor_conv_3x3.conv.kernel`.
+        name: such as `stage1.cell0.edge3.nor_conv_3x3.conv.kernel` (NAS-Bench-201) or
+            `cell1.edge2.sep_conv_3x3.first.depthwise.kernel` (DARTS).
     """
-    *path, leaf = name.split(".")
-    leaf = "bias" if leaf == "bias" else "weight"
-    if path[0] in ("stem", "head"):
-        place = {"stem.conv": "stem.0", "stem.norm": "stem.1", "head.norm": "lastact.0", "head.linear": "classifier"}
-        return f"{place['.'.join(path)]}.{leaf}"
+    place, _, leaf = name.rpartition(".")
+    path = place.split(".")
+    if place in ENDS:
+        module = ENDS[place]
+    elif path[0].startswith("stage"):
+        module = _nas_bench_201_module(path)
+    else:
+        module = _darts_module(path)
+    return f"{module}.{'bias' if leaf == 'bias' else 'weight'}"
+
+
+def _nas_bench_201_module(path: list[str]) -> str:
     stage = int(path[0].removeprefix("stage"))
     if path[1:] == ["reduction", "shortcut"]:
-        return f"cells.{2 * stage - 1}.downsample.1.{leaf}"
+        return f"cells.{2 * stage - 1}.downsample.1"
     layer = {"conv": 1, "norm": 2}[path[-1]]
     if path[1] == "reduction":
         block = {"first": "conv_a", "second": "conv_b"}[path[2]]
-        return f"cells.{2 * stage - 1}.{block}.op.{layer}.{leaf}"
+        return f"cells.{2 * stage - 1}.{block}.op.{layer}"
     source, target = NAS_BENCH_201.edges[int(path[2].removeprefix("edge"))]
     operator = NAS_BENCH_201.operators.index(path[3])
-    return f"cells.{2 * stage}.edges.{target}<-{source}.{operator}.op.{layer}.{leaf}"
+    return f"cells.{2 * stage}.edges.{target}<-{source}.{operator}.op.{layer}"
+
+
+def _darts_module(path: list[str]) -> str:
+    cell = f"cells.{path[0].removeprefix('cell')}"
+    if path[1].startswith("preprocess"):
+        return f"{cell}.{path[1]}.op.{ {'conv': 1, 'norm': 2}[path[2]] }"
+    source, target = DARTS.edges[int(path[1].removeprefix("edge"))]
+    operator = f"{cell}.edges.{target - DARTS.inputs}<-{source}._ops.{DARTS.operators.index(path[2])}"
+    if path[2] == "skip_connect":
+        return f"{operator}.{ {'even': 'convs.0', 'odd': 'convs.1', 'norm': 'bn'}[path[3]] }"
+    layer = {"depthwise": 1, "pointwise": 2, "norm": 3}[path[-1]]
+    blocks = [{"first": "op_a", "second": "op_b"}[part] for part in path[3:-1]]
+    return ".".join([operator, *blocks, "op", str(layer)])
 
 
 def from_torch(names: Iterable[str], state: Mapping[str, np.ndarray], prefix: str = "") -> dict[str, Array]:
