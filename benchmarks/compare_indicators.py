@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 from report import write
+from timing import compiled, seconds_in_turn, summary
 from torch_indicators import condition_number as torch_condition_number
 from torch_indicators import linear_regions as torch_linear_regions
 from torch_indicators import ntk as torch_ntk
@@ -92,33 +93,6 @@ def variables_of(net: CellNetwork, torch_network: torch.nn.Module, inputs: np.nd
 def channels_first(images: np.ndarray) -> torch.Tensor:
     """(b, h, w, c) to (b, c, h, w)."""
     return torch.as_tensor(images.transpose(0, 3, 1, 2).copy())
-
-
-def compiled(function: Callable, *arguments: Any) -> tuple[Callable, float]:
-    """The compiled function, and the seconds of tracing and compiling."""
-    start = time.perf_counter()
-    program = jax.jit(function).lower(*arguments).compile()
-    return program, time.perf_counter() - start
-
-
-def seconds_in_turn(functions: dict[str, Callable[[], Any]], repeats: dict[str, int]) -> dict[str, np.ndarray]:
-    """Times of several functions, taken in turn so that whatever else the machine does meets all of them.
-
-    Args:
-        functions: by name; each returns when its work is done.
-        repeats: how often each is run.
-
-    Returns:
-        (repeats, 2) by name: seconds on the clock, and processor seconds of all threads.
-    """
-    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in functions}
-    for turn in range(max(repeats.values())):
-        for name, function in functions.items():
-            if turn < repeats[name]:
-                start = time.perf_counter(), time.process_time()
-                function()
-                seconds[name].append((time.perf_counter() - start[0], time.process_time() - start[1]))
-    return {name: np.array(values) for name, values in seconds.items()}
 
 
 class Indicator(NamedTuple):
@@ -204,13 +178,6 @@ def times(indicator: Indicator, chosen: dict[str, np.ndarray]) -> dict[str, dict
         }
         print(name, rows[name], flush=True)
     return rows
-
-
-def summary(seconds: np.ndarray) -> dict[str, Any]:
-    """Medians and all repeats of what `seconds_in_turn` returns, with four significant digits."""
-    wall, processor = (float(f"{value:.4g}") for value in np.median(seconds, axis=0))
-    repeats = [float(f"{value:.4g}") for value in seconds[:, 0]]
-    return {"seconds": wall, "processor_seconds": processor, "repeats": len(repeats), "all_seconds": repeats}
 
 
 def both_answers(indicator: Indicator, chosen: dict[str, np.ndarray], inputs: np.ndarray) -> dict[str, tuple]:
