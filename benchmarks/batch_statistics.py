@@ -135,7 +135,8 @@ def rank_agreement(
 
 def tau(first: np.ndarray, second: np.ndarray) -> float:
     """Kendall's tau-b: 1 for the same order, -1 for the reverse; ties count for neither."""
-    return float(kendalltau(first, second).statistic)
+    statistic, _ = kendalltau(first, second)
+    return float(statistic)
 
 
 def main() -> None:
@@ -153,7 +154,7 @@ def main() -> None:
     table: BenchmarkTable | None = read_table(arguments.benchmark) if arguments.benchmark else None
     source = open_images("cifar10", arguments.data) if arguments.data else open_images()
     net = CellNetwork(NAS_BENCH_201, Macro(arguments.channels, cells=1), "fan_out")
-    programs = {mode: kernel_program(net, mode) for mode in MODES}
+    programs: dict[Mode, MaskProgram] = {mode: kernel_program(net, mode) for mode in MODES}
     architectures = random_architectures(arguments.architectures)
 
     networks = {"supernet": NAS_BENCH_201.supernet()}
@@ -162,19 +163,14 @@ def main() -> None:
         costs(programs, networks, draw(net, source, 0, batch), arguments.repeats) for batch in arguments.cost_batches
     ]
 
-    values: dict[Mode, Any] = {mode: [] for mode in MODES}
-    health: dict[Mode, Any] = {mode: [] for mode in MODES}
+    values, health = (np.empty((len(MODES), arguments.seeds, len(architectures)), dtype) for dtype in (float, object))
     for seed in range(arguments.seeds):
         drawn = draw(net, source, seed, arguments.batch)
-        for mode, program in programs.items():
-            found, state = condition_numbers(program(architectures, *drawn))
-            values[mode].append(found)
-            health[mode].append(state)
-        print(f"seed {seed}: tau {tau(values['coupled'][-1], values['frozen'][-1]):.3f}", flush=True)
+        for row, program in enumerate(programs.values()):
+            values[row, seed], health[row, seed] = condition_numbers(program(architectures, *drawn))
+        print(f"seed {seed}: tau {tau(*values[:, seed]):.3f}", flush=True)
     accuracy = np.array([table.accuracies[NAS_BENCH_201.format(m)] for m in architectures]) if table else None
-    ranks = rank_agreement(
-        {m: np.array(v) for m, v in values.items()}, {m: np.array(h) for m, h in health.items()}, accuracy
-    )
+    ranks = rank_agreement(dict(zip(programs, values, strict=True)), dict(zip(programs, health, strict=True)), accuracy)
     print(ranks)
     write(
         "batch_statistics",
