@@ -135,8 +135,8 @@ def rank_agreement(
 
 def tau(first: np.ndarray, second: np.ndarray) -> float:
     """Kendall's tau-b: 1 for the same order, -1 for the reverse; ties count for neither."""
-    statistic, _ = kendalltau(first, second)
-    return float(statistic)
+    result: Any = kendalltau(first, second)
+    return float(result.statistic)
 
 
 def main() -> None:
