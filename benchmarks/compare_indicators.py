@@ -173,8 +173,8 @@ def times(indicator: Indicator, chosen: dict[str, np.ndarray]) -> dict[str, dict
         rows[name] = {
             "ours": {**summary(seconds["ours"]), "compile_seconds_of_all_masks": round(compile_seconds, 2)},
             "pytorch": summary(seconds["pytorch"]),
-            "pytorch_over_ours": round(theirs[0] / ours[0], 2),
-            "pytorch_over_ours_in_processor_seconds": round(theirs[1] / ours[1], 2),
+            "pytorch_over_ours": round(float(theirs[0] / ours[0]), 2),
+            "pytorch_over_ours_in_processor_seconds": round(float(theirs[1] / ours[1]), 2),
         }
         print(name, rows[name], flush=True)
     return rows
