@@ -59,13 +59,28 @@ def from_torch(names: Iterable[str], state: Mapping[str, np.ndarray], prefix: st
     """Our parameters.
 
     Args:
-        names: ours.
+        names: ours, all of a network: of a `CellNetwork` or of a `RolledNetwork` of DARTS.
         state: PyTorch's arrays by their names: convolutions (out, in, k, k), the linear layer (out, in).
         prefix: before PyTorch's names.
 
     Returns:
-        Arrays by our names: convolutions (k, k, in, out), the linear layer (in, out).
+        Arrays by our names: convolutions (k, k, in, out), the linear layer (in, out); stacked over edges where rolled.
     """
     axes = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}
-    arrays = {name: np.asarray(state[prefix + torch_name(name)]) for name in names}
-    return {name: jnp.asarray(array.transpose(axes[array.ndim])) for name, array in arrays.items()}
+    names = list(names)
+    parameters = {}
+    for name in names:
+        arrays = [np.asarray(state[prefix + torch_name(single)]) for single in _single_names(name, names)]
+        arrays = [array.transpose(axes[array.ndim]) for array in arrays]
+        parameters[name] = jnp.asarray(np.stack(arrays) if ".stride" in name else arrays[0])
+    return parameters
+
+
+def _single_names(name: str, names: list[str]) -> list[str]:
+    """The names that a parameter stacked over edges stands for, in their order; or the name itself."""
+    if ".stride" not in name:
+        return [name]
+    cell, stride, _, rest = name.split(".", 3)
+    reduces = any(other.startswith(f"{cell}.stride2.") for other in names)
+    chosen = [e for e, (source, _) in enumerate(DARTS.edges) if not reduces or (source < 2) == (stride == "stride2")]
+    return [f"{cell}.edge{e}.{rest}" for e in chosen]

@@ -5,7 +5,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from tenas_jax.convolution import convolve
-from tenas_jax.network import Macro, network
+from tenas_jax.network import Macro, cell, network
 from tenas_jax.space import SearchSpace
 
 Parameters = Mapping[str, Array]
@@ -43,7 +43,10 @@ class FeatureReading:
         declared: every parameter that was asked for.
         bits: (b, neurons) arrays, one a ReLU: which neurons are on. A dead operator's bits are all off.
         moments: mean and variance of every batch norm's input, by name.
+        cell: how a cell is put together, see `network.network`.
     """
+
+    cell = staticmethod(cell)
 
     def __init__(self, parameters: Parameters | None, statistics: Statistics | None = None):
         """Reads with given parameters, or with zeros of the declared shapes; batch norm by given or by batch statistics."""
@@ -190,10 +193,13 @@ class _Mask(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def _declared(space: SearchSpace, macro: Macro, shape: tuple[int, ...], mask: _Mask) -> dict[str, Declaration]:
-    read = FeatureReading(None)
+def _declared(
+    reading: type[FeatureReading], space: SearchSpace, macro: Macro, shape: tuple[int, ...], mask: _Mask
+) -> dict[str, Declaration]:
+    read = reading(None)
     alive = np.frombuffer(mask.content, bool).reshape(mask.shape)
-    jax.eval_shape(lambda images: network(read, space, alive, images, macro), jax.ShapeDtypeStruct(shape, "float32"))
+    images = jax.ShapeDtypeStruct(shape, "float32")
+    jax.eval_shape(lambda images: network(read, space, alive, images, macro, read.cell), images)
     return read.declared
 
 
@@ -214,6 +220,7 @@ class CellNetwork(nn.Module):
     space: SearchSpace
     macro: Macro
     fan: Fan = "fan_in"
+    reading: ClassVar[type[FeatureReading]] = FeatureReading
 
     def __call__(
         self, images: Float[Array, "b h w c"], mask: Bool[Any, "cells edges ops"], *, train: bool = True
@@ -246,11 +253,9 @@ class CellNetwork(nn.Module):
     def _read(self, images, mask, train: bool):
         static = isinstance(mask, np.ndarray)
         listed = mask if static else np.ones(self.space.mask_shape, bool)
-        declared = _declared(self.space, self.macro, images.shape, _Mask(listed.shape, listed.tobytes()))
-        parameters = {
-            name: self.param(name, partial(_initial, self.fan, declaration.kind), declaration.shape, images.dtype)
-            for name, declaration in declared.items()
-        }
+        mask_key = _Mask(listed.shape, listed.tobytes())
+        declared = _declared(self.reading, self.space, self.macro, images.shape, mask_key)
+        parameters = self._parameters(declared, images.dtype)
         stored = {
             name.removesuffix(".scale"): self.variable(
                 "batch_stats", name.removesuffix(".scale"), _unit, d.shape, images.dtype
@@ -258,12 +263,18 @@ class CellNetwork(nn.Module):
             for name, d in declared.items()
             if d.kind == "scale"
         }
-        read = FeatureReading(parameters, None if train else {name: v.value for name, v in stored.items()})
-        output = network(read, self.space, mask, images, self.macro)
+        read = self.reading(parameters, None if train else {name: v.value for name, v in stored.items()})
+        output = network(read, self.space, mask, images, self.macro, read.cell)
         if train and self.is_mutable_collection("batch_stats") and not self.is_initializing():
             for name, moments in read.moments.items():
                 stored[name].value = moments
         return output, read
+
+    def _parameters(self, declared: Mapping[str, Declaration], dtype) -> Parameters:
+        return {
+            name: self.param(name, partial(_initial, self.fan, declaration.kind), declaration.shape, dtype)
+            for name, declaration in declared.items()
+        }
 
 
 def _unit(shape, dtype):

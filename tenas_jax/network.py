@@ -171,6 +171,23 @@ def edge_weights(mask):
     return alive / (total + (total == 0).astype(float))
 
 
+def bound_operators(
+    read: Reading[Value], space: SearchSpace, channels: int, stride: int
+) -> list[Callable[[str, Value], Value]]:
+    """The operators of an edge, as `Reading.edges` takes them.
+
+    Args:
+        read: the reading.
+        space: the search space.
+        channels: of the edge's value.
+        stride: of the edge.
+    """
+    return [
+        lambda path, x, operator=operator: OPERATORS[operator](read, f"{path}.{operator}", x, channels, stride)
+        for operator in space.operators
+    ]
+
+
 def cell(
     read: Reading[Value],
     space: SearchSpace,
@@ -202,12 +219,7 @@ def cell(
             nodes.append(read.add(incoming[source]))
         stride = 2 if reduce and source < space.inputs else 1
         leaving = [e for e, (start, _) in enumerate(space.edges) if start == source]
-        operators = [
-            lambda path, x, operator=operator, stride=stride: OPERATORS[operator](
-                read, f"{path}.{operator}", x, channels, stride
-            )
-            for operator in space.operators
-        ]
+        operators = bound_operators(read, space, channels, stride)
         names = [f"{name}.edge{e}" for e in leaving]
         for e, value in zip(leaving, read.edges(nodes[source], weights[leaving, :], operators, names), strict=True):
             incoming[space.edges[e][1]].append(value)
@@ -223,7 +235,7 @@ def residual_block(read: Reading[Value], name: str, x: Value, channels: int) -> 
     return read.add([read.convolution(f"{name}.shortcut", pooled, channels), main])
 
 
-def nas_bench_201(read: Reading[Value], space: SearchSpace, weights, images: Value, macro: Macro) -> Value:
+def nas_bench_201(read: Reading[Value], space: SearchSpace, weights, images: Value, macro: Macro, cell=cell) -> Value:
     """The network of NAS-Bench-201: a stem, stages of equal cells with residual reductions between, and a head."""
     x, channels = images, macro.channels
     if macro.stem:
@@ -237,7 +249,7 @@ def nas_bench_201(read: Reading[Value], space: SearchSpace, weights, images: Val
     return finish(read, x, macro)
 
 
-def darts(read: Reading[Value], space: SearchSpace, weights, images: Value, macro: Macro) -> Value:
+def darts(read: Reading[Value], space: SearchSpace, weights, images: Value, macro: Macro, cell=cell) -> Value:
     """The network of DARTS: every cell sees its two predecessors; reduction cells double the channels."""
     x, channels = images, macro.channels
     if macro.stem:
@@ -268,7 +280,7 @@ def finish(read: Reading[Value], x: Value, macro: Macro) -> Value:
 NETWORKS = {"nasbench201": nas_bench_201, "darts": darts}
 
 
-def network(read: Reading[Value], space: SearchSpace, mask, images: Value, macro: Macro) -> Value:
+def network(read: Reading[Value], space: SearchSpace, mask, images: Value, macro: Macro, cell=cell) -> Value:
     """Reads the network of a search space.
 
     Args:
@@ -277,8 +289,9 @@ def network(read: Reading[Value], space: SearchSpace, mask, images: Value, macro
         mask: (cells, edges, operators) alive operators; may be traced.
         images: the input, of the reading's kind.
         macro: how cells are stacked.
+        cell: how a cell is put together, with the arguments and result of `cell`.
 
     Returns:
         The output of the head, of the reading's kind; without a head, the last cell's output.
     """
-    return NETWORKS[space.name](read, space, edge_weights(mask), images, macro)
+    return NETWORKS[space.name](read, space, edge_weights(mask), images, macro, cell)

@@ -7,6 +7,7 @@ the released code itself.
 import io
 import lzma
 import sys
+from functools import cache
 from pathlib import Path
 
 import jax
@@ -19,11 +20,14 @@ from tenas_jax.finite import CellNetwork
 from tenas_jax.network import NTK_MACROS, REGION_MACROS
 from tenas_jax.ntk import condition_number, empirical_ntk, is_weight
 from tenas_jax.regions import count_linear_regions
+from tenas_jax.rolled import RolledNetwork
 from tenas_jax.space import SPACES
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 from torch_weights import from_torch
 
+MASKS = ("full", "part", "single")
+WITH_RELEASED = ["small", pytest.param("released", marks=pytest.mark.slow)]
 FIXTURE = Path(__file__).parent / "fixtures" / "reference_small.npz.xz"
 
 
@@ -33,10 +37,10 @@ def stored(which):
     return np.load(io.BytesIO(lzma.decompress(FIXTURE.read_bytes())))
 
 
-def network(values, space, macro, folder, inputs):
+def network(values, space, macro, folder, inputs, module=CellNetwork):
     """Our network with PyTorch's weights, and its input, channels last."""
     inputs = jnp.asarray(values[f"{space}/{inputs}"].transpose(0, 2, 3, 1))
-    net = CellNetwork(SPACES[space], macro)
+    net = module(SPACES[space], macro)
     full = np.ones(SPACES[space].mask_shape, bool)
     variables = jax.eval_shape(lambda key: net.init(key, inputs, full), jax.random.key(0))
     parameters = from_torch(variables["params"], values, f"{space}/{folder}/")
@@ -48,45 +52,83 @@ def network(values, space, macro, folder, inputs):
     )
 
 
-@pytest.mark.parametrize("space", SPACES)
-@pytest.mark.parametrize("name", ["full", "part", "single"])
-@pytest.mark.parametrize("which", ["small", pytest.param("released", marks=pytest.mark.slow)])
-def test_kernel_and_logits(which, space, name):
-    values = stored(which)
-    mask = values[f"{space}/{name}/mask"]
-    net, variables, images = network(values, space, NTK_MACROS[space], "ntk_net", "images")
-    apply = jax.jit(lambda v, x: net.apply(v, x, mask))
-    np.testing.assert_allclose(apply(variables, images), values[f"{space}/{name}/logits"], rtol=0, atol=1e-9)
-    expected = values[f"{space}/{name}/ntk"]
-    kernel = empirical_ntk(apply, variables, images, batch_stats="coupled", trainable=is_weight)
+@cache
+def rolled_darts(which):
+    """A compiled `(mask) -> (logits, kernel)` for the DARTS supernet."""
+    net, variables, images = network(stored(which), "darts", NTK_MACROS["darts"], "ntk_net", "images", RolledNetwork)
+
+    def evaluate(mask):
+        apply = lambda v, x: net.apply(v, x, mask)  # noqa: E731
+        kernel = empirical_ntk(apply, variables, images, batch_stats="coupled", trainable=is_weight)
+        return apply(variables, images), kernel
+
+    return jax.jit(evaluate)
+
+
+def assert_kernel(kernel, values, path):
+    expected = values[f"{path}/ntk"]
     assert np.linalg.norm(kernel - expected) < 1e-8 * np.linalg.norm(expected)
-    value = condition_number(kernel).value
-    assert abs(value / float(values[f"{space}/{name}/condition_number"]) - 1) < 1e-6
+    assert abs(condition_number(kernel).value / float(values[f"{path}/condition_number"]) - 1) < 1e-6
 
 
-@pytest.mark.parametrize("space", SPACES)
-@pytest.mark.parametrize("name", ["full", "part", "single"])
-@pytest.mark.parametrize("which", ["small", "released"])
-def test_linear_regions(which, space, name):
+@pytest.mark.parametrize("name", MASKS)
+@pytest.mark.parametrize("which", WITH_RELEASED)
+def test_nas_bench_201_kernel_and_logits(which, name):
     values = stored(which)
-    mask = values[f"{space}/{name}/mask"]
-    net, variables, patches = network(values, space, REGION_MACROS[space], "lr_net", "patches")
-    bits = net.apply(variables, patches, mask, method="activation_bits")
-    assert bits.shape[1] == int(values[f"{space}/{name}/n_neurons"])
-    assert count_linear_regions(bits).count == int(values[f"{space}/{name}/linear_regions"])
-    traced = jax.jit(lambda m: net.apply(variables, patches, m, method="activation_bits"))(jnp.asarray(mask))
-    assert count_linear_regions(traced).count == int(values[f"{space}/{name}/linear_regions"])
+    mask = values[f"nasbench201/{name}/mask"]
+    net, variables, images = network(values, "nasbench201", NTK_MACROS["nasbench201"], "ntk_net", "images")
+    apply = jax.jit(lambda v, x: net.apply(v, x, mask))
+    np.testing.assert_allclose(apply(variables, images), values[f"nasbench201/{name}/logits"], rtol=0, atol=1e-9)
+    kernel = empirical_ntk(apply, variables, images, batch_stats="coupled", trainable=is_weight)
+    assert_kernel(kernel, values, f"nasbench201/{name}")
 
 
-@pytest.mark.parametrize("space", SPACES)
-def test_traced_mask_gives_the_same_kernel(space):
+@pytest.mark.parametrize("name", MASKS)
+@pytest.mark.parametrize("which", WITH_RELEASED)
+def test_darts_kernel_and_logits(which, name):
+    values = stored(which)
+    logits, kernel = rolled_darts(which)(jnp.asarray(values[f"darts/{name}/mask"]))
+    np.testing.assert_allclose(logits, values[f"darts/{name}/logits"], rtol=0, atol=1e-9)
+    assert_kernel(kernel, values, f"darts/{name}")
+
+
+@pytest.mark.parametrize("name", MASKS)
+@pytest.mark.parametrize("which", WITH_RELEASED)
+def test_darts_logits_of_the_unrolled_network(which, name):
+    values = stored(which)
+    net, variables, images = network(values, "darts", NTK_MACROS["darts"], "ntk_net", "images")
+    logits = net.apply(variables, images, values[f"darts/{name}/mask"])
+    np.testing.assert_allclose(logits, values[f"darts/{name}/logits"], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("space", "module"), [("nasbench201", CellNetwork), ("darts", CellNetwork), ("darts", RolledNetwork)]
+)
+@pytest.mark.parametrize("which", ["small", "released"])
+def test_linear_regions(which, space, module):
+    values = stored(which)
+    net, variables, patches = network(values, space, REGION_MACROS[space], "lr_net", "patches", module)
+    rolled = jax.jit(lambda mask: net.apply(variables, patches, mask, method="activation_bits"))
+    for name in MASKS:
+        mask, count = values[f"{space}/{name}/mask"], int(values[f"{space}/{name}/linear_regions"])
+        if module is CellNetwork:
+            bits = net.apply(variables, patches, mask, method="activation_bits")
+            assert bits.shape[1] == int(values[f"{space}/{name}/n_neurons"])
+            assert count_linear_regions(bits).count == count
+        # An unrolled DARTS supernet takes minutes to compile.
+        if (space, module) != ("darts", CellNetwork):
+            bits = rolled(jnp.asarray(mask))
+            assert count_linear_regions(bits).count == count
+            assert int(bits.any(0).sum()) <= int(values[f"{space}/{name}/n_neurons"]) <= bits.shape[1]
+
+
+def test_traced_mask_gives_the_same_kernel():
     values = stored("small")
-    mask = values[f"{space}/part/mask"]
-    net, variables, images = network(values, space, NTK_MACROS[space], "ntk_net", "images")
+    net, variables, images = network(values, "nasbench201", NTK_MACROS["nasbench201"], "ntk_net", "images")
     kernel = jax.jit(
         lambda m, v: empirical_ntk(
             lambda v, x: net.apply(v, x, m), v, images, batch_stats="coupled", trainable=is_weight
         )
-    )(jnp.asarray(mask), variables)
-    expected = values[f"{space}/part/ntk"]
+    )(jnp.asarray(values["nasbench201/part/mask"]), variables)
+    expected = values["nasbench201/part/ntk"]
     assert np.linalg.norm(kernel - expected) < 1e-8 * np.linalg.norm(expected)
