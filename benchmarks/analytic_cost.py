@@ -174,7 +174,7 @@ def main() -> None:
     built = {name: build() for name, build in cases().items()}
     masks = NAS_BENCH_201.sample(jax.random.key(0), arguments.architectures)
     functions = {name: partial(case.run, masks) for name, case in built.items()}
-    seconds = seconds_in_turn(functions, {name: arguments.repeats for name in functions})
+    seconds = seconds_in_turn(functions, dict.fromkeys(functions, int(arguments.repeats)))
     times = {name: wall[:, 0] / len(masks) * 1e3 for name, wall in seconds.items()}
     rows = {name: figures(built[name], times[name]) for name in built}
     for name, row in rows.items():
