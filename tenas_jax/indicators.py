@@ -19,6 +19,7 @@ from tenas_jax.kernels import Settings
 from tenas_jax.network import Macro
 from tenas_jax.ntk import condition_numbers, empirical_ntk, is_weight
 from tenas_jax.regions import SATURATED, count_hashes, hash_patterns
+from tenas_jax.rolled import RolledNetwork
 from tenas_jax.scores import MaskProgram
 from tenas_jax.space import SearchSpace
 
@@ -113,7 +114,7 @@ def empirical_condition_number(
         side: to which images are average-pooled; None leaves them.
         repeats: initialisations, each with a batch of its own.
     """
-    net = CellNetwork(space, macro, fan)
+    net = _finite_network(space, macro, fan)
     # Gradients of the whole batch for every image: a few images at a time keep the working set small.
     block = 8 if batch_stats == "coupled" else None
 
@@ -138,6 +139,12 @@ def empirical_condition_number(
         return _repeated(key, repeats, once)
 
     return Indicator("condition_number", True, evaluate, program)
+
+
+def _finite_network(space: SearchSpace, macro: Macro, fan: Fan) -> CellNetwork:
+    """Few edges run faster written out; a DARTS cell's many would take minutes to compile."""
+    module = CellNetwork if len(space.edges) <= 6 else RolledNetwork
+    return module(space, macro, fan)
 
 
 def _apply(net, mask, train, variables, images):
@@ -169,7 +176,7 @@ def linear_region_count(
         batches: whose patterns are counted together.
         repeats: initialisations, each with patches of its own.
     """
-    net = CellNetwork(space, macro, fan)
+    net = _finite_network(space, macro, fan)
 
     def count(mask, key, patches):
         variables = net.init(key, patches[0], np.ones(space.mask_shape, bool))

@@ -26,6 +26,7 @@ class Preset:
         rule: how operators are compared, see `pruner`.
         paths: architectures drawn a decision (rule "completion").
         fresh: a batch and an initialisation for every candidate (rule "removal").
+        prune_number: operators that go from every edge in a round; None: one of the whole network (rule "completion").
     """
 
     ntk: Literal["analytic", "empirical"]
@@ -43,6 +44,7 @@ class Preset:
     rule: Literal["completion", "removal"]
     paths: int
     fresh: bool
+    prune_number: int | None
 
 
 # The released code's settings (TE-NAS, commit 9df78ff, NAS-Bench-201).
@@ -62,6 +64,7 @@ _RELEASED = Preset(
     rule="removal",
     paths=0,
     fresh=True,
+    prune_number=1,
 )
 
 PRESETS = {
@@ -82,32 +85,74 @@ PRESETS = {
         rule="completion",
         paths=96,
         fresh=False,
+        prune_number=None,
     ),
     # The paper's text: batch 32, 5000 samples; the rest as released.
     "paper": replace(_RELEASED, ntk_images=32, region_batches=5),
     "released": _RELEASED,
 }
 
+# The released code's settings for DARTS.
+_RELEASED_DARTS = replace(_RELEASED, ntk_images=14, ntk_channels=1, prune_number=3)
+
+DARTS_PRESETS = {
+    "default": replace(
+        _RELEASED_DARTS,
+        # A pool has no closed form in the analytic kernel, and most genotypes have one.
+        ntk_images=14,
+        ntk_side=8,
+        ntk_repeats=1,
+        batch_stats="coupled",
+        region_channels=3,
+        region_samples=1000,
+        region_batches=1,
+        region_repeats=1,
+        rule="completion",
+        paths=600,
+        fresh=False,
+    ),
+    "paper": replace(_RELEASED_DARTS, ntk_images=32, region_batches=5),
+    "released": _RELEASED_DARTS,
+}
+
+_OF_SPACE = {"nasbench201": PRESETS, "darts": DARTS_PRESETS}
+
 _ANALYTIC = {"ntk": "analytic", "ntk_images": 8, "ntk_side": 4, "ntk_channels": 16}
 # Small images rank as well as large ones and cost a fraction; frozen statistics need per-example gradients only.
 _EMPIRICAL = {"ntk": "empirical", "ntk_images": 32, "ntk_side": 8, "ntk_channels": 3, "batch_stats": "frozen"}
 
 
-def preset(name: str, ntk: str | None = None) -> Preset:
-    """A preset, with the other kernel where one is asked for.
+def preset(
+    name: str,
+    ntk: str | None = None,
+    *,
+    space: str = "nasbench201",
+    dataset: str | None = None,
+    prune_number: int | None = None,
+) -> Preset:
+    """A preset, with the other kernel or another prune number where one is asked for.
 
     Args:
         name: one of `PRESETS`.
         ntk: "analytic", "empirical", or None for the preset's own.
+        space: the search space's name.
+        dataset: the data set's name; ImageNet's two have settings of their own on DARTS.
+        prune_number: operators that go from every edge in a round; None for the preset's own.
 
     Raises:
-        InputError: for an unknown preset or kernel.
+        InputError: for an unknown preset, kernel or space, or a prune number below 1.
     """
     if name not in PRESETS:
         raise InputError(f"the preset {name!r} is unknown; choose one of {', '.join(PRESETS)}.")
     if ntk not in (None, "analytic", "empirical"):
         raise InputError(f"the kernel {ntk!r} is unknown; choose --ntk analytic or --ntk empirical.")
-    chosen = PRESETS[name]
-    if ntk in (None, chosen.ntk):
-        return chosen
-    return replace(chosen, **(_ANALYTIC if ntk == "analytic" else _EMPIRICAL))
+    if space not in _OF_SPACE:
+        raise InputError(f"the search space {space!r} is unknown; choose one of {', '.join(_OF_SPACE)}.")
+    if prune_number is not None and prune_number < 1:
+        raise InputError(f"--prune-number must be a whole number from 1; it is {prune_number}.")
+    chosen = _OF_SPACE[space][name]
+    if space == "darts" and dataset in ("imagenet", "imagenet16-120"):
+        chosen = replace(chosen, prune_number=2, ntk_images=24 if name == "released" else chosen.ntk_images)
+    if ntk not in (None, chosen.ntk):
+        chosen = replace(chosen, **(_ANALYTIC if ntk == "analytic" else _EMPIRICAL))
+    return chosen if prune_number is None else replace(chosen, prune_number=prune_number)

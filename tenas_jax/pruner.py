@@ -8,9 +8,11 @@ rules say what an operator is worth:
 - "completion", ours: the mean score of single architectures, drawn from what is still alive, that hold the operator. The
   operator that lies furthest below its edge's mean goes. What is ranked are thus networks like those that are going to be
   trained; a supernet's score hides what a skip connection is worth: beside it, a convolution always carries the signal.
+
+Where a node of a final architecture keeps some of its input edges only (DARTS), edges go once every edge has one operator
+left: node by node, cell by cell, by the same scores, ranked within the node. A dropped edge holds "none".
 """
 
-import itertools
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -21,7 +23,8 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from tenas_jax.errors import InputError
 from tenas_jax.indicators import Indicator, Scores
 from tenas_jax.ranking import average_rank, rank_sum, relative_change, released_rank, round_decimals
-from tenas_jax.space import SearchSpace, host_generator
+from tenas_jax.sampling import carriers, completions, entering, genotypes
+from tenas_jax.space import SearchSpace
 
 Rule = Literal["completion", "removal"]
 Mask = Bool[np.ndarray, "cells edges ops"]
@@ -43,7 +46,7 @@ class Info(NamedTuple):
     """What a step saw; arrays are by candidate, an operator on an edge that could go.
 
     Attributes:
-        candidates: (c, 3): cell, edge, operator.
+        candidates: (c, 3): cell, edge, operator; the edge's last operator where edges go.
         scores: by indicator. Removal: the mean score of the supernet without the candidate. Completion: the mean log score
             of the architectures that hold it.
         changes: by indicator. Removal: mean relative change. Completion: mean normalised rank of those architectures.
@@ -70,47 +73,72 @@ def init(space: SearchSpace) -> State:
     return State(space.supernet(), 0)
 
 
-def is_done(state: State) -> bool:
-    """Whether every edge has one operator left."""
-    return bool((state.mask.sum(-1) <= 1).all())
-
-
-def candidates(mask: Mask) -> Int[np.ndarray, "c 3"]:
-    """(cell, edge, operator) of everything alive on edges that have a choice left.
+def crowded_node(mask: Mask, space: SearchSpace) -> tuple[int, int] | None:
+    """The first cell and node, in order, with more input edges than an architecture keeps there; None without any.
 
     Args:
         mask: the operators that are alive.
+        space: the search space.
     """
-    return np.argwhere(mask & (mask.sum(-1, keepdims=True) > 1))
+    carrying = np.asarray(mask[..., carriers(space)].any(-1))
+    for cell in range(len(space.cells)):
+        for node in range(space.inputs, space.nodes):
+            if space.kept_edges is not None and carrying[cell, entering(space, node)].sum() > space.kept_edges:
+                return cell, node
+    return None
 
 
-def completions(key: Key[Array, ""], mask: Mask, count: int) -> Int[np.ndarray, "m cells edges"]:
-    """Single architectures that a mask still holds: all of them where there are at most `count`, else a balanced sample.
-
-    In a sample every edge goes through its alive operators in turn, in random order, so that each is seen equally often.
+def is_done(state: State, space: SearchSpace) -> bool:
+    """Whether every edge has one operator left, and no node an edge too many.
 
     Args:
-        key: decides the sample.
-        mask: the operators that are alive.
-        count: at most so many.
-
-    Returns:
-        Operator numbers (m, cells, edges).
-
-    Raises:
-        InputError: where `count` is less than the operators that are alive on an edge, so that some would go unseen.
+        state: of a search.
+        space: the search space.
     """
-    most = int(mask.sum(-1).max())
-    if count < most:
-        raise InputError(f"`paths` must be at least {most}, the operators alive on one edge; it is {count}.")
-    edges = [np.flatnonzero(alive) for alive in mask.reshape(-1, mask.shape[-1])]
-    # Python's integers: the product of a large space does not fit into 64 bits.
-    if np.prod([len(alive) for alive in edges], dtype=object) <= count:
-        choices = np.array(list(itertools.product(*edges)))
-    else:
-        rng = host_generator(key)
-        choices = np.stack([rng.permutation(np.resize(rng.permutation(alive), count)) for alive in edges], axis=1)
-    return choices.reshape(-1, *mask.shape[:2])
+    return bool((state.mask.sum(-1) <= 1).all()) and crowded_node(state.mask, space) is None
+
+
+def surplus(mask: Mask, space: SearchSpace) -> int:
+    """How many operators still have to go.
+
+    Args:
+        mask: the operators that are alive, without "none" on edges with a choice.
+        space: the search space.
+    """
+    kept = space.kept_edges or len(space.edges)
+    final = sum(min(kept, len(entering(space, node))) for node in range(space.inputs, space.nodes))
+    return int(mask[..., carriers(space)].sum()) - final * len(space.cells)
+
+
+def candidates(mask: Mask, space: SearchSpace) -> Int[np.ndarray, "c 3"]:
+    """(cell, edge, operator) of what may go: all that is alive on edges with a choice left, then the edges of a node.
+
+    Args:
+        mask: the operators that are alive.
+        space: the search space.
+    """
+    options = np.argwhere(mask & (mask.sum(-1, keepdims=True) > 1))
+    crowded = crowded_node(mask, space)
+    if len(options) or crowded is None:
+        return options
+    cell, node = crowded
+    return np.array(
+        [(cell, e, o) for e in entering(space, node) for o in np.flatnonzero(mask[cell, e]) if o in carriers(space)]
+    )
+
+
+def without(mask: Mask, pruned: Int[np.ndarray, "k 3"], space: SearchSpace) -> Mask:
+    """The mask without some operators; an edge that has lost its last one holds "none".
+
+    Args:
+        mask: the operators that are alive; it stays as it is.
+        pruned: cell, edge and operator of each.
+        space: the search space.
+    """
+    mask = mask.copy()
+    mask[tuple(pruned.T)] = False
+    mask[~mask.any(-1), space.operators.index("none")] = True
+    return mask
 
 
 def step(
@@ -122,6 +150,7 @@ def step(
     rule: Rule = "completion",
     paths: int = 96,
     fresh: bool = False,
+    prune_number: int | None = None,
 ) -> tuple[State, Info]:
     """Prunes once.
 
@@ -134,44 +163,81 @@ def step(
         paths: completion: architectures drawn.
         fresh: removal: a batch and an initialisation of its own for every candidate, as in the released code, instead of
             the same for all.
+        prune_number: how many operators go from every edge, the last one stays. By default one; with completion one of
+            the whole network. Where edges go, all that a node has too many of go at once.
 
     Returns:
         The next state and what was seen.
 
     Raises:
-        InputError: for an unknown rule, no indicator, or fewer paths than operators on an edge.
+        InputError: for an unknown rule, no indicator, a prune number below 1, or too few paths for the operators alive.
     """
     if rule not in ("completion", "removal"):
         raise InputError(f'`rule` must be "completion" or "removal"; it is {rule!r}.')
     if not indicators:
         raise InputError("`indicators` must hold at least one indicator; see `tenas_jax.indicators`.")
+    if prune_number is not None and prune_number < 1:
+        raise InputError(f"the prune number must be at least 1; it is {prune_number}.")
     key = jax.random.fold_in(key, state.round)
     if rule == "completion":
-        info = _by_completion(key, state, space, indicators, paths)
+        info = _by_completion(key, state, space, indicators, paths, prune_number)
     else:
-        info = _by_removal(key, state, indicators, fresh)
-    mask = state.mask.copy()
-    mask[tuple(info.pruned.T)] = False
-    return State(mask, state.round + 1), info
+        info = _by_removal(key, state, space, indicators, fresh, prune_number or 1)
+    return State(without(state.mask, info.pruned, space), state.round + 1), info
 
 
-def _by_completion(key, state, space, indicators, paths) -> Info:
+class _Contest(NamedTuple):
+    """Who competes with whom in a step: operators of an edge, or edges of a node.
+
+    Attributes:
+        options: (c, 3) candidates.
+        groups: (c,) the group of each.
+        whole: the step is about edges.
+    """
+
+    options: Int[np.ndarray, "c 3"]
+    groups: Int[np.ndarray, " c"]
+    whole: bool
+
+    def losers(self, total, space: SearchSpace, number: int) -> Int[np.ndarray, "k 3"]:
+        """The candidates with the smallest totals, `number` a group; the last of a group stays, or the edges to keep."""
+        places = []
+        for group in np.unique(self.groups):
+            members = np.flatnonzero(self.groups == group)
+            surplus = len(members) - (space.kept_edges or 0 if self.whole else 1)
+            members = members[np.argsort(total[members], kind="stable")]
+            places += members[: surplus if self.whole else min(number, surplus)].tolist()
+        return self.options[places]
+
+
+def _contest(mask: Mask, space: SearchSpace) -> _Contest:
+    options = candidates(mask, space)
+    whole = bool((mask.sum(-1) <= 1).all())
+    groups = np.zeros(len(options), int) if whole else options[:, 0] * mask.shape[1] + options[:, 1]
+    return _Contest(options, groups, whole)
+
+
+def _by_completion(key, state, space, indicators, paths, prune_number) -> Info:
     draw, score = jax.random.split(key)
-    choices = completions(draw, state.mask, paths)
+    if space.kept_edges is None:
+        choices = completions(draw, state.mask, paths)
+    else:
+        choices = genotypes(draw, state.mask, paths, space)
     results = {i.name: i.evaluate(score, space.one_hot(choices)) for i in indicators}
     logs = {i.name: np.log(results[i.name].values).mean(0) for i in indicators}
     ranks = {i.name: average_rank(logs[i.name], descending=not i.lower_is_better) for i in indicators}
     aggregate = np.sum(list(ranks.values()), axis=0)
 
-    options = candidates(state.mask)
+    contest = _contest(state.mask, space)
+    options = contest.options
     holds = np.stack([choices[:, cell, edge] == operator for cell, edge, operator in options])
 
     def mean(values):
         return np.array([values[rows].mean() for rows in holds])
 
     total = mean(aggregate)
-    edges = options[:, 0] * state.mask.shape[1] + options[:, 1]
-    total -= np.array([total[edges == edge].mean() for edge in edges])
+    total -= np.array([total[contest.groups == group].mean() for group in contest.groups])
+    single = prune_number is None and not contest.whole
     changes = {name: mean(rank) for name, rank in ranks.items()}
     return Info(
         candidates=options,
@@ -181,15 +247,15 @@ def _by_completion(key, state, space, indicators, paths) -> Info:
         total=total,
         health=_health(results),
         evaluations=len(choices),
-        pruned=options[[np.argmin(total)]],
+        pruned=options[[np.argmin(total)]] if single else contest.losers(total, space, prune_number or 1),
     )
 
 
-def _by_removal(key, state, indicators, fresh) -> Info:
-    options = candidates(state.mask)
-    without = np.repeat(state.mask[None], len(options), axis=0)
-    without[(np.arange(len(options)), *options.T)] = False
-    results = {i.name: _compared(i, key, state.mask, without, fresh) for i in indicators}
+def _by_removal(key, state, space, indicators, fresh, prune_number) -> Info:
+    contest = _contest(state.mask, space)
+    options = contest.options
+    masks = np.stack([without(state.mask, option[None], space) for option in options])
+    results = {i.name: _compared(i, key, state.mask, masks, fresh) for i in indicators}
     scores, changes, ranks = {}, {}, {}
     for indicator in indicators:
         before, after = np.split(results[indicator.name].values.reshape(-1, 2, len(options)), 2, axis=1)
@@ -200,27 +266,23 @@ def _by_removal(key, state, indicators, fresh) -> Info:
         # What goes first improves the score most, or harms it least.
         ranks[indicator.name] = released_rank(changes[indicator.name], descending=not indicator.lower_is_better)
     total = rank_sum(list(ranks.values()))
-    pruned = [
-        places[np.argmin(total[places])]
-        for cell, edge in np.unique(options[:, :2], axis=0)
-        for places in [np.flatnonzero((options[:, 0] == cell) & (options[:, 1] == edge))]
-    ]
+    pruned = contest.losers(total, space, prune_number)
     evaluations = len(options) * 2 if fresh else len(options) + 1
-    return Info(options, scores, changes, ranks, total.astype(float), _health(results), evaluations, options[pruned])
+    return Info(options, scores, changes, ranks, total.astype(float), _health(results), evaluations, pruned)
 
 
-def _compared(indicator: Indicator, key, mask, without, fresh: bool) -> Scores:
+def _compared(indicator: Indicator, key, mask, masks, fresh: bool) -> Scores:
     """Scores (repeats, 2 c): of the supernet as each candidate is compared with it, then of every candidate."""
     if not fresh:
-        values, health = indicator.evaluate(key, np.concatenate([mask[None], without]))
-        order = np.append(np.zeros(len(without), int), np.arange(1, len(without) + 1))
+        values, health = indicator.evaluate(key, np.concatenate([mask[None], masks]))
+        order = np.append(np.zeros(len(masks), int), np.arange(1, len(masks) + 1))
         return Scores(values[:, order], health[:, order])
     pairs = [
         indicator.evaluate(jax.random.fold_in(key, place), np.stack([mask, candidate]))
-        for place, candidate in enumerate(without)
+        for place, candidate in enumerate(masks)
     ]
     return Scores(*(np.concatenate([p[field][:, side] for side in (0, 1) for p in pairs]).reshape(
-        2, len(without), -1).transpose(2, 0, 1).reshape(-1, 2 * len(without)) for field in (0, 1)))  # fmt: skip
+        2, len(masks), -1).transpose(2, 0, 1).reshape(-1, 2 * len(masks)) for field in (0, 1)))  # fmt: skip
 
 
 def _health(results: dict[str, Scores]) -> dict[str, dict[str, int]]:
@@ -238,6 +300,7 @@ def prune(
     rule: Rule = "completion",
     paths: int = 96,
     fresh: bool = False,
+    prune_number: int | None = None,
 ) -> tuple[Mask, list[Info]]:
     """The whole search: from the supernet to one architecture.
 
@@ -248,6 +311,7 @@ def prune(
         rule: see the module.
         paths: see `step`.
         fresh: see `step`.
+        prune_number: see `step`.
 
     Returns:
         The mask of the architecture found, and what every step saw.
@@ -256,7 +320,8 @@ def prune(
         InputError: as `step`.
     """
     state, infos = init(space), []
-    while not is_done(state):
-        state, info = step(key, state, space=space, indicators=indicators, rule=rule, paths=paths, fresh=fresh)
+    settings = {"rule": rule, "paths": paths, "fresh": fresh, "prune_number": prune_number}
+    while not is_done(state, space):
+        state, info = step(key, state, space=space, indicators=indicators, **settings)
         infos.append(info)
     return state.mask, infos

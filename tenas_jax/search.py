@@ -1,15 +1,16 @@
 """`python -m tenas_jax.search`: from a search space and images to one architecture, without training."""
 
 import argparse
+import json
 import os
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tenas_jax.errors import InputError
-from tenas_jax.presets import PRESETS, Preset, preset
+from tenas_jax.presets import Preset, preset
 from tenas_jax.run_folder import RunFolder
 
 # JAX is imported where it is used: `--help` and a mistyped option answer at once.
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from tenas_jax.pruner import Info
     from tenas_jax.space import SearchSpace
 
-_SPACES = ("nasbench201",)
+_SPACES = ("nasbench201", "darts")
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Config:
     data: Path | None = None
     preset: str = "default"
     ntk: str | None = None
+    prune_number: int | None = None
     seed: int = 0
     benchmark: Path | None = None
     benchmark_column: str | None = None
@@ -76,13 +78,21 @@ def _arguments(argv: list[str] | None) -> Config:
         default=Config.preset,
         metavar="NAME",
         help="default; paper (batch 32, 5000 samples) or released "
-        "(batch 72, 3000 samples) for the settings of TE-NAS, which take minutes to hours (default: %(default)s)",
+        "(batch 72, on darts 14 or 24; 3000 samples) for the settings of TE-NAS, which take minutes to hours "
+        "(default: %(default)s)",
     )
     add(
         "--ntk",
         metavar="KIND",
-        help="analytic (infinite width, no random weights; the default preset's) or empirical "
-        "(one finite network, drawn at random; paper and released)",
+        help="analytic (infinite width, no random weights; the default preset's on nasbench201) or empirical "
+        "(one finite network, drawn at random; paper, released, and default on darts)",
+    )
+    add(
+        "--prune-number",
+        type=int,
+        metavar="N",
+        help="operators that go from every edge in a round, of which the last one always stays (default: on darts 3, "
+        "on ImageNet 2; on nasbench201 1, or one of the whole network in the default preset)",
     )
     add("--seed", type=int, default=Config.seed, metavar="N", help="of everything random (default: %(default)s)")
     add(
@@ -125,9 +135,7 @@ def run(config: Config) -> str:
         InputError: for bad input.
     """
     start = time.perf_counter()
-    settings = preset(config.preset, config.ntk)
-    if config.space not in _SPACES:
-        raise InputError(f"the search space {config.space!r} is unknown; choose one of {', '.join(_SPACES)}.")
+    settings = _settings(config)
     if config.seed < 0:
         raise InputError(f"--seed must be a whole number from 0; it is {config.seed}.")
 
@@ -152,6 +160,12 @@ def run(config: Config) -> str:
     return result["architecture"]
 
 
+def _settings(config: Config) -> Preset:
+    return preset(
+        config.preset, config.ntk, space=config.space, dataset=config.dataset, prune_number=config.prune_number
+    )
+
+
 def build_indicators(space: "SearchSpace", source: "ImageSource", settings: Preset) -> "list[Indicator]":
     """The two indicators of a preset.
 
@@ -161,10 +175,10 @@ def build_indicators(space: "SearchSpace", source: "ImageSource", settings: Pres
         settings: the preset.
     """
     from tenas_jax import indicators
-    from tenas_jax.network import REGION_MACROS, Macro
+    from tenas_jax.network import NTK_MACROS, REGION_MACROS
 
     _use_compilation_cache()
-    macro = Macro(settings.ntk_channels, cells=1)
+    macro = NTK_MACROS[space.name]._replace(channels=settings.ntk_channels)
     ntk_settings = {"images": settings.ntk_images, "side": settings.ntk_side, "repeats": settings.ntk_repeats}
     if settings.ntk == "analytic":
         ntk = indicators.analytic_condition_number(space, source, macro=macro, **ntk_settings)
@@ -197,8 +211,11 @@ def _use_compilation_cache() -> None:
 
 def _output(config: Config) -> Path:
     dataset = config.dataset or ("own" if config.data else "synthetic")
-    kernel = f"-{config.ntk}" if config.ntk not in (None, PRESETS[config.preset].ntk) else ""
-    return config.output or Path("runs") / f"{config.space}-{dataset}-{config.preset}{kernel}-seed{config.seed}"
+    usual = replace(config, ntk=None, prune_number=None)
+    kernel = f"-{config.ntk}" if _settings(config).ntk != _settings(usual).ntk else ""
+    number = f"-prune{config.prune_number}" if config.prune_number is not None else ""
+    name = f"{config.space}-{dataset}-{config.preset}{kernel}{number}-seed{config.seed}"
+    return config.output or Path("runs") / name
 
 
 def _identity(config: Config, settings: Preset, source: "ImageSource") -> dict[str, Any]:
@@ -231,34 +248,42 @@ def prune_in_folder(
         The architecture's string.
     """
     import jax
+    import numpy as np
     from tqdm import tqdm
 
     from tenas_jax import pruner
 
     state = pruner.init(space)
     for record in folder.rounds:
-        for cell, edge, operator in record["pruned"]:
-            state.mask[cell, edge, operator] = False
-        state = state._replace(round=record["round"] + 1)
+        mask = pruner.without(state.mask, np.array(record["pruned"]), space)
+        state = pruner.State(mask, record["round"] + 1)
     key = jax.random.key(seed)
-    surplus = int(space.supernet().sum()) - space.mask_shape[0] * space.mask_shape[1]
-    gone = surplus - int(state.mask.sum()) + space.mask_shape[0] * space.mask_shape[1]
+    left = pruner.surplus(state.mask, space)
+    total = pruner.surplus(space.supernet(), space)
     quiet = not sys.stderr.isatty()
-    with tqdm(total=surplus, initial=gone, desc="operators pruned", disable=quiet, file=sys.stderr) as bar:
-        while not pruner.is_done(state):
+    with tqdm(total=total, initial=total - left, desc="pruned", disable=quiet, file=sys.stderr) as bar:
+        while not pruner.is_done(state, space):
             start = time.perf_counter()
             mask = state.mask
             state, info = pruner.step(
                 key, state, space=space, indicators=indicators, rule=settings.rule, paths=settings.paths,
-                fresh=settings.fresh,
+                fresh=settings.fresh, prune_number=settings.prune_number,
             )  # fmt: skip
             seconds = time.perf_counter() - start
             folder.append(_round_record(space, state.round - 1, mask, info, seconds))
             bar.update(len(info.pruned))
             if quiet:
-                names = ", ".join(f"{space.operators[o]} from edge {e}" for _, e, o in info.pruned)
-                print(f"round {state.round - 1}: pruned {names} ({seconds:.1f} s)", file=sys.stderr)
+                print(f"round {state.round - 1}: pruned {_names(space, info)} ({seconds:.1f} s)", file=sys.stderr)
     return space.format(state.mask)
+
+
+def _names(space: "SearchSpace", info: "Info") -> str:
+    if len(info.pruned) > 6:
+        return f"{len(info.pruned)} operators of {len(info.candidates)}"
+    cells = [f" of the {space.cells[cell]} cell" if len(space.cells) > 1 else "" for cell in info.pruned[:, 0]]
+    return ", ".join(
+        f"{space.operators[o]} from edge {e}{cell}" for (_, e, o), cell in zip(info.pruned, cells, strict=True)
+    )
 
 
 def _round_record(space: "SearchSpace", number: int, mask, info: "Info", seconds: float) -> dict[str, Any]:
@@ -302,8 +327,14 @@ def _result(
 
     import jax
 
+    from tenas_jax.genotypes import genotype_json
+    from tenas_jax.space import SPACES
+
+    space = SPACES[config.space]
+    as_json = json.loads(genotype_json(space, space.parse(architecture))) if config.space == "darts" else None
     return {
         "architecture": architecture,
+        **({"genotype": as_json} if as_json else {}),
         "space": config.space,
         "dataset": config.dataset or ("own" if config.data else "synthetic"),
         "seed": config.seed,
