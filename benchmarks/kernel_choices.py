@@ -1,0 +1,128 @@
+"""Which settings of the analytic NTK rank well: tried on the development half only. See `rank_correlation.py --explore`."""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from scipy.stats import kendalltau
+
+from tenas_jax.data import ImageSource, image_batch
+from tenas_jax.infinite import analytic_ntk
+from tenas_jax.kernels import Settings
+from tenas_jax.network import Macro
+from tenas_jax.ntk import condition_numbers, spectrum
+from tenas_jax.ranking import average_rank, sum_of_log_ranks
+from tenas_jax.scores import MaskProgram
+from tenas_jax.space import NAS_BENCH_201
+
+
+class Choice(NamedTuple):
+    """One kernel; the defaults are those of the default search.
+
+    Attributes:
+        cells: a stage.
+        stages: with a residual reduction between two of them.
+        channels: of the first stage; they count in the standard parametrisation only.
+        images: of a batch.
+        side: of the images in pixels.
+        settings: which limit is taken.
+    """
+
+    cells: int = 1
+    stages: int = 3
+    channels: int = 16
+    images: int = 8
+    side: int = 4
+    settings: Settings = Settings()
+
+    def is_slow(self) -> bool:
+        """Whether a kernel takes tens of milliseconds, so that one seed must do."""
+        return self.side > 4 or self.settings.batch_norm == "exact"
+
+    def changes(self) -> dict[str, Any]:
+        """What is not as in the default search."""
+        fields = {**self._asdict(), **self.settings._asdict()}
+        defaults = {**Choice()._asdict(), **Settings()._asdict()}
+        return {name: value for name, value in fields.items() if name != "settings" and value != defaults[name]}
+
+
+STANDARD = Settings(parametrisation="standard")
+CHOICES = (
+    Choice(),
+    Choice(settings=Settings(statistics="frozen")),
+    Choice(settings=STANDARD),
+    Choice(settings=STANDARD._replace(statistics="frozen")),
+    Choice(settings=Settings(batch_norm="exact")),
+    Choice(images=4),
+    Choice(images=12),
+    Choice(images=16),
+    Choice(side=8),
+    Choice(cells=2),
+    Choice(cells=3),
+    Choice(cells=5),
+    Choice(stages=2),
+    Choice(stages=2, settings=STANDARD),
+    Choice(stages=1),
+    Choice(stages=1, settings=Settings(statistics="frozen")),
+    Choice(stages=1, settings=STANDARD),
+    Choice(stages=1, settings=STANDARD._replace(statistics="frozen")),
+    Choice(stages=1, settings=STANDARD._replace(batch_norm="exact")),
+    Choice(stages=1, settings=STANDARD, images=4),
+    Choice(stages=1, settings=STANDARD, images=12),
+    Choice(stages=1, settings=STANDARD, images=16),
+    Choice(stages=1, settings=STANDARD, side=2),
+    Choice(stages=1, settings=STANDARD, side=8),
+    Choice(stages=1, settings=STANDARD, cells=2),
+    Choice(stages=1, settings=STANDARD, cells=3),
+    Choice(stages=1, settings=STANDARD, channels=4),
+    Choice(stages=1, settings=STANDARD, channels=64),
+)
+
+
+def statistics(kernels: np.ndarray) -> dict[str, np.ndarray]:
+    """Scores of kernels (m, n, n), larger is better."""
+    kernels = kernels.astype(float)
+    n = kernels.shape[-1]
+    # Differences between images only: an orthonormal basis of what is orthogonal to the constant.
+    basis = np.linalg.qr(np.eye(n, n - 1) - 1 / n)[0]
+    deviation = np.sqrt(np.diagonal(kernels, axis1=1, axis2=2))
+    return {
+        "condition_number": -condition_numbers(kernels)[0],
+        "smallest_eigenvalue": spectrum(kernels).eigenvalues[:, 0],
+        "condition_number_of_the_centred_kernel": -condition_numbers(basis.T @ kernels @ basis)[0],
+        "condition_number_of_the_correlations": -condition_numbers(
+            kernels / deviation[:, :, None] / deviation[:, None, :]
+        )[0],
+    }
+
+
+def explore(masks, accuracy, sources: dict[str, list[ImageSource]], regions: dict[str, list[np.ndarray]]) -> list[dict]:
+    """Kendall's tau-b of every choice, mean over seeds.
+
+    Args:
+        masks: (m, cells, edges, operators), connected architectures.
+        accuracy: (m,).
+        sources: of images by name, one a seed, seeds from 0.
+        regions: (m,) numbers of linear regions by name of images, one a seed.
+    """
+    rows = []
+    for choice in CHOICES:
+        macro = Macro(choice.channels, choice.cells, choice.stages)
+        program = MaskProgram(
+            lambda mask, batch, macro=macro, settings=choice.settings: analytic_ntk(
+                NAS_BENCH_201, mask, batch, macro=macro, settings=settings
+            )
+        )
+        for name, by_seed in sources.items():
+            taus = []
+            for seed, source in enumerate(by_seed[:1] if choice.is_slow() else by_seed):
+                batch = image_batch(jax.random.key(seed), source, choice.images, side=choice.side)
+                scores = statistics(program(masks, batch))
+                ranks = [average_rank(-scores["condition_number"]), average_rank(-regions[name][seed])]
+                scores["condition_number_and_regions_by_log_ranks"] = sum_of_log_ranks(ranks)
+                taus.append({key: np.asarray(kendalltau(score, accuracy))[0] for key, score in scores.items()})
+            means = {key: round(float(np.mean([tau[key] for tau in taus])), 3) for key in taus[0]}
+            row = {"changes": choice.changes(), "images_of": name, "seeds": len(taus)}
+            rows.append({**row, "kendall_tau": means})
+            print(rows[-1], flush=True)
+    return rows
