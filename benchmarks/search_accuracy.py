@@ -1,6 +1,6 @@
 """What the default search finds on NAS-Bench-201, over seeds, with its ablations.
 
-    python benchmarks/search_accuracy.py TABLE [--data IMAGES.npz] [--seeds 10 20]
+    python benchmarks/search_accuracy.py TABLE [--data IMAGES.npz] [--seeds 20 30] [--rules completion removal]
 
 TABLE is a csv of trained accuracies, which are looked up after each search and take no part in it. Writes
 `results/search_accuracy.json`: per image source, rule and choice of indicators, the architectures found and the mean
@@ -22,6 +22,7 @@ from tenas_jax.pruner import prune
 from tenas_jax.search import build_indicators
 from tenas_jax.space import NAS_BENCH_201
 
+RULES = ("completion", "removal")
 CHOICES = {"both": slice(0, 2), "condition number": slice(0, 1), "linear regions": slice(1, 2)}
 
 
@@ -31,14 +32,15 @@ def main() -> None:
     parser.add_argument(
         "--data", type=Path, help="an .npz of CIFAR-10 images; without it only synthetic images are used"
     )
-    parser.add_argument("--seeds", type=int, nargs=2, default=(10, 20), help="first seed, and the one after the last")
+    parser.add_argument("--seeds", type=int, nargs=2, default=(20, 30), help="first seed, and the one after the last")
+    parser.add_argument("--rules", nargs="+", choices=RULES, default=RULES)
     arguments = parser.parse_args()
     table = read_table(arguments.table)
 
     settings = PRESETS["default"]
     rows = []
     for source_name in ["synthetic", "cifar10"] if arguments.data else ["synthetic"]:
-        for rule in ("completion", "removal"):
+        for rule in arguments.rules:
             # A supernet is compared by three repeats, as TE-NAS does; completions are many already.
             repeats = 3 if rule == "removal" else 1
             chosen = replace(settings, ntk_repeats=repeats, region_repeats=repeats)

@@ -24,7 +24,7 @@ class Preset:
         region_batches: whose patterns are counted together.
         region_repeats: initialisations a decision.
         rule: how operators are compared, see `pruner`.
-        paths: architectures drawn a decision (rule "completion").
+        paths: evaluations a decision: architectures drawn, times batches where fewer are left (rule "completion").
         fresh: a batch and an initialisation for every candidate (rule "removal").
         prune_number: operators that go from every edge in a round; None: one of the whole network (rule "completion").
     """
@@ -77,9 +77,8 @@ PRESETS = {
         batch_stats="frozen",
         fan="fan_in",
         region_channels=3,
-        # A cell sees 7 x 7 pixels: in a patch of 3 x 3 its second and third convolution meet the border everywhere.
-        region_patch=5,
-        region_samples=500,
+        region_patch=3,
+        region_samples=1000,
         region_batches=1,
         region_repeats=1,
         rule="completion",

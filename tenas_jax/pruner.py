@@ -6,8 +6,10 @@ rules say what an operator is worth:
 - "removal", TE-NAS's: by how much the supernet's score changes when the operator alone is removed from it. On every edge
   the operator with the best sum of ranks goes.
 - "completion", ours: the mean score of single architectures, drawn from what is still alive, that hold the operator. The
-  operator that lies furthest below its edge's mean goes. What is ranked are thus networks like those that are going to be
+  operator that lies furthest behind its edge's mean goes. What is ranked are thus networks like those that are going to be
   trained; a supernet's score hides what a skip connection is worth: beside it, a convolution always carries the signal.
+  Scores are sums of log ranks, so that the best architectures say most about an operator; and as fewer are left to
+  compare, each is scored on more batches.
 
 Where a node of a final architecture keeps some of its input edges only (DARTS), edges go once every edge has one operator
 left: node by node, cell by cell, by the same scores, ranked within the node. A dropped edge holds "none".
@@ -22,9 +24,11 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from tenas_jax.errors import InputError
 from tenas_jax.indicators import Indicator, Scores
-from tenas_jax.ranking import average_rank, rank_sum, relative_change, released_rank, round_decimals
+from tenas_jax.ranking import log_rank, rank_sum, relative_change, released_rank, round_decimals
 from tenas_jax.sampling import carriers, completions, entering, genotypes
 from tenas_jax.space import SearchSpace
+
+MOST_BATCHES = 8  # of one completion: more would cost more than they tell
 
 Rule = Literal["completion", "removal"]
 Mask = Bool[np.ndarray, "cells edges ops"]
@@ -49,12 +53,12 @@ class Info(NamedTuple):
         candidates: (c, 3): cell, edge, operator; the edge's last operator where edges go.
         scores: by indicator. Removal: the mean score of the supernet without the candidate. Completion: the mean log score
             of the architectures that hold it.
-        changes: by indicator. Removal: mean relative change. Completion: mean normalised rank of those architectures.
+        changes: by indicator. Removal: mean relative change. Completion: mean log rank of those architectures, less the
+            mean log rank on the edge, with the sign that makes the worst operator the smallest.
         ranks: by indicator, 0 goes first.
-        total: what the decision was made by: smallest first. Removal: the sum of ranks. Completion: the mean sum of
-            ranks, less the edge's mean.
+        total: what the decision was made by: smallest first. Removal: the sum of ranks. Completion: the sum of changes.
         health: by indicator, how many evaluations said what.
-        evaluations: masks that were scored.
+        evaluations: masks that were scored, times batches.
         pruned: (k, 3), the candidates that went.
     """
 
@@ -160,7 +164,8 @@ def step(
         space: the search space.
         indicators: what to score by; one or several.
         rule: see the module.
-        paths: completion: architectures drawn.
+        paths: completion: architectures drawn. Where fewer are left, each is scored on as many batches, up to
+            `MOST_BATCHES`, as keep their product below it.
         fresh: removal: a batch and an initialisation of its own for every candidate, as in the released code, instead of
             the same for all.
         prune_number: how many operators go from every edge, the last one stays. By default one; with completion one of
@@ -223,10 +228,10 @@ def _by_completion(key, state, space, indicators, paths, prune_number) -> Info:
         choices = completions(draw, state.mask, paths)
     else:
         choices = genotypes(draw, state.mask, paths, space)
-    results = {i.name: i.evaluate(score, space.one_hot(choices)) for i in indicators}
+    batches = max(1, min(MOST_BATCHES, paths // len(choices)))
+    results = {i.name: _on_batches(i, score, space.one_hot(choices), batches) for i in indicators}
     logs = {i.name: np.log(results[i.name].values).mean(0) for i in indicators}
-    ranks = {i.name: average_rank(logs[i.name], descending=not i.lower_is_better) for i in indicators}
-    aggregate = np.sum(list(ranks.values()), axis=0)
+    log_ranks = {i.name: log_rank(logs[i.name], descending=not i.lower_is_better) for i in indicators}
 
     contest = _contest(state.mask, space)
     options = contest.options
@@ -235,10 +240,13 @@ def _by_completion(key, state, space, indicators, paths, prune_number) -> Info:
     def mean(values):
         return np.array([values[rows].mean() for rows in holds])
 
-    total = mean(aggregate)
-    total -= np.array([total[contest.groups == group].mean() for group in contest.groups])
+    def lead(log_ranks):
+        means = mean(log_ranks)
+        return np.array([means[contest.groups == group].mean() for group in contest.groups]) - means
+
+    changes = {name: lead(values) for name, values in log_ranks.items()}
+    total = np.sum(list(changes.values()), axis=0)
     single = prune_number is None and not contest.whole
-    changes = {name: mean(rank) for name, rank in ranks.items()}
     return Info(
         candidates=options,
         scores={name: mean(values) for name, values in logs.items()},
@@ -246,9 +254,14 @@ def _by_completion(key, state, space, indicators, paths, prune_number) -> Info:
         ranks={name: released_rank(change) for name, change in changes.items()},
         total=total,
         health=_health(results),
-        evaluations=len(choices),
+        evaluations=len(choices) * batches,
         pruned=options[[np.argmin(total)]] if single else contest.losers(total, space, prune_number or 1),
     )
+
+
+def _on_batches(indicator: Indicator, key, masks, batches: int) -> Scores:
+    results = [indicator.evaluate(jax.random.fold_in(key, batch), masks) for batch in range(batches)]
+    return Scores(*(np.concatenate(parts) for parts in zip(*results, strict=True)))
 
 
 def _by_removal(key, state, space, indicators, fresh, prune_number) -> Info:

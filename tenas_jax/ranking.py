@@ -118,6 +118,22 @@ def average_rank(values: Float[np.ndarray, " m"], *, descending: bool = False) -
     return (places / max(np.size(values), 1))[inverse].reshape(np.shape(values))
 
 
+def log_rank(values: Float[np.ndarray, " m"], *, descending: bool = False) -> Float[np.ndarray, " m"]:
+    """`log(place)`, the best in place 1; ties share the mean of their places.
+
+    The step from place 1 to 2 weighs as much as that from 50 to 100: a mean of log ranks is a matter of the best.
+
+    Args:
+        values: scores; NaN is as bad as the worst infinity.
+        descending: whether the largest value is the best.
+
+    Returns:
+        (m,), at least 0; smaller is better.
+    """
+    size = np.size(values)
+    return np.log(size + 1 - size * average_rank(values, descending=descending))
+
+
 def _badness(values, descending: bool) -> Float[np.ndarray, " m"]:
     """Values so that less is better; NaN becomes infinity."""
     values = np.asarray(values, float)

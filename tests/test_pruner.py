@@ -166,24 +166,38 @@ def test_completion_finds_the_best_of_an_additive_score(seed):
 
 
 def test_completion_by_hand():
-    """Two edges with two operators each: four architectures, mean ranks less the edge's mean."""
+    """Two edges with two operators each: four architectures, mean log ranks against the edge's mean."""
     mask = NAS_BENCH_201.parse("|nor_conv_3x3~0|+|nor_conv_3x3~0|none~1|+|none~0|none~1|nor_conv_3x3~2|")
     mask[0, 0, 1] = mask[0, 5, 1] = True
     kappa = {(1, 1): np.inf, (1, 3): 20.0, (3, 1): 5.0, (3, 3): 5.0}
     score = indicator("condition_number", True, lambda m: kappa[int(m[0, 0].argmax()), int(m[0, 5].argmax())])
     state, info = pruner.step(KEY, pruner.State(mask, 4), space=NAS_BENCH_201, indicators=[score])
-    # Normalised ranks: inf 1/4, 20 is 2/4, and the two fives share the mean of 3/4 and 4/4.
+    # Places: the fives share 1 and 2, 20 is third, infinity fourth.
     assert info.candidates.tolist() == [[0, 0, 1], [0, 0, 3], [0, 5, 1], [0, 5, 3]]
-    np.testing.assert_allclose(info.changes["condition_number"], [3 / 8, 7 / 8, 9 / 16, 11 / 16])
-    np.testing.assert_allclose(info.total, [-1 / 4, 1 / 4, -1 / 16, 1 / 16])
+    means = np.log([[12, 1.5**2], [6, 4.5]]) / 2
+    np.testing.assert_allclose(info.changes["condition_number"], (means.mean(1, keepdims=True) - means).ravel())
+    np.testing.assert_array_equal(info.total, info.changes["condition_number"])
     np.testing.assert_allclose(info.scores["condition_number"], [np.inf, np.log(5), np.inf, np.log(100) / 2])
     assert info.ranks["condition_number"].tolist() == [0, 3, 1, 2]
-    assert info.health["condition_number"] == {"full rank": 9, "rank-deficient": 3}  # four architectures, three repeats
-    assert info.evaluations == 4
+    # Four architectures, three repeats, eight batches.
+    assert info.health["condition_number"] == {"full rank": 72, "rank-deficient": 24}
+    assert info.evaluations == 32
     assert info.pruned.tolist() == [[0, 0, 1]]
     assert state.round == 5
     assert not state.mask[0, 0, 1]
     assert mask[0, 0, 1]  # the state that came in is as it was
+
+
+def test_fewer_architectures_are_scored_on_more_batches():
+    calls = []
+    mask = NAS_BENCH_201.parse("|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_1x1~1|+|none~0|none~1|nor_conv_3x3~2|")
+    mask[0, 0, [1, 2, 4]] = True
+    score = indicator("linear_regions", False, worth("nor_conv_3x3"), calls)
+    for paths, batches in ((4, 1), (11, 2), (1000, pruner.MOST_BATCHES)):
+        calls.clear()
+        _, info = pruner.step(KEY, pruner.State(mask, 0), space=NAS_BENCH_201, indicators=[score], paths=paths)
+        assert len({str(key) for key in calls}) == len(calls) == batches
+        assert info.evaluations == 4 * batches
 
 
 def test_removal_rounds_then_averages_and_shares_equal_ranks():

@@ -132,3 +132,11 @@ def test_sums():
     np.testing.assert_array_equal(ranking.rank_sum([np.array([0, 2, 1]), np.array([3, 0, 1])]), [3, 2, 2])
     ranks = [np.array([1.0, 0.5]), np.array([0.25, 0.5])]
     np.testing.assert_allclose(ranking.sum_of_log_ranks(ranks), np.log([0.25, 0.25]), rtol=1e-15)
+
+
+def test_log_ranks_count_places_from_the_best():
+    values = np.array([3.0, np.nan, 1.0, 2.0, 2.0])
+    np.testing.assert_allclose(ranking.log_rank(values), np.log([4, 5, 1, 2.5, 2.5]), rtol=1e-15, atol=1e-15)
+    np.testing.assert_allclose(
+        ranking.log_rank(-values, descending=True), ranking.log_rank(values), rtol=1e-15, atol=1e-15
+    )
