@@ -74,7 +74,7 @@ def read_table(path: Path, column: str | None = None) -> BenchmarkTable:
     """
     opened = gzip.open if path.suffix == ".gz" else open
     try:
-        with opened(path, "rt", newline="") as file:
+        with opened(path, "rt", newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             names = list(reader.fieldnames or ())
             rows = list(reader)

@@ -65,6 +65,12 @@ def test_what_is_missing_is_not_found(tmp_path):
             read_table(path).standing(name)
 
 
+def test_byte_order_marks_are_no_part_of_a_column(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("architecture,accuracy\nx,1\n", encoding="utf-8-sig")
+    assert read_table(path).accuracies == {"x": 1.0}
+
+
 def test_unreadable_files(tmp_path):
     (tmp_path / "plain.csv.gz").write_text("architecture,accuracy\n")
     whole = gzip.compress(b"architecture,accuracy\n" + b"x,1\n" * 1000)
