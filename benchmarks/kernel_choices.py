@@ -11,7 +11,7 @@ from tenas_jax.infinite import analytic_ntk
 from tenas_jax.kernels import Settings
 from tenas_jax.network import Macro
 from tenas_jax.ntk import condition_numbers, spectrum
-from tenas_jax.ranking import average_rank, sum_of_log_ranks
+from tenas_jax.ranking import average_rank, log_rank, sum_of_log_ranks
 from tenas_jax.scores import MaskProgram
 from tenas_jax.space import NAS_BENCH_201
 
@@ -96,6 +96,15 @@ def statistics(kernels: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
+def with_regions(kappa: np.ndarray, regions: np.ndarray) -> dict[str, np.ndarray]:
+    """Aggregates with a number of linear regions; of both numbers the larger is better."""
+    both = (kappa, regions)
+    return {
+        "with_regions_by_log_ranks": sum_of_log_ranks([average_rank(score, descending=True) for score in both]),
+        "with_regions_by_log_places": -np.sum([log_rank(score, descending=True) for score in both], axis=0),
+    }
+
+
 def explore(masks, accuracy, sources: dict[str, list[ImageSource]], regions: dict[str, list[np.ndarray]]) -> list[dict]:
     """Kendall's tau-b of every choice, mean over seeds.
 
@@ -118,8 +127,7 @@ def explore(masks, accuracy, sources: dict[str, list[ImageSource]], regions: dic
             for seed, source in enumerate(by_seed[:1] if choice.is_slow() else by_seed):
                 batch = image_batch(jax.random.key(seed), source, choice.images, side=choice.side)
                 scores = statistics(program(masks, batch))
-                ranks = [average_rank(-scores["condition_number"]), average_rank(-regions[name][seed])]
-                scores["condition_number_and_regions_by_log_ranks"] = sum_of_log_ranks(ranks)
+                scores |= with_regions(scores["condition_number"], regions[name][seed])
                 taus.append({key: np.asarray(kendalltau(score, accuracy))[0] for key, score in scores.items()})
             means = {key: round(float(np.mean([tau[key] for tau in taus])), 3) for key in taus[0]}
             row = {"changes": choice.changes(), "images_of": name, "seeds": len(taus)}

@@ -27,7 +27,7 @@ from tenas_jax.benchmark_table import read_table
 from tenas_jax.data import ImageSource, open_images
 from tenas_jax.isomorphism import isomorphism_string
 from tenas_jax.presets import PRESETS
-from tenas_jax.ranking import average_rank, sum_of_log_ranks
+from tenas_jax.ranking import average_rank, log_rank, sum_of_log_ranks
 from tenas_jax.search import build_indicators
 from tenas_jax.space import NAS_BENCH_201
 
@@ -127,14 +127,17 @@ def explored(sources: dict[str, Callable[[int], ImageSource]], space: Space) -> 
 def combined(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Scores, larger is better, from the values of both indicators, NaN being the worst.
 
-    Ranks are normalised to (0, 1], and equal values share the mean of their places.
+    Ranks are normalised, the best is 1; their logarithm holds down whoever is poor by any indicator. Places count from 1,
+    the best; their logarithm, by which the default search compares, lifts whoever is among the first by any indicator.
     """
-    ranks = [average_rank(values["condition_number"]), average_rank(values["linear_regions"], descending=True)]
+    kappa, regions = values["condition_number"], values["linear_regions"]
+    ranks = [average_rank(kappa), average_rank(regions, descending=True)]
     return {
         "condition number": ranks[0],
         "linear regions": ranks[1],
         "sum of ranks": ranks[0] + ranks[1],
         "sum of log ranks": sum_of_log_ranks(ranks),
+        "sum of log places": -log_rank(kappa) - log_rank(regions, descending=True),
     }
 
 
