@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
+from threadpoolctl import threadpool_limits
 
 CHUNK = 32  # masks a call: enough to hide what a call costs, few enough to share among threads
 
@@ -48,7 +49,8 @@ class MaskProgram:
         run = partial(self._run, self._program(masks.shape[1:], arguments), arguments)
         workers = os.cpu_count() or 1
         parts = np.array_split(masks, max(-(-len(masks) // CHUNK), min(workers, len(masks))))
-        with ThreadPoolExecutor(workers) as pool:
+        # The threads of LAPACK would wait, busily, for each other: 60 times slower for a 128 x 128 eigendecomposition.
+        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
             return np.concatenate(list(pool.map(run, parts)))
 
     def _program(self, shape, arguments):
