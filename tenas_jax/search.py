@@ -146,6 +146,7 @@ def run(config: Config) -> str:
     table = read_table(config.benchmark, config.benchmark_column) if config.benchmark else None
     source = open_images(config.dataset, config.data, seed=config.seed)
     space = SPACES[config.space]
+    _check_images(source, settings)
     folder = RunFolder(_output(config), _identity(config, settings, source))
     result = folder.result()
     if result is None:
@@ -164,6 +165,17 @@ def _settings(config: Config) -> Preset:
     return preset(
         config.preset, config.ntk, space=config.space, dataset=config.dataset, prune_number=config.prune_number
     )
+
+
+def _check_images(source: "ImageSource", settings: Preset) -> None:
+    """Refuses images that are too few or too small now, and not after minutes of compiling."""
+    import jax
+
+    from tenas_jax.data import image_batch, patch_batch
+
+    key = jax.random.key(0)
+    image_batch(key, source, settings.ntk_images, side=settings.ntk_side)
+    patch_batch(key, source, 1, patch=settings.region_patch, channels=settings.region_channels)
 
 
 def build_indicators(space: "SearchSpace", source: "ImageSource", settings: Preset) -> "list[Indicator]":
