@@ -45,10 +45,43 @@ def _general(x, weights, *, stride: int, dilation: int, depthwise: bool):
     )
 
 
-def _depthwise_taps(x, weights, *, stride: int, dilation: int):
-    filters = weights.reshape(*weights.shape[:2], 1, 1, 1, -1)
-    terms = [filters[i, j] * window for (i, j), window in _shifted(x, weights.shape[0], stride, dilation)]
-    return sum(terms[1:], start=terms[0])
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _depthwise_taps(x, weights, stride: int, dilation: int):
+    """A loop over the kernel's rows. It ends in an array: one large sum would be computed again by all that reads it."""
+    kernel, pad = weights.shape[0], _padding(weights.shape[0], dilation)
+    height, width = (-(-side // stride) for side in x.shape[1:3])
+    padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    filters = weights.reshape(kernel, kernel, 1, 1, 1, -1)
+
+    def row(i, total):
+        rows = jax.lax.dynamic_slice_in_dim(padded, i * dilation, stride * (height - 1) + 1, axis=1)[:, ::stride]
+        taps = jax.lax.dynamic_index_in_dim(filters, i, keepdims=False)
+        for j in range(kernel):
+            total += taps[j] * rows[:, :, j * dilation : j * dilation + stride * (width - 1) + 1 : stride]
+        return total
+
+    return jax.lax.fori_loop(0, kernel, row, jnp.zeros((x.shape[0], height, width, x.shape[3]), x.dtype))
+
+
+def _depthwise_forward(x, weights, stride, dilation):
+    return _depthwise_taps(x, weights, stride, dilation), (x, weights)
+
+
+def _depthwise_backward(stride, dilation, residuals, gradient):
+    """By the input: the gradient, spread out by the stride, through the flipped kernel. By the weights: one product."""
+    x, weights = residuals
+    borders = [
+        (0, size - stride * (small - 1) - 1, stride - 1)
+        for size, small in zip(x.shape[1:3], gradient.shape[1:3], strict=True)
+    ]
+    spread = jax.lax.pad(gradient, jnp.zeros((), x.dtype), [(0, 0, 0), *borders, (0, 0, 0)])
+    by_input = _depthwise_taps(spread, weights[::-1, ::-1], 1, dilation)
+    windows = jnp.stack([window for _, window in _shifted(x, weights.shape[0], stride, dilation)])
+    by_weights = jnp.einsum("tnhwc,nhwc->tc", windows, gradient, precision="highest")
+    return by_input, by_weights.reshape(weights.shape)
+
+
+_depthwise_taps.defvjp(_depthwise_forward, _depthwise_backward)
 
 
 def _dense_taps(x, weights, *, stride: int, dilation: int):
@@ -77,10 +110,13 @@ def convolve(
     Returns:
         (b, ceil(h / stride), ceil(w / stride), o).
     """
-    taps = _depthwise_taps if depthwise else _dense_taps
+    if depthwise:
+        taps = partial(_depthwise_taps, stride=stride, dilation=dilation)
+    else:
+        taps = partial(_dense_taps, stride=stride, dilation=dilation)
     return jax.lax.platform_dependent(
         x,
         weights,
-        cpu=partial(taps, stride=stride, dilation=dilation),
+        cpu=taps,
         default=partial(_general, stride=stride, dilation=dilation, depthwise=depthwise),
     )
