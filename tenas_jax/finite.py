@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float
 
 from tenas_jax.convolution import convolve
 from tenas_jax.network import Macro, cell, network
+from tenas_jax.pooling import max_pool
 from tenas_jax.space import SearchSpace
 
 Parameters = Mapping[str, Array]
@@ -99,8 +100,7 @@ class FeatureReading:
 
     def max_pool(self, x, *, window, stride, padding):
         """See `network.Reading`."""
-        sides = ((padding, padding), (padding, padding))
-        return nn.max_pool(x, (window, window), (stride, stride), sides)  # pyright: ignore[reportArgumentType]
+        return max_pool(x, window, stride, padding)
 
     def crop(self, x, *, offset, stride):
         """See `network.Reading`."""
