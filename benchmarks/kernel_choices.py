@@ -66,16 +66,6 @@ CHOICES = (
     Choice(stages=1, settings=Settings(statistics="frozen")),
     Choice(stages=1, settings=STANDARD),
     Choice(stages=1, settings=STANDARD._replace(statistics="frozen")),
-    Choice(stages=1, settings=STANDARD._replace(batch_norm="exact")),
-    Choice(stages=1, settings=STANDARD, images=4),
-    Choice(stages=1, settings=STANDARD, images=12),
-    Choice(stages=1, settings=STANDARD, images=16),
-    Choice(stages=1, settings=STANDARD, side=2),
-    Choice(stages=1, settings=STANDARD, side=8),
-    Choice(stages=1, settings=STANDARD, cells=2),
-    Choice(stages=1, settings=STANDARD, cells=3),
-    Choice(stages=1, settings=STANDARD, channels=4),
-    Choice(stages=1, settings=STANDARD, channels=64),
 )
 
 

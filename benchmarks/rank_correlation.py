@@ -25,7 +25,10 @@ from scipy.stats import kendalltau, spearmanr
 
 from tenas_jax.benchmark_table import read_table
 from tenas_jax.data import ImageSource, open_images
+from tenas_jax.indicators import analytic_condition_number
 from tenas_jax.isomorphism import isomorphism_string
+from tenas_jax.kernels import Settings
+from tenas_jax.network import Macro
 from tenas_jax.presets import PRESETS
 from tenas_jax.ranking import average_rank, log_rank, sum_of_log_ranks
 from tenas_jax.search import build_indicators
@@ -89,9 +92,14 @@ def convolution_cost(masks) -> np.ndarray:
 
 
 def evaluate(source: ImageSource, seed: int, space: Space) -> dict[str, Evaluation]:
-    """Every architecture by both indicators of the default search."""
+    """Every architecture by both indicators of the default search, and by the kernel of a network of one stage."""
+    kappa, regions = build_indicators(NAS_BENCH_201, source, PRESETS["default"])
+    # Chosen by `--explore`: of the kernels tried, the one whose condition number alone ranks best.
+    one_stage = analytic_condition_number(
+        NAS_BENCH_201, source, macro=Macro(channels=16, cells=1, stages=1), settings=Settings("standard")
+    )._replace(name="condition_number_of_one_stage")
     evaluations = {}
-    for indicator in build_indicators(NAS_BENCH_201, source, PRESETS["default"]):
+    for indicator in (kappa, regions, one_stage):
         indicator.evaluate(jax.random.key(seed), space.masks[:1])  # compiles, and draws images that are drawn on demand
         start = time.perf_counter()
         values, health = indicator.evaluate(jax.random.key(seed), space.masks)
@@ -125,18 +133,21 @@ def explored(sources: dict[str, Callable[[int], ImageSource]], space: Space) -> 
 
 
 def combined(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Scores, larger is better, from the values of both indicators, NaN being the worst.
+    """Scores, larger is better, from the values of the indicators, NaN being the worst.
 
     Ranks are normalised, the best is 1; their logarithm holds down whoever is poor by any indicator. Places count from 1,
     the best; their logarithm, by which the default search compares, lifts whoever is among the first by any indicator.
     """
     kappa, regions = values["condition_number"], values["linear_regions"]
     ranks = [average_rank(kappa), average_rank(regions, descending=True)]
+    one_stage = average_rank(values["condition_number_of_one_stage"])
     return {
         "condition number": ranks[0],
+        "condition number of one stage": one_stage,
         "linear regions": ranks[1],
         "sum of ranks": ranks[0] + ranks[1],
         "sum of log ranks": sum_of_log_ranks(ranks),
+        "sum of log ranks, condition number of one stage": sum_of_log_ranks([one_stage, ranks[1]]),
         "sum of log places": -log_rank(kappa) - log_rank(regions, descending=True),
     }
 

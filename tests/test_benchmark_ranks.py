@@ -53,6 +53,7 @@ def test_a_choice_names_what_is_not_the_default():
 def test_aggregates_put_what_is_not_connected_last():
     values = {
         "condition_number": np.array([3.0, np.nan, 5.0, 50.0]),
+        "condition_number_of_one_stage": np.array([2.0, np.nan, 7.0, 9.0]),
         "linear_regions": np.array([40.0, np.nan, 80.0, 2.0]),
     }
     scores = combined(values)
