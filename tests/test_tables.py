@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT / "benchmarks"))
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
 from tables import TABLES
+
+README = Path(__file__).parents[1] / "README.md"
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.__name__)
 def test_the_readme_shows_what_was_measured(table):
-    readme = (ROOT / "README.md").read_text()
-    assert table() in readme, f"paste the output of benchmarks/tables.py for {table.__name__}"
+    assert table() in README.read_text(), f"paste the output of benchmarks/tables.py for {table.__name__}"
