@@ -30,7 +30,7 @@ from tenas_jax.kernels import (
     total,
     window_means,
 )
-from tenas_jax.network import Macro, network
+from tenas_jax.network import Macro, darts_reductions, network
 from tenas_jax.space import SearchSpace
 
 # Channels that are drawn where a maximum leaves no closed form (max pooling), with a fixed key.
@@ -371,9 +371,7 @@ def _check(space, mask, images, macro, settings) -> None:
             f"`images` must be floating-point (n, h, w, c) with n at least 2; they are {images.dtype} {images.shape}. "
             "Normalise a batch with `tenas_jax.data.image_batch`."
         )
-    reductions = (
-        macro.stages - 1 if space.name == "nasbench201" else max(1, len({macro.cells // 3, 2 * macro.cells // 3}))
-    )
+    reductions = macro.stages - 1 if space.name == "nasbench201" else len(darts_reductions(macro))
     side = images.shape[1]
     if images.shape[2] != side or side % 2**reductions:
         raise InputError(

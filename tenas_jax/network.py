@@ -249,6 +249,15 @@ def nas_bench_201(read: Reading[Value], space: SearchSpace, weights, images: Val
     return finish(read, x, macro)
 
 
+def darts_reductions(macro: Macro) -> set[int]:
+    """Which cells of a DARTS network reduce: those at one and two thirds; of one or two cells the second.
+
+    Args:
+        macro: how cells are stacked.
+    """
+    return {macro.cells // 3, 2 * macro.cells // 3} if macro.cells > 2 else {1} & set(range(macro.cells))
+
+
 def darts(read: Reading[Value], space: SearchSpace, weights, images: Value, macro: Macro, cell=cell) -> Value:
     """The network of DARTS: every cell sees its two predecessors; reduction cells double the channels."""
     x, channels = images, macro.channels
@@ -256,9 +265,8 @@ def darts(read: Reading[Value], space: SearchSpace, weights, images: Value, macr
         x = read.convolution("stem.conv", x, macro.stem_multiplier * channels, kernel=3)
         x = read.batch_norm("stem.norm", x)
     before, now, before_is_larger = x, x, False
-    reductions = {macro.cells // 3, 2 * macro.cells // 3} if macro.cells > 2 else {1}
     for n in range(macro.cells):
-        reduce = n in reductions
+        reduce = n in darts_reductions(macro)
         channels *= 2 if reduce else 1
         # A predecessor from before a reduction has twice the side: it is reduced on the way in.
         first = factorized_reduce if before_is_larger else partial(relu_conv_bn, kernel=1)
