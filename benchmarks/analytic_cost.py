@@ -1,10 +1,10 @@
 """What the analytic NTK costs: by images, by their side, by cells, by batch norm, and beside empirical kernels.
 
-    python benchmarks/analytic_cost.py [--architectures 32] [--repeats 5] [--threads 2]
+    python benchmarks/analytic_cost.py [--architectures 16] [--repeats 3] [--threads 2]
 
 Random single architectures of NAS-Bench-201 and their condition numbers by one compiled program, as the search evaluates
-them: on a CPU one by one on all cores. All that is compared runs in turn, in float32, compile time apart. Takes about
-eight minutes on two cores and writes `results/analytic_cost.json`.
+them: on a CPU one by one on all cores. All that is compared runs in turn, in float32, compile time apart. Takes
+three minutes on two cores and writes `results/analytic_cost.json`.
 """
 
 # PyTorch is an extra that the type checker may have to do without.
@@ -157,8 +157,8 @@ def figures(case: Case, milliseconds: np.ndarray) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--architectures", type=int, default=32)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--architectures", type=int, default=16)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of PyTorch")
     arguments = parser.parse_args()
     start = time.perf_counter()
