@@ -1,9 +1,10 @@
 """The released search, by PyTorch and by us, on some candidates of its first round, in one run.
 
-    python benchmarks/compare_search.py [--data IMAGES.npz] [--candidates 2] [--threads 1]
+    python benchmarks/compare_search.py [--space darts] [--data IMAGES.npz] [--candidates 2] [--threads 1]
 
-A whole search of the released settings takes PyTorch about 25 minutes on two cores, so candidates of the first round are
-timed: three repeats each, supernet and candidate, batch 72 and 3 x 1000 patches. Writes `results/compare_search.json`.
+A whole search of the released settings takes PyTorch about 25 minutes on two cores, on DARTS over an hour, so candidates of
+the first round are timed: three repeats each, supernet and candidate, batch 72 (DARTS: 14) and 3 x 1000 patches. Writes
+`results/compare_search.json`, or `results/compare_search_darts.json`.
 """
 
 # PyTorch is an extra that the type checker may have to do without.
@@ -21,13 +22,14 @@ import torch_reference
 from report import write
 
 from tenas_jax.data import open_images
-from tenas_jax.presets import PRESETS
+from tenas_jax.presets import preset
 from tenas_jax.search import build_indicators
-from tenas_jax.space import NAS_BENCH_201
+from tenas_jax.space import SPACES
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--space", choices=sorted(SPACES), default="nasbench201")
     parser.add_argument("--data", type=Path, help="an .npz of CIFAR-10 images; synthetic ones without it")
     parser.add_argument("--candidates", type=int, default=2)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -36,8 +38,9 @@ def main() -> None:
 
     source = open_images("cifar10", arguments.data) if arguments.data else open_images()
     images = source.read(np.arange(min(source.size, 2000)))
-    indicators = build_indicators(NAS_BENCH_201, source, PRESETS["released"])
-    supernet = NAS_BENCH_201.supernet()
+    space = SPACES[arguments.space]
+    indicators = build_indicators(space, source, preset("released", space=space.name))
+    supernet = space.supernet()
     places = np.argwhere(supernet)
     # The same candidates as the reference's: evenly spread over the round.
     chosen = places[np.arange(arguments.candidates) * len(places) // arguments.candidates]
@@ -52,10 +55,13 @@ def main() -> None:
         key = jax.random.key(number + 1)
         scores.append([i.evaluate(key, np.stack([supernet, without])).values.tolist() for i in indicators])
         ours.append(time.perf_counter() - start)
-    result = torch_reference.search(images, 0, limit_rounds=1, limit_candidates=arguments.candidates)
+    result = torch_reference.search(
+        images, 0, space=arguments.space, limit_rounds=1, limit_candidates=arguments.candidates
+    )
     theirs = [candidate.seconds for candidate in result.rounds[0]]
     content = {
-        "what": "seconds a candidate of the first round of the released search, NAS-Bench-201",
+        "what": "seconds a candidate of the first round of the released search",
+        "space": space.name,
         "images": source.name.split(":")[0],
         "threads_of_pytorch": arguments.threads,
         "torch": torch.__version__,
@@ -72,7 +78,7 @@ def main() -> None:
         "ratio": round(statistics.median(theirs) / statistics.median(ours), 2),
     }
     print({key: content[key] for key in ("ratio",)}, content["ours"]["seconds"], content["pytorch"]["seconds"])
-    write("compare_search", content)
+    write("compare_search" if space.name == "nasbench201" else f"compare_search_{space.name}", content)
 
 
 if __name__ == "__main__":
