@@ -1,6 +1,7 @@
 """The search on DARTS: operators go from every edge, then edges from every node."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import jax
@@ -229,3 +230,23 @@ def test_bad_input_is_one_sentence(tmp_path, capsys, rng):
     assert not (tmp_path / "run").exists()
     with pytest.raises(InputError, match="prune number"):
         pruner.prune(KEY, DARTS, indicators(), prune_number=0)
+
+
+@pytest.mark.parametrize("preset", ["default", pytest.param("released", marks=pytest.mark.slow)])
+def test_search_with_real_indicators(monkeypatch, tmp_path, capsys, preset):
+    sizes = {"ntk_images": 4, "ntk_side": 4, "ntk_repeats": 1, "region_samples": 30, "region_repeats": 1}
+    small = replace(presets.DARTS_PRESETS[preset], **sizes, region_batches=1, paths=36, ntk_channels=1, fresh=False)
+    monkeypatch.setitem(presets.DARTS_PRESETS, preset, small)
+    made = []
+    build = search.build_indicators
+    monkeypatch.setattr(search, "build_indicators", lambda *arguments: made.extend(build(*arguments)) or made)
+    architecture = run(capsys, "--preset", preset, "--prune-number", 6, "--output", tmp_path / "run")
+    assert DARTS.format(DARTS.parse(architecture)) == architecture
+    assert [indicator.program.compilations for indicator in made] == [1, 1]
+    for line in (tmp_path / "run" / "rounds.jsonl").read_text().splitlines():
+        for candidate in json.loads(line)["candidates"]:
+            score = candidate["scores"]["linear_regions"]  # completion: the mean log count
+            assert 0 <= (score if preset == "default" else np.log(score)) <= np.log(30)
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["rounds"] == 7
+    assert result["compile_seconds"] > 0
