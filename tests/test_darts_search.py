@@ -232,7 +232,7 @@ def test_bad_input_is_one_sentence(tmp_path, capsys, rng):
         pruner.prune(KEY, DARTS, indicators(), prune_number=0)
 
 
-@pytest.mark.parametrize("preset", ["default", pytest.param("released", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("preset", ["default", "released"])
 def test_search_with_real_indicators(monkeypatch, tmp_path, capsys, preset):
     sizes = {"ntk_images": 4, "ntk_side": 4, "ntk_repeats": 1, "region_samples": 30, "region_repeats": 1}
     small = replace(presets.DARTS_PRESETS[preset], **sizes, region_batches=1, paths=36, ntk_channels=1, fresh=False)
