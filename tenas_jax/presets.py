@@ -99,9 +99,9 @@ DARTS_PRESETS = {
         _RELEASED_DARTS,
         # The analytic kernel has no closed form for a maximum, and most genotypes hold one.
         ntk_side=8,
-        ntk_repeats=1,
         ntk_channels=4,
         batch_stats="frozen",
+        fan="fan_in",
         # Of 3 x 3 patches nearly all fall into regions of their own; 2 x 2 leave something to count.
         region_patch=2,
         region_batches=1,
