@@ -6,7 +6,7 @@ TABLE is a csv of trained accuracies, which enter no score. Every batch is a see
 linear regions. Writes `results/rank_correlation.json`: Kendall's tau-b, Spearman's rho, the accuracy of the architecture
 that a score puts first and the mean of its first ten; of all architectures, and of two halves, of which the development
 half may choose settings and the other only reports. `--explore` tries other settings of the kernel, on part of the
-development half and with other seeds. Takes about six minutes on two idle cores, and ten more with `--explore`.
+development half and with other seeds. Takes about six minutes on two idle cores, and longer with `--explore`.
 """
 
 import argparse
