@@ -139,6 +139,14 @@ def peak_memory(name: str, threads: int) -> int:
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
+def peak_memory_apart(name: str, threads: int) -> int:
+    """`peak_memory` in a process of its own."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        held = process.submit(peak_memory, name, threads).result()
+    print(f"{name}: {held / 1e6:.0f} MB", flush=True)
+    return held
+
+
 def scaling(values: Sequence[int], milliseconds: Sequence[float]) -> dict[str, float]:
     """Slopes of the logarithm of the time against that of the size: over all sizes, and of the two largest."""
     slope = partial(np.polyfit, deg=1)
@@ -165,12 +173,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     jax.config.update("jax_enable_compilation_cache", False)
 
-    memory = {}
-    for name in filter(is_beside, cases()):
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-            memory[name] = process.submit(peak_memory, name, arguments.threads).result()
-        print(f"{name}: {memory[name] / 1e6:.0f} MB", flush=True)
-
+    memory = {name: peak_memory_apart(name, arguments.threads) for name in filter(is_beside, cases())}
     built = {name: build() for name, build in cases().items()}
     masks = NAS_BENCH_201.sample(jax.random.key(0), arguments.architectures)
     functions = {name: partial(case.run, masks) for name, case in built.items()}

@@ -25,8 +25,9 @@ from timing import seconds_in_turn
 from tenas_jax.benchmark_table import BenchmarkTable, read_table
 from tenas_jax.data import ImageSource, image_batch, open_images
 from tenas_jax.finite import CellNetwork
+from tenas_jax.indicators import network_ntk
 from tenas_jax.network import Macro
-from tenas_jax.ntk import condition_numbers, empirical_ntk, is_weight
+from tenas_jax.ntk import condition_numbers
 from tenas_jax.scores import MaskProgram
 from tenas_jax.space import NAS_BENCH_201
 
@@ -36,25 +37,13 @@ TIMED = 6  # architectures whose kernels are timed, besides the supernet
 
 
 def kernel_program(net: CellNetwork, mode: Mode) -> MaskProgram:
-    """`(masks, variables, images) -> kernels` (m, n, n), blocked as `indicators.empirical_condition_number` does it.
+    """`(masks, variables, images) -> kernels` (m, n, n), as a search computes them.
 
     Args:
         net: the network.
         mode: of the batch statistics. Frozen ones come from a forward pass of the same images, which is part of the cost.
     """
-
-    def kernel(mask, variables, images):
-        if mode == "frozen":
-            _, state = net.apply(variables, images, mask, mutable=["batch_stats"])
-            variables = {**variables, **state}
-
-        def apply(variables, images) -> Any:
-            return net.apply(variables, images, mask, train=mode == "coupled")
-
-        block = 8 if mode == "coupled" else None
-        return empirical_ntk(apply, variables, images, batch_stats=mode, trainable=is_weight, block_size=block)
-
-    return MaskProgram(kernel)
+    return MaskProgram(partial(network_ntk, net, batch_stats=mode))
 
 
 def draw(net: CellNetwork, source: ImageSource, seed: int, batch: int) -> tuple[Any, Any]:

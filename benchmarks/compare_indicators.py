@@ -29,18 +29,18 @@ from torch_indicators import ntk as torch_ntk
 from torch_networks import NasBench201Network, initialise, region_network
 from torch_weights import from_torch
 
-from tenas_jax.data import image_batch, open_images, patch_batch
+from tenas_jax.data import ImageSource, image_batch, open_images, patch_batch
 from tenas_jax.finite import CellNetwork
+from tenas_jax.indicators import network_ntk
 from tenas_jax.infinite import analytic_ntk
 from tenas_jax.network import REGION_MACROS, Macro
-from tenas_jax.ntk import condition_number, empirical_ntk, is_weight
+from tenas_jax.ntk import condition_number
 from tenas_jax.presets import PRESETS
 from tenas_jax.regions import count_hashes, hash_patterns
 from tenas_jax.space import NAS_BENCH_201
 
 RELEASED, DEFAULT = PRESETS["released"], PRESETS["default"]
 SINGLE = "|nor_conv_3x3~0|+|nor_conv_1x1~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_1x1~1|nor_conv_3x3~2|"
-BLOCK = 8  # backward passes side by side, as in `indicators.empirical_condition_number`
 
 
 class Plan(NamedTuple):
@@ -122,10 +122,7 @@ def kernel_indicator(images: np.ndarray, channels: int) -> Indicator:
     initialise(torch_network, RELEASED.fan, torch.Generator().manual_seed(0))
 
     def ours(mask, variables, images):
-        def apply(variables, images) -> Any:
-            return net.apply(variables, images, mask)
-
-        return empirical_ntk(apply, variables, images, batch_stats="coupled", trainable=is_weight, block_size=BLOCK)
+        return network_ntk(net, mask, variables, images, batch_stats=RELEASED.batch_stats)
 
     def theirs(mask, inputs):
         return torch_ntk(torch_network, inputs, mask)
@@ -244,6 +241,19 @@ def analytic_rows(source, chosen: dict[str, np.ndarray]) -> dict[str, dict[str, 
     return rows
 
 
+def inputs_of(source: ImageSource) -> tuple[np.ndarray, np.ndarray]:
+    """Images (b, h, w, 3) for the kernels and patches for the regions, as the released settings take them."""
+    images = image_batch(jax.random.key(0), source, RELEASED.ntk_images)
+    patches = patch_batch(
+        jax.random.key(1),
+        source,
+        RELEASED.region_samples,
+        patch=RELEASED.region_patch,
+        channels=RELEASED.region_channels,
+    )
+    return np.asarray(images), np.asarray(patches)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="an .npz of CIFAR-10 images; synthetic ones without it")
@@ -254,16 +264,7 @@ def main() -> None:
     start = time.perf_counter()
 
     source = open_images("cifar10", arguments.data) if arguments.data else open_images()
-    images = np.asarray(image_batch(jax.random.key(0), source, RELEASED.ntk_images))
-    patches = np.asarray(
-        patch_batch(
-            jax.random.key(1),
-            source,
-            RELEASED.region_samples,
-            patch=RELEASED.region_patch,
-            channels=RELEASED.region_channels,
-        )
-    )
+    images, patches = inputs_of(source)
     chosen = masks()
     kernels = {channels: kernel_indicator(images, channels) for channels in arguments.channels}
     regions = region_indicator(patches)

@@ -13,12 +13,12 @@ import csv
 import gzip
 import json
 import time
-import zlib
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from halves import in_development_half
 from report import write
 from scipy.stats import kendalltau
 
@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--presets", nargs="+", choices=list(DARTS_PRESETS), default=["default", "released"])
     arguments = parser.parse_args()
     masks, accuracies = (part[: arguments.limit] for part in read_genotypes(arguments.table, arguments.column))
-    development = np.array([zlib.crc32(DARTS.format(mask).encode()) % 2 == 0 for mask in masks])
+    development = np.array([in_development_half(DARTS.format(mask)) for mask in masks])
     halves = {"development": development, "other": ~development}
 
     rows = []

@@ -12,7 +12,6 @@ development half and with other seeds. Takes about six minutes on two idle cores
 import argparse
 import resource
 import time
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import kernel_choices
 import numpy as np
+from halves import in_development_half
 from report import write
 from scipy.stats import kendalltau, spearmanr
 
@@ -75,8 +75,7 @@ def read_space(path: Path) -> Space:
     """All architectures, with the accuracies of a table."""
     table = read_table(path)
     masks = np.stack(list(NAS_BENCH_201.enumerate()))
-    # Cells that the benchmark takes for equal fall into the same half.
-    development = np.array([zlib.crc32(isomorphism_string(mask).encode()) % 2 == 0 for mask in masks])
+    development = np.array([in_development_half(isomorphism_string(mask)) for mask in masks])
     return Space(
         masks,
         np.array([NAS_BENCH_201.is_connected(mask) for mask in masks]),

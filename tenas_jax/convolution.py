@@ -10,25 +10,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from tenas_jax.windows import windows
+
 
 def _padding(kernel: int, dilation: int) -> int:
     return dilation * (kernel - 1) // 2
 
 
-def _shifted(x, kernel: int, stride: int, dilation: int):
-    """Yields ((i, j), window): the input as seen through each tap of the kernel."""
-    pad = _padding(kernel, dilation)
-    height, width = (-(-side // stride) for side in x.shape[1:3])
-    padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    for i in range(kernel):
-        for j in range(kernel):
-            top, left = i * dilation, j * dilation
-            yield (
-                (i, j),
-                padded[
-                    :, top : top + stride * (height - 1) + 1 : stride, left : left + stride * (width - 1) + 1 : stride
-                ],
-            )
+def _taps(x, weights, stride: int, dilation: int):
+    """The input as seen through each tap of the kernel."""
+    kernel = weights.shape[0]
+    return windows(x, kernel, stride=stride, padding=_padding(kernel, dilation), dilation=dilation)
 
 
 def _general(x, weights, *, stride: int, dilation: int, depthwise: bool):
@@ -76,17 +68,16 @@ def _depthwise_backward(stride, dilation, residuals, gradient):
     ]
     spread = jax.lax.pad(gradient, jnp.zeros((), x.dtype), [(0, 0, 0), *borders, (0, 0, 0)])
     by_input = _depthwise_taps(spread, weights[::-1, ::-1], 1, dilation)
-    windows = jnp.stack([window for _, window in _shifted(x, weights.shape[0], stride, dilation)])
-    by_weights = jnp.einsum("tnhwc,nhwc->tc", windows, gradient, precision="highest")
+    taps = jnp.stack(_taps(x, weights, stride, dilation))
+    by_weights = jnp.einsum("tnhwc,nhwc->tc", taps, gradient, precision="highest")
     return by_input, by_weights.reshape(weights.shape)
 
 
 _depthwise_taps.defvjp(_depthwise_forward, _depthwise_backward)
 
 
-def _dense_taps(x, weights, *, stride: int, dilation: int):
-    windows = [window for _, window in _shifted(x, weights.shape[0], stride, dilation)]
-    columns = jnp.concatenate(windows, axis=-1)
+def _dense_taps(x, weights, stride: int, dilation: int):
+    columns = jnp.concatenate(_taps(x, weights, stride, dilation), axis=-1)
     return jnp.einsum("nhwi,io->nhwo", columns, weights.reshape(-1, weights.shape[-1]), precision="highest")
 
 
@@ -110,13 +101,10 @@ def convolve(
     Returns:
         (b, ceil(h / stride), ceil(w / stride), o).
     """
-    if depthwise:
-        taps = partial(_depthwise_taps, stride=stride, dilation=dilation)
-    else:
-        taps = partial(_dense_taps, stride=stride, dilation=dilation)
+    taps = _depthwise_taps if depthwise else _dense_taps
     return jax.lax.platform_dependent(
         x,
         weights,
-        cpu=taps,
+        cpu=partial(taps, stride=stride, dilation=dilation),
         default=partial(_general, stride=stride, dilation=dilation, depthwise=depthwise),
     )

@@ -3,6 +3,7 @@
 `FeatureReading` runs a network on given weights; `CellNetwork` is the Flax module that owns them.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -17,6 +18,7 @@ from tenas_jax.convolution import convolve
 from tenas_jax.network import Macro, cell, network
 from tenas_jax.pooling import max_pool
 from tenas_jax.space import SearchSpace
+from tenas_jax.windows import windows
 
 Parameters = Mapping[str, Array]
 Statistics = Mapping[str, tuple[Array, Array]]
@@ -95,7 +97,10 @@ class FeatureReading:
 
     def average_pool(self, x, *, window, stride, padding):
         """See `network.Reading`."""
-        total = partial(_window_sum, window=window, stride=stride, padding=padding)
+
+        def total(x):
+            return self.add(windows(x, window, stride=stride, padding=padding))
+
         return total(x) / total(jnp.ones((1, *x.shape[1:3], 1), x.dtype))
 
     def max_pool(self, x, *, window, stride, padding):
@@ -171,18 +176,6 @@ class FeatureReading:
 def _channels(values):
     """(c,) as it meets (b, h, w, c)."""
     return values[None, None, None]
-
-
-def _window_sum(x, *, window: int, stride: int, padding: int):
-    """Sums over windows, as a sum of shifted slices: it fuses, and its gradient is a sum of slices too."""
-    height, width = ((side + 2 * padding - window) // stride + 1 for side in x.shape[1:3])
-    padded = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    slices = [
-        padded[:, i : i + stride * (height - 1) + 1 : stride, j : j + stride * (width - 1) + 1 : stride]
-        for i in range(window)
-        for j in range(window)
-    ]
-    return sum(slices[1:], start=slices[0])
 
 
 class _Mask(NamedTuple):
@@ -281,10 +274,18 @@ def _unit(shape, dtype):
     return jnp.zeros(shape, dtype), jnp.ones(shape, dtype)
 
 
+def kaiming_deviation(fan: Fan, shape: tuple[int, ...]) -> float:
+    """The standard deviation `(2 / fan) ** 0.5` of initial weights (He et al. 2015).
+
+    Args:
+        fan: which fan.
+        shape: (..., k, k, in, out) of a convolution, or (in, out). A depthwise kernel is (k, k, 1, c): one input an output,
+            and PyTorch counts k^2 c as its fan_out.
+    """
+    return (2 / (math.prod(shape[-4:-2]) * shape[-2 if fan == "fan_in" else -1])) ** 0.5
+
+
 def _initial(fan: Fan, kind: str, key, shape, dtype):
     if kind != "weight":
         return jnp.full(shape, 1.0 if kind == "scale" else 0.0, dtype)
-    taps = shape[0] * shape[1] if len(shape) == 4 else 1
-    # A depthwise kernel is (k, k, 1, c): one input an output, and PyTorch counts k^2 c as its fan_out.
-    units = shape[-2] if fan == "fan_in" else shape[-1]
-    return jax.random.normal(key, shape, dtype) * jnp.asarray((2 / (taps * units)) ** 0.5, dtype)
+    return jax.random.normal(key, shape, dtype) * jnp.asarray(kaiming_deviation(fan, shape), dtype)

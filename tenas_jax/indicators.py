@@ -4,7 +4,6 @@ An indicator is evaluated with a key: it decides images and initialisations, so 
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -115,19 +114,10 @@ def empirical_condition_number(
         repeats: initialisations, each with a batch of its own.
     """
     net = _finite_network(space, macro, fan)
-    # Gradients of the whole batch for every image: a few images at a time keep the working set small.
-    block = 8 if batch_stats == "coupled" else None
 
     def kernel(mask, key, batch):
         variables = net.init(key, batch, np.ones(space.mask_shape, bool))
-        if batch_stats == "coupled":
-            apply = partial(_apply, net, mask, True)
-        else:
-            _, state = net.apply(variables, batch, mask, mutable=["batch_stats"])
-            variables, apply = {**variables, **state}, partial(_apply, net, mask, False)
-        return empirical_ntk(
-            apply, variables, batch, batch_stats=batch_stats, trainable=is_weight, block_size=block
-        )  # fmt: skip
+        return network_ntk(net, mask, variables, batch, batch_stats=batch_stats)
 
     program = MaskProgram(kernel)
 
@@ -147,8 +137,37 @@ def _finite_network(space: SearchSpace, macro: Macro, fan: Fan) -> CellNetwork:
     return module(space, macro, fan)
 
 
-def _apply(net, mask, train, variables, images):
-    return net.apply(variables, images, mask, train=train)
+def network_ntk(
+    net: CellNetwork,
+    mask: Bool[Any, "cells edges ops"],
+    variables: Any,
+    images: Float[Array, "n h w c"],
+    *,
+    batch_stats: Literal["frozen", "coupled"],
+) -> Float[Array, "n n"]:
+    """The empirical NTK of a cell network, by the parameters that the released TE-NAS differentiates by.
+
+    Args:
+        net: the network.
+        mask: alive operators.
+        variables: of the network.
+        images: (n, h, w, c).
+        batch_stats: see `ntk.empirical_ntk`; frozen ones come from a forward pass of the same images.
+
+    Returns:
+        (n, n).
+    """
+    coupled = batch_stats == "coupled"
+    if not coupled:
+        _, state = net.apply(variables, images, mask, mutable=["batch_stats"])
+        variables = {**variables, **state}
+
+    def apply(variables, images) -> Any:
+        return net.apply(variables, images, mask, train=coupled)
+
+    # Gradients of the whole batch for every image: a few images at a time keep the working set small.
+    block = 8 if coupled else None
+    return empirical_ntk(apply, variables, images, batch_stats=batch_stats, trainable=is_weight, block_size=block)
 
 
 def linear_region_count(

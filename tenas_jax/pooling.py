@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from tenas_jax.windows import windows
+
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
 def max_pool(x: Float[Array, "b h w c"], window: int, stride: int, padding: int) -> Float[Array, "b h2 w2 c"]:
@@ -25,15 +27,8 @@ def max_pool(x: Float[Array, "b h w c"], window: int, stride: int, padding: int)
 
 def _with_places(x, window: int, stride: int, padding: int):
     """The maxima, and where in its window each was found."""
-    height, width = ((side + 2 * padding - window) // stride + 1 for side in x.shape[1:3])
-    border = ((0, 0), (padding, padding), (padding, padding), (0, 0))
-    padded = jnp.pad(x, border, constant_values=-jnp.inf)
-    values = [
-        padded[:, i : i + stride * (height - 1) + 1 : stride, j : j + stride * (width - 1) + 1 : stride]
-        for i in range(window)
-        for j in range(window)
-    ]
-    best, place = values[0], jnp.zeros((x.shape[0], height, width, x.shape[3]), jnp.int32)
+    values = windows(x, window, stride=stride, padding=padding, fill=-jnp.inf)
+    best, place = values[0], jnp.zeros(values[0].shape, jnp.int32)
     for number, value in enumerate(values[1:], 1):
         place = jnp.where(value > best, number, place)
         best = jnp.maximum(best, value)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from tenas_jax.finite import CellNetwork, Declaration, Fan, FeatureReading, Parameters
+from tenas_jax.finite import CellNetwork, Declaration, Fan, FeatureReading, Parameters, kaiming_deviation
 from tenas_jax.network import bound_operators
 from tenas_jax.space import SearchSpace
 
@@ -146,11 +146,7 @@ def _drawn(key, fan: Fan, declared: Mapping[str, Declaration], dtype) -> dict[st
     """Initial values as `CellNetwork` has them, from one call: a call a weight costs more to compile than the network."""
     weights = {name: shape for name, (shape, kind) in declared.items() if kind == "weight"}
     sizes = [math.prod(shape) for shape in weights.values()]
-    # The last axes are (k, k, in, out), or (in, out); those before them stack edges.
-    deviations = [
-        (2 / (math.prod(shape[-4:-2] if len(shape) >= 4 else ()) * shape[-2 if fan == "fan_in" else -1])) ** 0.5
-        for shape in weights.values()
-    ]
+    deviations = [kaiming_deviation(fan, shape) for shape in weights.values()]
     numbers = jax.random.normal(key, (sum(sizes),), dtype) * jnp.asarray(np.repeat(deviations, sizes), dtype)
     pieces = dict(zip(weights, jnp.split(numbers, np.cumsum(sizes)[:-1]), strict=True))
     return {

@@ -2,12 +2,15 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
 import numpy as np
 import pytest
+
+from tenas_jax.indicators import Indicator, Scores
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -28,3 +31,14 @@ def outside_file(variable: str) -> Path:
     if not Path(path).exists():
         pytest.skip(f"{variable}={path} does not exist")
     return Path(path)
+
+
+def scored_by(name, lower_is_better, weights):
+    """An indicator that is a plain function of the mask, with an interaction between edges."""
+
+    def evaluate(key, masks):
+        alive = masks / masks.sum(-1, keepdims=True)
+        values = 1 + np.abs(np.sin((alive * weights).sum((1, 2, 3))))[None]
+        return Scores(values, np.full(values.shape, "counted"))
+
+    return Indicator(name, lower_is_better, evaluate, program=SimpleNamespace(compile_seconds=0.0))

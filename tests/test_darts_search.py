@@ -2,11 +2,11 @@
 
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
+from conftest import scored_by
 from hypothesis import given, settings, strategies
 
 from tenas_jax import presets, pruner, search
@@ -17,17 +17,6 @@ from tenas_jax.space import DARTS
 
 KEY = jax.random.key(0)
 NONE = DARTS.operators.index("none")
-
-
-def scored_by(name, lower_is_better, weights):
-    """An indicator that is a plain function of the mask, with an interaction between edges."""
-
-    def evaluate(key, masks):
-        alive = masks / masks.sum(-1, keepdims=True)
-        values = 1 + np.abs(np.sin((alive * weights).sum((1, 2, 3))))[None]
-        return Scores(values, np.full(values.shape, "counted"))
-
-    return Indicator(name, lower_is_better, evaluate, program=SimpleNamespace(compile_seconds=0.0))
 
 
 def indicators(seed=0):

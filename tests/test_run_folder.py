@@ -1,14 +1,12 @@
 """A run's folder: every way to be cut off, and every way to be damaged."""
 
 import json
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
+from conftest import scored_by
 
 from tenas_jax import search
 from tenas_jax.errors import InputError
-from tenas_jax.indicators import Indicator, Scores
 from tenas_jax.presets import PRESETS
 from tenas_jax.run_folder import RunFolder
 from tenas_jax.space import NAS_BENCH_201
@@ -76,17 +74,6 @@ def test_damaged_files_are_named(tmp_path, content):
     (tmp_path / "config.json").write_bytes(damaged)
     with pytest.raises(InputError, match=r"config\.json is damaged"):
         RunFolder(tmp_path, {"seed": 0, "path": None})
-
-
-def scored_by(name, lower_is_better, weights):
-    """An indicator that is a plain function of the mask, with an interaction between edges."""
-
-    def evaluate(key, masks):
-        alive = masks / masks.sum(-1, keepdims=True)
-        values = 1 + np.abs(np.sin((alive * weights).sum((1, 2, 3))))[None]
-        return Scores(values, np.full(values.shape, "counted"))
-
-    return Indicator(name, lower_is_better, evaluate, program=SimpleNamespace(compile_seconds=0.0))
 
 
 @pytest.mark.parametrize("preset", ["default", "released"])
