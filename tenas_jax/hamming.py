@@ -1,0 +1,62 @@
+"""The Hamming kernel of activation patterns: a graded companion of the number of linear regions.
+
+Two inputs are as alike as the neurons on which they agree (NASWOT, Mellor et al. 2021, section 3). The log-determinant of
+that kernel is large where inputs are told apart by many neurons. It does not saturate where every pattern is distinct.
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from tenas_jax.errors import InputError
+from tenas_jax.ntk import spectrum
+
+
+def hamming_kernel(
+    patterns: Bool[Array, "samples bits"], neurons: int | None = None
+) -> Float[Array, "samples samples"]:
+    """`neurons - Hamming distance` of every pair of patterns (Mellor et al. 2021, equation 3); jittable.
+
+    Args:
+        patterns: (samples, bits), one row an input, one column a ReLU.
+        neurons: the number of neurons; by default the bits. Bits that are off for all inputs because their operator is
+            dead change no distance: with the number of live neurons the kernel is that of the network without them.
+
+    Returns:
+        (samples, samples), integers in the default floating-point type, exact up to 2^24 bits.
+
+    Raises:
+        InputError: where the patterns are not a two-dimensional bool array, or empty.
+    """
+    if patterns.ndim != 2 or patterns.dtype != bool or 0 in patterns.shape:
+        raise InputError(
+            f"`patterns` must be bool (samples, bits), none of them 0; it is {patterns.dtype} {patterns.shape}. "
+            "Pass `activations > 0`, one row an input."
+        )
+    bits = patterns.shape[1]
+    # Of -1 and 1 the inner product is the agreements less the disagreements.
+    signs = jnp.where(patterns, 1.0, -1.0)
+    distance = (bits - jnp.dot(signs, signs.T, precision="highest")) / 2
+    return (bits if neurons is None else neurons) - distance
+
+
+def log_determinants(kernels: Float[Any, "... n n"]) -> tuple[Float[np.ndarray, "..."], np.ndarray]:
+    """Log-determinants of Hamming kernels, on the host in float64 (Mellor et al. 2021, equation 4).
+
+    Args:
+        kernels: (..., n, n) from `hamming_kernel`.
+
+    Returns:
+        The log-determinants (...), minus infinity, the worst, where a kernel is not of full rank, and the health (...) of
+        each as `ntk.spectrum` names it. Two inputs with the same pattern make a kernel rank-deficient.
+
+    Raises:
+        InputError: as `ntk.spectrum`.
+    """
+    # Entries are integers: they are exact, so that float64's resolution decides about the rank.
+    eigenvalues, health = spectrum(np.asarray(kernels, np.float64))
+    full = health == "full rank"
+    logs = np.log(np.where(full[..., None], eigenvalues, 1.0)).sum(-1)
+    return np.where(full, logs, -np.inf), health

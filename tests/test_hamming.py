@@ -1,0 +1,41 @@
+"""The Hamming kernel of activation patterns."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import tenas_jax
+from tenas_jax.hamming import hamming_kernel, log_determinants
+
+
+def test_kernel_counts_agreements(rng):
+    patterns = rng.random((7, 33)) > 0.4
+    counted = [[sum(x == y for x, y in zip(a, b, strict=True)) for b in patterns] for a in patterns]
+    assert np.array_equal(hamming_kernel(jnp.asarray(patterns)), counted)
+
+
+def test_dead_neurons_are_left_out(rng):
+    patterns = rng.random((7, 33)) > 0.4
+    padded = np.concatenate([patterns, np.zeros((7, 20), bool)], axis=1)
+    assert np.array_equal(hamming_kernel(jnp.asarray(padded), neurons=33), hamming_kernel(jnp.asarray(patterns)))
+
+
+def test_log_determinants_are_numpys(rng):
+    kernels = np.stack([np.asarray(hamming_kernel(jnp.asarray(rng.random((9, 50)) > 0.5))) for _ in range(3)])
+    values, health = log_determinants(kernels)
+    np.testing.assert_allclose(values, np.linalg.slogdet(kernels)[1], rtol=1e-12)
+    assert (health == "full rank").all()
+
+
+def test_equal_patterns_are_the_worst(rng):
+    patterns = rng.random((6, 40)) > 0.5
+    patterns[1] = patterns[4]
+    value, health = log_determinants(hamming_kernel(jnp.asarray(patterns)))
+    assert value == -np.inf
+    assert health == "rank-deficient"
+
+
+def test_what_is_not_a_pattern_is_refused():
+    for wrong in (np.ones(3, bool), np.ones((3, 4)), np.ones((0, 4), bool)):
+        with pytest.raises(tenas_jax.InputError, match="`patterns` must be bool"):
+            hamming_kernel(jnp.asarray(wrong))
