@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from tenas_jax.space import DARTS as DARTS
     from tenas_jax.space import NAS_BENCH_201 as NAS_BENCH_201
     from tenas_jax.space import SearchSpace as SearchSpace
+    from tenas_jax.spectra import KernelStatistics as KernelStatistics
+    from tenas_jax.spectra import statistics as statistics
 
 # Names are looked up at their first use (PEP 562), so that `--help` does not wait for JAX.
 _HOMES = {
     "DARTS": "space",
     "InputError": "errors",
+    "KernelStatistics": "spectra",
     "NAS_BENCH_201": "space",
     "SearchSpace": "space",
     "analytic_ntk": "infinite",
@@ -27,6 +30,7 @@ _HOMES = {
     "empirical_ntk": "ntk",
     "prune": "pruner",
     "spectrum": "ntk",
+    "statistics": "spectra",
 }
 
 __all__ = list(_HOMES)
