@@ -2,7 +2,8 @@
 
 A mask is data, so a whole search, or a whole space, compiles an indicator once. On a CPU masks are worked off one by one,
 which lets every mask skip its dead operators, on as many threads as there are processors; on an accelerator they are a
-batch dimension.
+batch dimension. Where there are several devices, each has its share of the masks, by a program of its own: partitioned
+over devices, one program would be compiled in another way, with other roundings.
 """
 
 import os
@@ -15,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import SingleDeviceSharding
 from jaxtyping import Array, Bool
 from threadpoolctl import threadpool_limits
 
@@ -25,7 +27,7 @@ class MaskProgram:
     """A function of one mask, compiled once and run for any number of masks.
 
     Attributes:
-        compilations: how often the function has been compiled.
+        compilations: how often the function has been compiled, on all devices together.
         compile_seconds: how long tracing and compiling took.
     """
 
@@ -34,7 +36,7 @@ class MaskProgram:
         self.compilations = 0
         self.compile_seconds = 0.0
         self._function = function
-        self._compiled: dict[Any, Callable[..., Array]] = {}
+        self._compiled: dict[Any, list[Callable[..., Array]]] = {}
 
     def __call__(self, masks: Bool[np.ndarray, "m cells edges ops"], *arguments: Any) -> np.ndarray:
         """Evaluates every mask with the same further arguments.
@@ -46,27 +48,36 @@ class MaskProgram:
         Returns:
             (m, ...) on the host, in the order of the masks; no value depends on what else is evaluated beside it.
         """
-        run = partial(self._run, self._program(masks.shape[1:], arguments), arguments)
-        workers = os.cpu_count() or 1
+        programs = self._programs(masks.shape[1:], arguments)
+        # A CPU is one device, however many processors it has.
+        workers = len(programs) if len(programs) > 1 else os.cpu_count() or 1
         parts = np.array_split(masks, max(-(-len(masks) // CHUNK), min(workers, len(masks))))
+        dealt = [programs[place % len(programs)] for place in range(len(parts))]
         # The threads of LAPACK would wait, busily, for each other: 60 times slower for a 128 x 128 eigendecomposition.
         with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
-            return np.concatenate(list(pool.map(run, parts)))
+            return np.concatenate(list(pool.map(partial(self._run, arguments), dealt, parts)))
 
-    def _program(self, shape, arguments):
+    def _programs(self, shape, arguments) -> list[Callable[..., Array]]:
+        """The program of every local device."""
         signature = (shape, *((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(arguments)))
         if signature not in self._compiled:
             start = time.perf_counter()
             masks = jax.ShapeDtypeStruct((CHUNK, *shape), bool)
-            program = _one_by_one if jax.default_backend() == "cpu" else _side_by_side
-            lowered = jax.jit(partial(program, self._function)).lower(masks, np.int32(0), *arguments)
-            self._compiled[signature] = lowered.compile()
-            self.compilations += 1
+            program = partial(_one_by_one if jax.default_backend() == "cpu" else _side_by_side, self._function)
+
+            def compiled(device):
+                placed = jax.jit(program, in_shardings=SingleDeviceSharding(device))
+                return placed.lower(masks, jax.ShapeDtypeStruct((), np.int32), *arguments).compile()
+
+            devices = jax.local_devices()
+            with ThreadPoolExecutor(len(devices)) as pool:
+                self._compiled[signature] = list(pool.map(compiled, devices))
+            self.compilations += len(devices)
             self.compile_seconds += time.perf_counter() - start
         return self._compiled[signature]
 
     @staticmethod
-    def _run(program, arguments, masks):
+    def _run(arguments, program, masks):
         padding = np.broadcast_to(masks[:1], (CHUNK - len(masks), *masks.shape[1:]))
         return np.asarray(program(np.concatenate([masks, padding]), np.int32(len(masks)), *arguments))[: len(masks)]
 
