@@ -1,7 +1,7 @@
-"""The Hamming kernel of activation patterns: a graded companion of the number of linear regions.
+"""How alike activation patterns are: graded companions of the number of linear regions.
 
-Two inputs are as alike as the neurons on which they agree (NASWOT, Mellor et al. 2021, section 3). The log-determinant of
-that kernel is large where inputs are told apart by many neurons. It does not saturate where every pattern is distinct.
+Two inputs are as alike as the neurons on which they agree (NASWOT, Mellor et al. 2021, section 3). A count asks only
+whether patterns are equal, and saturates where all are distinct; these measures ask by how many neurons they differ.
 """
 
 from typing import Any
@@ -40,6 +40,26 @@ def hamming_kernel(
     signs = jnp.where(patterns, 1.0, -1.0)
     distance = (bits - jnp.dot(signs, signs.T, precision="highest")) / 2
     return (bits if neurons is None else neurons) - distance
+
+
+def effective_regions(patterns: Bool[Array, "samples bits"]) -> Float[Array, ""]:
+    """The effective number of linear regions: how many, if patterns that differ in few neurons count as partly equal.
+
+    The diversity of order 1 with the similarity `Z_ij = exp(-d_ij)`, d the Hamming distance: `exp(-mean_i log mean_j Z_ij)`
+    (Leinster and Cobbold 2012, equation 1). For patterns that are equal or far apart it is the exponential of their
+    entropy; it is never larger than the number of distinct patterns. Jittable.
+
+    Args:
+        patterns: (samples, bits), one row an input, one column a ReLU. Bits that are the same for all change nothing.
+
+    Returns:
+        A number from 1 to the number of distinct patterns.
+
+    Raises:
+        InputError: as `hamming_kernel`.
+    """
+    similarity = jnp.exp(hamming_kernel(patterns) - patterns.shape[1])
+    return jnp.exp(-jnp.log(similarity.mean(1)).mean())
 
 
 def log_determinants(kernels: Float[Any, "... n n"]) -> tuple[Float[np.ndarray, "..."], np.ndarray]:

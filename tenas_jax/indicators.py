@@ -113,7 +113,7 @@ def empirical_condition_number(
         side: to which images are average-pooled; None leaves them.
         repeats: initialisations, each with a batch of its own.
     """
-    net = _finite_network(space, macro, fan)
+    net = finite_network(space, macro, fan)
 
     def kernel(mask, key, batch):
         variables = net.init(key, batch, np.ones(space.mask_shape, bool))
@@ -131,8 +131,14 @@ def empirical_condition_number(
     return Indicator("condition_number", True, evaluate, program)
 
 
-def _finite_network(space: SearchSpace, macro: Macro, fan: Fan) -> CellNetwork:
-    """Few edges run faster written out; a DARTS cell's many would take minutes to compile."""
+def finite_network(space: SearchSpace, macro: Macro, fan: Fan) -> CellNetwork:
+    """The Flax module of a cell network: few edges run faster written out, a DARTS cell's many compile as a loop.
+
+    Args:
+        space: the search space.
+        macro: how cells are stacked.
+        fan: of the Kaiming initialisation.
+    """
     module = CellNetwork if len(space.edges) <= 6 else RolledNetwork
     return module(space, macro, fan)
 
@@ -195,7 +201,7 @@ def linear_region_count(
         batches: whose patterns are counted together.
         repeats: initialisations, each with patches of its own.
     """
-    net = _finite_network(space, macro, fan)
+    net = finite_network(space, macro, fan)
 
     def count(mask, key, patches):
         variables = net.init(key, patches[0], np.ones(space.mask_shape, bool))

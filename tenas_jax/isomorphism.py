@@ -1,16 +1,17 @@
-"""Which cells of NAS-Bench-201 are equal.
+"""Which cells are equal.
 
-Two notions: the benchmark's own, which is coarser than it looks, and an exact one, good for computing a score once for
-all cells that share it.
+Two notions for NAS-Bench-201: the benchmark's own, which is coarser than it looks, and an exact one, good for computing a
+score once for all cells that share it. For DARTS, whose cells have nothing dead: cells that differ in the order of nodes.
 """
 
 import itertools
 from collections import Counter
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Bool
 
-from tenas_jax.space import NAS_BENCH_201, Mask
+from tenas_jax.space import NAS_BENCH_201, Mask, SearchSpace
 
 
 def isomorphism_string(mask: Mask) -> str:
@@ -72,6 +73,52 @@ def canonical_string(mask: Mask) -> str:
     groups = [list(group) for _, group in itertools.groupby(sorted(live, key=texts.__getitem__), key=texts.__getitem__)]
     orders = itertools.product(*(itertools.permutations(group) for group in groups))
     return min(_numbered(units, output, list(itertools.chain(*order))) for order in orders)
+
+
+def representatives(
+    space: SearchSpace, masks: Bool[np.ndarray, "m cells edges ops"]
+) -> Bool[np.ndarray, "m cells edges ops"]:
+    """For each architecture one that is equal to it: the same for all that are equal, whatever else is asked about.
+
+    Args:
+        space: the search space.
+        masks: single architectures.
+
+    Returns:
+        (m, cells, edges, operators). On NAS-Bench-201 the first of the space with the same canonical string, in which
+        nothing is dead; on DARTS the smallest that the order of a cell's nodes allows.
+    """
+    if space is NAS_BENCH_201:
+        first = _first_choices()
+        return space.one_hot(np.array([first[canonical_string(mask)] for mask in masks]))
+    return np.stack([_in_smallest_order(space, mask) for mask in masks])
+
+
+@lru_cache
+def _first_choices() -> dict[str, np.ndarray]:
+    first: dict[str, np.ndarray] = {}
+    for mask in NAS_BENCH_201.enumerate():
+        first.setdefault(canonical_string(mask), NAS_BENCH_201.choice(mask))
+    return first
+
+
+def _in_smallest_order(space: SearchSpace, mask: Mask) -> Mask:
+    """Nodes of a cell are summed into a concatenation, whose order of channels says nothing before training."""
+    numbers = {edge: e for e, edge in enumerate(space.edges)}
+    none = space.operators.index("none")
+    cells = []
+    for choice in space.choice(mask):
+        orders = []
+        for order in itertools.permutations(range(space.inputs, space.nodes)):
+            place = [*range(space.inputs), *order]
+            moved = np.full(len(space.edges), none)
+            kept = [(place[a], place[b], o) for (a, b), o in zip(space.edges, choice, strict=True) if o != none]
+            if all(a < b for a, b, _ in kept):
+                for a, b, operator in kept:
+                    moved[numbers[a, b]] = operator
+                orders.append(moved.tolist())
+        cells.append(min(orders))
+    return space.one_hot(np.array(cells))
 
 
 # A linear form: how often each term occurs. A term is (unit, number of poolings); unit 0 is the cell's input, the

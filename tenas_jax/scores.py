@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import SingleDeviceSharding
-from jaxtyping import Array, Bool
+from jaxtyping import Bool
 from threadpoolctl import threadpool_limits
 
 CHUNK = 32  # masks a call: enough to hide what a call costs, few enough to share among threads
@@ -31,14 +31,14 @@ class MaskProgram:
         compile_seconds: how long tracing and compiling took.
     """
 
-    def __init__(self, function: Callable[..., Array]):
-        """Takes `function(mask, *arguments)`, which returns an array."""
+    def __init__(self, function: Callable[..., Any]):
+        """Takes `function(mask, *arguments)`, which returns an array or a tree of arrays."""
         self.compilations = 0
         self.compile_seconds = 0.0
         self._function = function
-        self._compiled: dict[Any, list[Callable[..., Array]]] = {}
+        self._compiled: dict[Any, list[Callable[..., Any]]] = {}
 
-    def __call__(self, masks: Bool[np.ndarray, "m cells edges ops"], *arguments: Any) -> np.ndarray:
+    def __call__(self, masks: Bool[np.ndarray, "m cells edges ops"], *arguments: Any) -> Any:
         """Evaluates every mask with the same further arguments.
 
         Args:
@@ -46,7 +46,8 @@ class MaskProgram:
             *arguments: arrays that all masks share, such as keys and images.
 
         Returns:
-            (m, ...) on the host, in the order of the masks; no value depends on what else is evaluated beside it.
+            What the function returns, with a first axis (m, ...) in the order of the masks, on the host. No value depends
+            on what else is evaluated beside it.
         """
         programs = self._programs(masks.shape[1:], arguments)
         # A CPU is one device, however many processors it has.
@@ -55,9 +56,10 @@ class MaskProgram:
         dealt = [programs[place % len(programs)] for place in range(len(parts))]
         # The threads of LAPACK would wait, busily, for each other: 60 times slower for a 128 x 128 eigendecomposition.
         with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
-            return np.concatenate(list(pool.map(partial(self._run, arguments), dealt, parts)))
+            results = list(pool.map(partial(self._run, arguments), dealt, parts))
+        return jax.tree.map(lambda *parts: np.concatenate(parts), *results)
 
-    def _programs(self, shape, arguments) -> list[Callable[..., Array]]:
+    def _programs(self, shape, arguments) -> list[Callable[..., Any]]:
         """The program of every local device."""
         signature = (shape, *((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(arguments)))
         if signature not in self._compiled:
@@ -79,15 +81,18 @@ class MaskProgram:
     @staticmethod
     def _run(arguments, program, masks):
         padding = np.broadcast_to(masks[:1], (CHUNK - len(masks), *masks.shape[1:]))
-        return np.asarray(program(np.concatenate([masks, padding]), np.int32(len(masks)), *arguments))[: len(masks)]
+        results = program(np.concatenate([masks, padding]), np.int32(len(masks)), *arguments)
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(masks)], results)
 
 
 def _one_by_one(function, masks, count, *arguments):
     def evaluate(i, results):
-        return results.at[i].set(function(masks[i], *arguments))
+        result = function(masks[i], *arguments)
+        return jax.tree.map(lambda all_of_them, leaf: all_of_them.at[i].set(leaf), results, result)
 
     result = jax.eval_shape(function, masks[0], *arguments)
-    return jax.lax.fori_loop(0, count, evaluate, jnp.zeros((len(masks), *result.shape), result.dtype))
+    empty = jax.tree.map(lambda leaf: jnp.zeros((len(masks), *leaf.shape), leaf.dtype), result)
+    return jax.lax.fori_loop(0, count, evaluate, empty)
 
 
 def _side_by_side(function, masks, count, *arguments):

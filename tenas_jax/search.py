@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tenas_jax.pruner import Info
     from tenas_jax.space import SearchSpace
 
-_SPACES = ("nasbench201", "darts")
+SPACE_NAMES = ("nasbench201", "darts")
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def _arguments(argv: list[str] | None) -> Config:
         "--space",
         default=Config.space,
         metavar="NAME",
-        help=f"search space: {', '.join(_SPACES)} (default: %(default)s)",
+        help=f"search space: {', '.join(SPACE_NAMES)} (default: %(default)s)",
     )
     add(
         "--dataset",
@@ -189,7 +189,7 @@ def build_indicators(space: "SearchSpace", source: "ImageSource", settings: Pres
     from tenas_jax import indicators
     from tenas_jax.network import NTK_MACROS, REGION_MACROS
 
-    _use_compilation_cache()
+    use_compilation_cache()
     macro = NTK_MACROS[space.name]._replace(channels=settings.ntk_channels)
     ntk_settings = {"images": settings.ntk_images, "side": settings.ntk_side, "repeats": settings.ntk_repeats}
     if settings.ntk == "analytic":
@@ -211,8 +211,8 @@ def build_indicators(space: "SearchSpace", source: "ImageSource", settings: Pres
     return [ntk, regions]
 
 
-def _use_compilation_cache() -> None:
-    """Keeps compiled programs between runs, unless the user has said where or that not."""
+def use_compilation_cache() -> None:
+    """Keeps compiled programs between runs, unless `JAX_COMPILATION_CACHE_DIR` says where, or that not."""
     import jax
 
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:

@@ -76,6 +76,8 @@ def test_unreadable_files(tmp_path):
     whole = gzip.compress(b"architecture,accuracy\n" + b"x,1\n" * 1000)
     (tmp_path / "half.csv.gz").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "packed.csv").write_bytes(whole)
-    for path in ("plain.csv.gz", "half.csv.gz", "packed.csv", "missing.csv", "."):
+    for path in ("plain.csv.gz", "half.csv.gz", "packed.csv", "missing.csv"):
         with pytest.raises(InputError, match="cannot be read as csv"):
             read_table(tmp_path / path)
+    with pytest.raises(InputError, match="needs the package nats_bench, which is not installed"):
+        read_table(tmp_path)

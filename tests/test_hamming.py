@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import tenas_jax
-from tenas_jax.hamming import hamming_kernel, log_determinants
+from tenas_jax.hamming import effective_regions, hamming_kernel, log_determinants
 
 
 def test_kernel_counts_agreements(rng):
@@ -33,6 +33,22 @@ def test_equal_patterns_are_the_worst(rng):
     value, health = log_determinants(hamming_kernel(jnp.asarray(patterns)))
     assert value == -np.inf
     assert health == "rank-deficient"
+
+
+def test_effective_regions_of_far_patterns_are_the_exponential_of_their_entropy(rng):
+    patterns = rng.random((4, 400)) > 0.5  # about 200 neurons apart
+    copies = np.repeat(patterns, [1, 2, 3, 6], axis=0)
+    shares = np.array([1, 2, 3, 6]) / 12
+    np.testing.assert_allclose(effective_regions(jnp.asarray(copies)), np.prod(shares**-shares), rtol=1e-12)
+
+
+def test_effective_regions_by_hand(rng):
+    patterns = rng.random((5, 3)) > 0.5
+    distance = (patterns[:, None] != patterns[None]).sum(-1)
+    expected = np.exp(-np.mean([np.log(np.mean([np.exp(-d) for d in row])) for row in distance]))
+    found = float(effective_regions(jnp.asarray(patterns)))
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert 1 <= found <= len(np.unique(patterns, axis=0))
 
 
 def test_what_is_not_a_pattern_is_refused():

@@ -123,7 +123,7 @@ def test_readme_searches_are_understood(command, capsys):
         return
     config = search._arguments(argv)
     presets.preset(config.preset, config.ntk)
-    assert config.space in search._SPACES
+    assert config.space in search.SPACE_NAMES
     assert config.dataset is None or config.dataset in DATASETS
 
 
