@@ -125,12 +125,12 @@ class CostReading:
 
 
 @lru_cache
-def _prices(space: SearchSpace, macro: Macro, side: int, channels: int) -> Cost:
+def _prices(space: SearchSpace, macro: Macro, side: int) -> Cost:
     """For each cost an int array (1 + cells * edges * operators): what every network pays, then each operator's share."""
 
     def total(mask):
         read: Any = CostReading()
-        network(read, space, mask, Shape(side, channels), macro)
+        network(read, space, mask, Shape(side, 3), macro)
         return read.cost
 
     nothing = np.zeros(space.mask_shape, bool)
@@ -140,12 +140,7 @@ def _prices(space: SearchSpace, macro: Macro, side: int, channels: int) -> Cost:
 
 
 def costs(
-    space: SearchSpace,
-    mask: Bool[Any, "... cells edges ops"],
-    *,
-    macro: Macro | None = None,
-    side: int = 32,
-    channels: int = 3,
+    space: SearchSpace, mask: Bool[Any, "... cells edges ops"], *, macro: Macro | None = None, side: int = 32
 ) -> Cost:
     """All costs of one network or of a stack.
 
@@ -154,13 +149,12 @@ def costs(
         mask: alive operators, one mask or many.
         macro: how cells are stacked; by default as in the networks that are trained, see `TRAINED_MACROS`.
         side: of the images.
-        channels: of the images.
 
     Returns:
         Integers (...).
     """
     flat = np.asarray(mask).reshape(*np.shape(mask)[:-3], -1).astype(np.int64)
-    prices = _prices(space, macro or TRAINED_MACROS[space.name], side, channels)
+    prices = _prices(space, macro or TRAINED_MACROS[space.name], side)
     return Cost(*(price[0] + flat @ price[1:] for price in prices))
 
 

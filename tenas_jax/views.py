@@ -61,13 +61,13 @@ class View(NamedTuple):
     read: Callable[[Any, Masks], Readings]
 
 
-_SPECTRAL = {
+_OF_KERNELS = {
     "condition_number": Score(True, True, "largest over smallest eigenvalue of the NTK (TE-NAS)"),
     "smallest_eigenvalue": Score(False, False, "of the NTK"),
     "trace": Score(False, True, "of the NTK"),
     "entropy": Score(False, False, "of the NTK's normalised eigenvalues, in nats"),
 }
-_PATTERNS = {
+_OF_PATTERNS = {
     "linear_regions": Score(False, False, "distinct activation patterns of a thin network (TE-NAS)"),
     "effective_regions": Score(False, True, "the same, patterns that differ in few neurons counting as partly equal"),
     "hamming": Score(False, False, "log-determinant of the Hamming kernel of activation patterns (NASWOT)"),
@@ -105,38 +105,43 @@ class _Kernel(NamedTuple):
     side: int
 
 
-class _Thin(NamedTuple):
-    """A view of activation patterns, as data. Where channels and colours differ, colours are mixed at random."""
+class _Patterns(NamedTuple):
+    """A view of activation patterns, as data. Without a stem, colours are mixed at random where channels are others."""
 
     variant: str
     macro: Macro
-    colours: int
-    patch: int
+    colours: Literal[1, 3]
+    side: int
     samples: int
     statistics: tuple[str, ...]
+    whole: bool = False  # images pooled to the side, instead of patches
 
 
-def _definitions(space: SearchSpace, ntk: Ntk) -> list[_Kernel | _Thin]:
+def _definitions(space: SearchSpace, ntk: Ntk) -> list[_Kernel | _Patterns]:
     settings = preset("default", ntk, space=space.name)
     three_stages = NTK_MACROS[space.name]._replace(channels=settings.ntk_channels)
     kernel = _Kernel("", three_stages, Settings("standard"), settings.ntk_images, settings.ntk_side or 32)
     region = REGION_MACROS[space.name]._replace(channels=settings.region_channels)
-    thin = _Thin("", region, settings.region_channels, settings.region_patch, settings.region_samples, tuple(_PATTERNS))
+    samples = settings.region_samples
+    counted = ("linear_regions", "effective_regions")
+    thin = _Patterns("", region, settings.region_channels, settings.region_patch, samples, counted)
+    # Patches of a thin network share patterns, and equal patterns have no determinant: whole images do not.
+    images = _Patterns("", NTK_MACROS[space.name]._replace(channels=4), 3, 8, 32, ("hamming",), whole=True)
     if space.name == "darts":
-        return [kernel, thin]
-    distances = ("effective_regions", "hamming")
+        return [kernel, thin, images]
     return [
         kernel,
         kernel._replace(variant="_one_stage", macro=three_stages._replace(stages=1)),
         thin,
-        _Thin("_one_channel", region._replace(channels=1), 1, 3, 1000, ("linear_regions",)),
-        _Thin("_wide", region._replace(channels=16), 3, 3, _COMPARED, distances),
-        _Thin("_deep", region._replace(cells=3), 3, 3, _COMPARED, distances),
+        images,
+        _Patterns("_one_channel", region._replace(channels=1), 1, 3, 1000, ("linear_regions",)),
+        _Patterns("_wide", region._replace(channels=16), 3, 3, _COMPARED, ("effective_regions",)),
+        _Patterns("_deep", region._replace(cells=3), 3, 3, _COMPARED, ("effective_regions",)),
     ]
 
 
-def _names(definition: _Kernel | _Thin) -> list[str]:
-    statistics = _SPECTRAL if isinstance(definition, _Kernel) else definition.statistics
+def _names(definition: _Kernel | _Patterns) -> list[str]:
+    statistics = _OF_KERNELS if isinstance(definition, _Kernel) else definition.statistics
     return [f"{statistic}{definition.variant}" for statistic in statistics]
 
 
@@ -149,7 +154,7 @@ def scores_of(space: SearchSpace) -> dict[str, Score]:
     found = {}
     for definition in _definitions(space, "analytic"):
         for name in _names(definition):
-            score = (_SPECTRAL | _PATTERNS)[name.removesuffix(definition.variant)]
+            score = (_OF_KERNELS | _OF_PATTERNS)[name.removesuffix(definition.variant)]
             found[name] = score._replace(meaning=score.meaning + _VARIANTS[space.name][definition.variant])
     return found | _COSTS
 
@@ -190,7 +195,7 @@ def build_views(space: SearchSpace, names: Sequence[str], ntk: Ntk) -> list[View
         if isinstance(definition, _Kernel):
             views.append(_kernel_view(space, definition, wanted, ntk))
         else:
-            views.append(_thin_view(space, definition, wanted))
+            views.append(_pattern_view(space, definition, wanted))
     return views
 
 
@@ -224,20 +229,22 @@ def _kernel_view(space: SearchSpace, definition: _Kernel, wanted: dict[str, str]
     return View(draw, MaskProgram(analytic if ntk == "analytic" else empirical), read)
 
 
-def _thin_view(space: SearchSpace, definition: _Thin, wanted: dict[str, str]) -> View:
+def _pattern_view(space: SearchSpace, definition: _Patterns, wanted: dict[str, str]) -> View:
     macro = definition.macro
     net = finite_network(space, macro, "fan_in")
 
     def draw(key, source):
         words, patches = jax.random.split(key)
-        drawn = patch_batch(
-            patches, source, definition.samples, patch=definition.patch, channels=1 if definition.colours == 1 else 3
-        )
+        size, side = definition.samples, definition.side
+        if definition.whole:
+            drawn = image_batch(patches, source, size, side=side)
+        else:
+            drawn = patch_batch(patches, source, size, patch=side, channels=definition.colours)
         return (_host_key(words), np.asarray(drawn))
 
     def patterns(mask, words, patches):
         weights, mixing = jax.random.split(jax.random.wrap_key_data(words))
-        if macro.channels != definition.colours:
+        if not macro.stem and macro.channels != definition.colours:
             mix = jax.random.normal(mixing, (definition.colours, macro.channels), patches.dtype)
             patches = jnp.dot(patches, mix, precision="highest")
         variables = net.init(weights, patches, np.ones(space.mask_shape, bool))
@@ -258,7 +265,7 @@ def _thin_view(space: SearchSpace, definition: _Thin, wanted: dict[str, str]) ->
             samples = definition.samples if statistic == "linear_regions" else min(_COMPARED, definition.samples)
             if statistic == "hamming":
                 # Dead neurons differ nowhere; those of the network without them are counted from its definition.
-                neurons = cost.costs(space, masks, macro=macro, side=definition.patch, channels=macro.channels).neurons
+                neurons = cost.costs(space, masks, macro=macro, side=definition.side).neurons
                 readings[name] = log_determinants(neurons[:, None, None] - values)
             else:
                 health = np.where(values > SATURATED * samples, "saturated", "counted")
