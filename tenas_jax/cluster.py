@@ -109,7 +109,8 @@ def evaluate_on_ray(
         except (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError) as error:
             if attempts[number] >= MOST_ATTEMPTS:
                 raise InputError(
-                    f"{MOST_ATTEMPTS} workers died at shard {number}; look at Ray's logs, most likely for want of memory."
+                    f"{MOST_ATTEMPTS} workers died at shard {number}, for want of memory or of an installed tenas_jax; "
+                    f"Ray says: {str(error).strip().splitlines()[-1]}"
                 ) from error
             waiting.append(number)
             give(actor.remote(recipe))
