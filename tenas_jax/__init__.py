@@ -4,6 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tenas_jax.activations import ActivationPatterns as ActivationPatterns
+    from tenas_jax.activations import activation_patterns as activation_patterns
     from tenas_jax.errors import InputError as InputError
     from tenas_jax.infinite import analytic_ntk as analytic_ntk
     from tenas_jax.ntk import condition_number as condition_number
@@ -19,11 +21,13 @@ if TYPE_CHECKING:
 
 # Names are looked up at their first use (PEP 562), so that `--help` does not wait for JAX.
 _HOMES = {
+    "ActivationPatterns": "activations",
     "DARTS": "space",
     "InputError": "errors",
     "KernelStatistics": "spectra",
     "NAS_BENCH_201": "space",
     "SearchSpace": "space",
+    "activation_patterns": "activations",
     "analytic_ntk": "infinite",
     "condition_number": "ntk",
     "count_linear_regions": "regions",
