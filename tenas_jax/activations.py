@@ -315,13 +315,13 @@ class _Rules:
         self.constants, self.dependent, self.planner = program.constants, dependent, planner
         self.uses = _Uses(program)
         self.makers = {number: step for step in program.steps for number in step.outputs}
-        self.asked: set[Any] = set()
+        self.asked: set[int] = set()
 
     def kinks(self, step: Step, flags: list[bool]) -> list[_Kink]:
         """Those of one step that depends on the images."""
         if step.operation == "cond" and flags[0]:
             count = len(step.inner)
-            return [self.kink(step, lambda values: jnp.arange(count) == values[0])]
+            return [self.kink(step, lambda values: jax.nn.one_hot(values[0], count, dtype=bool))]
         if step.operation in _SMOOTH:
             return self.smooth(step, flags)
         if step.operation in ("max", "min"):
@@ -362,25 +362,20 @@ class _Rules:
         return [self.kink(step, lambda values: values[over] > values[under])]
 
     def question(self, step: Step) -> list[_Kink]:
-        """A comparison that a selection or a product asks; one that is asked twice is one kink."""
-        asks = step.operation == "select_n" or (
-            step.operation == "convert_element_type"
-            and jnp.issubdtype(step.equation.outvars[0].aval.dtype, jnp.floating)
+        """A comparison that a selection or a product asks; what is asked for several of them is one kink."""
+        asks, number = step.equation.invars[0].aval.dtype, step.inputs[0]
+        if step.operation == "select_n" and asks != bool and number in self.dependent:
+            # A branch that is chosen image by image.
+            count = len(step.inputs) - 1
+            return [self.kink(step, lambda values: jax.nn.one_hot(values[0], count, dtype=bool))]
+        product = step.operation == "convert_element_type" and jnp.issubdtype(
+            step.equation.outvars[0].aval.dtype, jnp.floating
         )
-        if not asks or step.equation.invars[0].aval.dtype != bool or not self.compares(step.inputs[0]):
+        asked = asks == bool and (product or step.operation == "select_n") and self.compares(number)
+        if not asked or number in self.asked:
             return []
-        asked = self.comparison(step.inputs[0])
-        if asked in self.asked:
-            return []
-        self.asked.add(asked)
+        self.asked.add(number)
         return [self.kink(step, lambda values: values[0])]
-
-    def comparison(self, number: int) -> Any:
-        """Equal comparisons of the same values, under one key."""
-        maker = self.makers.get(number)
-        if maker is None or maker.operation not in _COMPARISONS | _LOGIC | _REARRANGEMENTS:
-            return number
-        return maker.operation, *(self.comparison(operand) for operand in maker.inputs)
 
     def compares(self, number: int) -> bool:
         """Whether a truth value comes from comparing floating-point values by size, one of which depends."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, jaxpr_as_fun
 
 # The names of primitives that only call a function; both spellings of several JAX releases.
@@ -102,7 +101,6 @@ class _Writer:
         self.whole = whole
         self.steps: list[Step] = []
         self.constants: dict[int, Any] = {}
-        self.literals: dict[Any, int] = {}
         self.numbers = 0
 
     def new(self) -> int:
@@ -114,20 +112,13 @@ class _Writer:
         self.constants[number] = value
         return number
 
-    def literal(self, atom: Literal) -> int:
-        """Equal literals share a number, so that equal comparisons can be told."""
-        key = str(atom.aval), np.asarray(atom.val).tobytes()
-        if key not in self.literals:
-            self.literals[key] = self.constant(atom.val)
-        return self.literals[key]
-
     def write(self, closed: ClosedJaxpr, inputs: Sequence[int], scope: tuple[str, ...]) -> list[int]:
         jaxpr = closed.jaxpr
         known: dict[Any, int] = dict(zip(jaxpr.constvars, map(self.constant, closed.consts), strict=True))
         known.update(zip(jaxpr.invars, inputs, strict=True))
 
         def read(atom):
-            return self.literal(atom) if isinstance(atom, Literal) else known[atom]
+            return self.constant(atom.val) if isinstance(atom, Literal) else known[atom]
 
         for equation in jaxpr.eqns:
             operands = tuple(map(read, equation.invars))
