@@ -1,5 +1,7 @@
 """Activation patterns found in jaxprs against hand-written forward passes and exact breakpoints."""
 
+from itertools import pairwise
+
 import equinox as eqx
 import flax.linen as nn
 import jax
@@ -341,9 +343,7 @@ def breakpoints(weights, low, high):
 
         values = before(np.array(points)[:, None])
         roots = []
-        for (a, b), (va, vb) in zip(
-            zip(points, points[1:], strict=False), zip(values, values[1:], strict=False), strict=True
-        ):
+        for (a, b), (va, vb) in zip(pairwise(points), pairwise(values), strict=True):
             crossing = va * vb < 0
             roots += list(a + (b - a) * va[crossing] / (va - vb)[crossing])
         points = sorted([*points, *roots])
@@ -353,7 +353,7 @@ def breakpoints(weights, low, high):
 @pytest.mark.parametrize("depth", [1, 2, 4])
 def test_regions_on_a_line_are_counted_exactly(rng, depth):
     sizes = [1] + [6] * depth
-    weights = [(rng.normal(size=(a, b)), rng.normal(size=(1, b))) for a, b in zip(sizes, sizes[1:], strict=False)]
+    weights = [(rng.normal(size=(a, b)), rng.normal(size=(1, b))) for a, b in pairwise(sizes)]
     points = np.array(breakpoints(weights, -8.0, 8.0))
     middles = (points[1:] + points[:-1]) / 2
 
