@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from tenas_jax.activations import activation_patterns as activation_patterns
     from tenas_jax.errors import InputError as InputError
     from tenas_jax.infinite import analytic_ntk as analytic_ntk
+    from tenas_jax.models import equinox_model as equinox_model
+    from tenas_jax.models import linen_model as linen_model
+    from tenas_jax.models import nnx_model as nnx_model
     from tenas_jax.ntk import condition_number as condition_number
     from tenas_jax.ntk import empirical_ntk as empirical_ntk
     from tenas_jax.ntk import spectrum as spectrum
@@ -32,6 +35,9 @@ _HOMES = {
     "condition_number": "ntk",
     "count_linear_regions": "regions",
     "empirical_ntk": "ntk",
+    "equinox_model": "models",
+    "linen_model": "models",
+    "nnx_model": "models",
     "prune": "pruner",
     "spectrum": "ntk",
     "statistics": "spectra",
