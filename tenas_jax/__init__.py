@@ -7,6 +7,9 @@ if TYPE_CHECKING:
     from tenas_jax.activations import ActivationPatterns as ActivationPatterns
     from tenas_jax.activations import activation_patterns as activation_patterns
     from tenas_jax.errors import InputError as InputError
+    from tenas_jax.evaluation import Evaluation as Evaluation
+    from tenas_jax.evaluation import evaluate as evaluate
+    from tenas_jax.hamming import hamming_kernel as hamming_kernel
     from tenas_jax.infinite import analytic_ntk as analytic_ntk
     from tenas_jax.models import equinox_model as equinox_model
     from tenas_jax.models import linen_model as linen_model
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "ActivationPatterns": "activations",
     "DARTS": "space",
+    "Evaluation": "evaluation",
     "InputError": "errors",
     "KernelStatistics": "spectra",
     "NAS_BENCH_201": "space",
@@ -36,6 +40,8 @@ _HOMES = {
     "count_linear_regions": "regions",
     "empirical_ntk": "ntk",
     "equinox_model": "models",
+    "evaluate": "evaluation",
+    "hamming_kernel": "hamming",
     "linen_model": "models",
     "nnx_model": "models",
     "prune": "pruner",

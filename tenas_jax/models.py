@@ -1,7 +1,7 @@
 """Models of Flax Linen, Flax NNX and Equinox as `apply_fn(variables, images)`, batch norm frozen or coupled.
 
-"frozen" normalises by stored statistics, every image on its own; "coupled" by the statistics of the batch, the same words as
-in `ntk.empirical_ntk`. Dropout is off in both. Parameters are under `params/...`, all else under other names, so that
+"frozen" normalises by stored statistics, every image on its own; "coupled" by the statistics of the batch, as in
+`ntk.empirical_ntk`. Dropout is off in both. Parameters are under `params/...`, all else under other names, so that
 `ntk.is_parameter` tells them apart.
 """
 
@@ -63,7 +63,7 @@ def linen_model(
     _check(batch_stats)
     if "params" not in variables:
         raise InputError(
-            f"`variables` must have a collection 'params'; they have {sorted(variables)}. Pass `module.init`'s."
+            f"`variables` must have a collection 'params', as `module.init` makes it; they have {sorted(variables)}."
         )
     given = dict(arguments or {})
 
@@ -131,8 +131,7 @@ def equinox_model(model: Any, state: Any = None, *, batch_stats: BatchStats = "f
         The function, and `{"params": floating-point arrays of the model, "state": state}`.
 
     Raises:
-        InputError: for an unknown `batch_stats`, for a model without parameters, for a batch norm without state, and for one
-            in "frozen" that has seen no batch yet.
+        InputError: for an unknown `batch_stats`, a model without parameters, a batch norm without state, and one in "frozen" that has seen no batch yet.
     """
     import equinox as eqx
 
