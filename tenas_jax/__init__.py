@@ -4,8 +4,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tenas_jax.activations import ActivationPatterns as ActivationPatterns
+    from tenas_jax.activations import activation_patterns as activation_patterns
     from tenas_jax.errors import InputError as InputError
+    from tenas_jax.evaluation import Evaluation as Evaluation
+    from tenas_jax.evaluation import evaluate as evaluate
+    from tenas_jax.hamming import hamming_kernel as hamming_kernel
     from tenas_jax.infinite import analytic_ntk as analytic_ntk
+    from tenas_jax.models import equinox_model as equinox_model
+    from tenas_jax.models import linen_model as linen_model
+    from tenas_jax.models import nnx_model as nnx_model
     from tenas_jax.ntk import condition_number as condition_number
     from tenas_jax.ntk import empirical_ntk as empirical_ntk
     from tenas_jax.ntk import spectrum as spectrum
@@ -19,15 +27,23 @@ if TYPE_CHECKING:
 
 # Names are looked up at their first use (PEP 562), so that `--help` does not wait for JAX.
 _HOMES = {
+    "ActivationPatterns": "activations",
     "DARTS": "space",
+    "Evaluation": "evaluation",
     "InputError": "errors",
     "KernelStatistics": "spectra",
     "NAS_BENCH_201": "space",
     "SearchSpace": "space",
+    "activation_patterns": "activations",
     "analytic_ntk": "infinite",
     "condition_number": "ntk",
     "count_linear_regions": "regions",
     "empirical_ntk": "ntk",
+    "equinox_model": "models",
+    "evaluate": "evaluation",
+    "hamming_kernel": "hamming",
+    "linen_model": "models",
+    "nnx_model": "models",
     "prune": "pruner",
     "spectrum": "ntk",
     "statistics": "spectra",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tenas_jax.errors import InputError
-from tenas_jax.evaluation import Evaluation, Table
+from tenas_jax.recipe import Recipe, Table
 
 ANSWER_SECONDS = 5
 MOST_ATTEMPTS = 5  # of one shard: a shard that kills every worker must not be tried for ever
@@ -61,21 +61,21 @@ def _check_answers(address: str) -> None:
 class _Worker:
     """An actor: keeps its compiled programs from shard to shard."""
 
-    def __init__(self, evaluation: Evaluation):
-        self._evaluation = evaluation
+    def __init__(self, recipe: Recipe):
+        self._recipe = recipe
 
     def evaluate(self, masks: np.ndarray) -> Table:
-        return self._evaluation(masks)
+        return self._recipe(masks)
 
 
 def evaluate_on_ray(
-    ray: Any, evaluation: Evaluation, shards: Mapping[int, np.ndarray], *, workers: int | None = None
+    ray: Any, recipe: Recipe, shards: Mapping[int, np.ndarray], *, workers: int | None = None
 ) -> Iterator[tuple[int, Table]]:
     """Evaluates shards on a cluster, each on whichever worker is free.
 
     Args:
         ray: from `connect`.
-        evaluation: the recipe.
+        recipe: what to evaluate.
         shards: masks by number.
         workers: actors; by default one a GPU of the cluster, or one for every two CPUs where there is no GPU.
 
@@ -89,7 +89,7 @@ def evaluate_on_ray(
     gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
     workers = min(workers or gpus or max(1, cpus // 2), max(1, len(shards)))
     actor = ray.remote(num_gpus=1 if gpus else 0, num_cpus=1)(_Worker)
-    recipe = ray.put(evaluation)
+    shared = ray.put(recipe)
     waiting, attempts = list(shards), dict.fromkeys(shards, 0)
     running: dict[Any, tuple[int, Any]] = {}
 
@@ -100,7 +100,7 @@ def evaluate_on_ray(
             running[worker.evaluate.remote(shards[number])] = number, worker
 
     for _ in range(workers):
-        give(actor.remote(recipe))
+        give(actor.remote(shared))
     while running:
         (done,), _ = ray.wait(list(running), num_returns=1)
         number, worker = running.pop(done)
@@ -113,7 +113,7 @@ def evaluate_on_ray(
                     f"Ray says: {str(error).strip().splitlines()[-1]}"
                 ) from error
             waiting.append(number)
-            give(actor.remote(recipe))
+            give(actor.remote(shared))
             continue
         yield number, table
         give(worker)

@@ -1,106 +1,96 @@
-"""All scores of many architectures: what is drawn once, and then evaluated for any masks, here or elsewhere."""
+"""All scores of one network in one call, for any network that JAX can trace."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Array, Float
 
-from tenas_jax.data import ImageSource
-from tenas_jax.space import SPACES
-from tenas_jax.views import Ntk, View, build_views, check_scores
-
-DISCONNECTED = "disconnected"
-
-
-class Table(NamedTuple):
-    """Scores of some architectures.
-
-    Attributes:
-        values: by score (repeats, m), float64; NaN where no input reaches the output.
-        health: by score (repeats, m) strings; "disconnected" where no input reaches the output.
-    """
-
-    values: dict[str, Float[np.ndarray, "repeats m"]]
-    health: dict[str, np.ndarray]
+from tenas_jax.activations import activation_patterns
+from tenas_jax.hamming import hamming_kernel, log_determinants
+from tenas_jax.ntk import ApplyFunction, empirical_ntk, is_parameter
+from tenas_jax.regions import LinearRegions, count_linear_regions
+from tenas_jax.spectra import KernelStatistics, statistics
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """A recipe that travels: names, and the arrays that were drawn. Programs are compiled where it is used.
+class Evaluation(NamedTuple):
+    """Scores of one network; `print` shows them as a table.
 
     Attributes:
-        space: the search space's name.
-        scores: names of scores that need a view.
-        ntk: which kernel.
-        drawn: by view and repeat, what all masks share.
+        ntk: statistics of the empirical NTK: condition number (lower is better), its health, trace, effective rank, ...
+        linear_regions: of the samples: distinct activation patterns (more is better), with their health.
+        hamming: log-determinant of the Hamming kernel of the images (higher is better); minus infinity where two images
+            have the same pattern.
+        neurons: bits of an activation pattern.
+        parameters: numbers in the leaves that count as parameters.
     """
 
-    space: str
-    scores: tuple[str, ...]
-    ntk: Ntk
-    drawn: tuple[tuple[tuple[np.ndarray, ...], ...], ...]
+    ntk: KernelStatistics
+    linear_regions: LinearRegions
+    hamming: float
+    neurons: int
+    parameters: int
 
-    @cached_property
-    def views(self) -> list[View]:
-        """The views of the scores."""
-        return build_views(SPACES[self.space], self.scores, self.ntk)
-
-    def __getstate__(self) -> dict:
-        """All but the compiled programs."""
-        return {name: value for name, value in self.__dict__.items() if name != "views"}
-
-    def __call__(self, masks: Bool[np.ndarray, "m cells edges ops"]) -> Table:
-        """Evaluates single architectures.
-
-        Args:
-            masks: (m, cells, edges, operators), m at least 1.
-
-        Returns:
-            Every score; no value depends on what else is evaluated beside it.
-        """
-        space = SPACES[self.space]
-        connected = np.array([space.is_connected(mask) for mask in masks])
-        repeats = len(self.drawn[0]) if self.drawn else 0
-        values = {name: np.full((repeats, len(masks)), np.nan) for name in self.scores}
-        health = {name: np.full((repeats, len(masks)), DISCONNECTED, "U32") for name in self.scores}
-        if connected.any():
-            for view, drawn in zip(self.views, self.drawn, strict=True):
-                for repeat, arrays in enumerate(drawn):
-                    readings = view.read(view.program(masks[connected], *arrays), masks[connected])
-                    for name, (value, state) in readings.items():
-                        values[name][repeat, connected] = value
-                        health[name][repeat, connected] = state
-        return Table(values, health)
+    def __str__(self) -> str:
+        """One line a score."""
+        ntk, regions = self.ntk, self.linear_regions
+        saturated = ", saturated: take more samples" if regions.saturated else ""
+        rows = {
+            "condition number": f"{ntk.condition_number:.4g} ({ntk.health})",
+            "smallest eigenvalue": f"{ntk.smallest_eigenvalue:.4g}",
+            "trace": f"{ntk.trace:.4g}",
+            "entropy": f"{ntk.entropy:.4g}",
+            "effective rank": f"{ntk.effective_rank:.4g}",
+            "linear regions": f"{regions.count} of {regions.samples} samples{saturated}",
+            "Hamming log-determinant": f"{self.hamming:.6g}",
+            "neurons": f"{self.neurons}",
+            "parameters": f"{self.parameters}",
+        }
+        return "\n".join(f"{name:<24}{value}" for name, value in rows.items())
 
 
-def prepare(
-    space: str, scores: Sequence[str], source: ImageSource, *, ntk: Ntk = "analytic", seed: int = 0, repeats: int = 3
+def evaluate(
+    fn: ApplyFunction,
+    variables: Any,
+    images: Float[Array, "n ..."],
+    *,
+    samples: Float[Array, "m ..."] | None = None,
+    batch_stats: Literal["frozen", "coupled"] = "frozen",
+    trainable: Callable[[str], bool] = is_parameter,
+    threshold: float | None = None,
+    block_size: int | None = None,
 ) -> Evaluation:
-    """Draws images and weights for some scores.
+    """All scores of one network.
 
     Args:
-        space: the search space's name.
-        scores: names of scores, see `views.scores_of`; costs are not evaluated and may be left out.
-        source: of images.
-        ntk: which kernel.
-        seed: of everything random.
-        repeats: draws, each of images and weights.
+        fn: `fn(variables, images)` returns logits (n, classes); `tenas_jax.models` makes one of a Flax or Equinox model.
+        variables: any tree of arrays.
+        images: (n, ...), for the NTK and the Hamming kernel.
+        samples: (m, ...), for the number of linear regions, which says little unless there are many more of them than
+            regions; by default the images.
+        batch_stats: as for `empirical_ntk`.
+        trainable: which leaves are parameters, by path.
+        threshold: for smooth activations, as for `activation_patterns`.
+        block_size: as for `empirical_ntk`.
 
     Returns:
-        The recipe.
+        The scores.
 
     Raises:
-        InputError: for unknown scores, or images that are too few or too small.
+        InputError: as `empirical_ntk` and `activation_patterns`.
     """
-    check_scores(SPACES[space], scores)
-    evaluated = tuple(name for name in scores if name not in ("parameters", "flops"))
-    views = build_views(SPACES[space], evaluated, ntk)
-    key = jax.random.key(seed)
-    drawn = tuple(
-        tuple(view.draw(jax.random.fold_in(key, repeat), source) for repeat in range(repeats)) for view in views
+    kernel = empirical_ntk(fn, variables, images, batch_stats=batch_stats, trainable=trainable, block_size=block_size)
+
+    @jax.jit
+    def bits_of(variables, batch):
+        return activation_patterns(lambda x: fn(variables, x), batch, batch_stats=batch_stats, threshold=threshold).bits
+
+    bits = bits_of(variables, images)
+    regions = count_linear_regions(bits if samples is None else bits_of(variables, samples))
+    determinant, _ = log_determinants(np.asarray(hamming_kernel(bits)))
+    leaves = jax.tree_util.tree_flatten_with_path(variables)[0]
+    parameters = sum(
+        leaf.size for path, leaf in leaves if trainable(jax.tree_util.keystr(path, simple=True, separator="/"))
     )
-    return Evaluation(space, evaluated, ntk, drawn)
+    return Evaluation(statistics(kernel), regions, float(determinant), bits.shape[1], parameters)

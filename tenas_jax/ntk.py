@@ -112,7 +112,15 @@ def condition_number(kernel: Float[Any, "n n"]) -> ConditionNumber:
 def _split(variables, trainable):
     """Leaves of `variables` that count as parameters, and a function that puts them back."""
     leaves, structure = jax.tree_util.tree_flatten_with_path(variables)
-    counts = [trainable(jax.tree_util.keystr(path, simple=True, separator="/")) for path, _ in leaves]
+    paths = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+    counts = [trainable(path) for path in paths]
+    for path, (_, leaf), count in zip(paths, leaves, counts, strict=True):
+        dtype = getattr(leaf, "dtype", None)
+        if count and (dtype is None or not jnp.issubdtype(dtype, jnp.floating)):
+            raise InputError(
+                f"`variables` must hold floating-point arrays where `trainable` is true; {path!r} is "
+                f"{type(leaf).__name__ if dtype is None else dtype}. Leave it out by `trainable`."
+            )
     parameters = [leaf for (_, leaf), count in zip(leaves, counts, strict=True) if count]
     if not parameters:
         raise InputError("`trainable` must name at least one parameter; it was false for every path of `variables`.")
@@ -126,8 +134,8 @@ def _split(variables, trainable):
 
 
 def is_parameter(path: str) -> bool:
-    """Whether a path of Flax variables, such as `params/stem.conv.kernel`, leads to a parameter, no statistic."""
-    return path.split("/")[0] != "batch_stats"
+    """Whether a path of variables, such as `params/stem.conv.kernel`, leads to a parameter, no statistic or state."""
+    return path.split("/")[0] not in ("batch_stats", "state")
 
 
 def is_weight(path: str) -> bool:
@@ -139,49 +147,53 @@ def empirical_ntk(
     apply_fn: ApplyFunction,
     variables: Any,
     images: Float[Array, "n ..."],
+    others: Float[Array, "m ..."] | None = None,
     *,
     batch_stats: Literal["frozen", "coupled"] = "frozen",
-    output: Literal["sum", "trace"] = "sum",
+    output: Literal["sum", "trace", "full"] = "sum",
     trainable: Callable[[str], bool] = is_parameter,
     block_size: int | None = None,
-) -> Float[Array, "n n"]:
+) -> Float[Array, "n m *classes"]:
     """The empirical NTK of a function at given parameters.
 
     `batch_stats="frozen"`: `apply_fn` treats every image on its own (statistics of a batch norm, if any, are held in
     `variables`), and per-example gradients suffice. `batch_stats="coupled"`: one image's logits depend on the others
     through the statistics of the batch, as in the released TE-NAS, and every image costs a backward pass of the batch.
 
+    A weight that is not finite makes a kernel that is not finite, which `condition_number` and `spectrum` flag.
+
     Args:
-        apply_fn: `apply_fn(variables, images)` returns logits (n, classes).
+        apply_fn: `apply_fn(variables, images)` returns logits (n, classes); `tenas_jax.models` makes one of a Flax or
+            Equinox model.
         variables: any tree of arrays.
         images: (n, ...).
+        others: (m, ...), a second batch; by default the images themselves. "coupled" normalises each batch on its own.
         batch_stats: see above.
-        output: "sum" is the kernel of the sum of an image's logits (TE-NAS); "trace" the mean of the classes' kernels.
+        output: "sum" is the kernel of the sum of an image's logits (TE-NAS); "trace" the mean of the classes' kernels;
+            "full" the kernel of every pair of logits, (n, m, classes, classes).
         trainable: which leaves of `variables` are parameters, by their path joined with "/".
         block_size: how many images' gradients ("frozen") or backward passes of the batch ("coupled") are computed side
-            by side; all by default. Fewer need less memory and more time.
+            by side; all by default. Fewer need less memory and more time. Outside of `jax.jit` the blocks of "frozen" are
+            one compiled program that is called for each pair of them, which a CPU runs faster than a compiled loop.
 
     Returns:
-        (n, n), in the dtype of the logits.
+        (n, m), with output="full" (n, m, classes, classes), in the dtype of the logits.
 
     Raises:
         InputError: for integer images, a batch of one image, logits that are not (n, classes), an unknown `batch_stats`
-            or `output`, or a `trainable` that names nothing.
+            or `output`, a parameter that is no floating-point array, or a `trainable` that names nothing.
     """
     _check_choice("batch_stats", batch_stats, ("frozen", "coupled"))
-    _check_choice("output", output, ("sum", "trace"))
+    _check_choice("output", output, ("sum", "trace", "full"))
     if block_size is not None and block_size < 1:
         raise InputError(f"`block_size` must be at least 1, or None for everything at once; it is {block_size}.")
-    if not jnp.issubdtype(images.dtype, jnp.floating) or images.shape[0] < 2:
+    for name, batch in (("images", images), ("others", others)):
+        if batch is not None:
+            _check_batch(name, batch, apply_fn, variables)
+    if others is not None and (others.shape[1:], others.dtype) != (images.shape[1:], images.dtype):
         raise InputError(
-            f"`images` must be at least two floating-point images; they are {images.dtype} {images.shape}. "
-            "Normalise a batch with `tenas_jax.data.image_batch`."
-        )
-    logits = jax.eval_shape(apply_fn, variables, images)
-    if not isinstance(logits, jax.ShapeDtypeStruct) or logits.ndim != 2 or len(logits) != len(images):
-        raise InputError(
-            f"`apply_fn` must return one array, logits (n, classes) with n = {len(images)}; it returns {logits}. "
-            "Pool and flatten its output, and drop any state beside it."
+            f"`others` must be images like `images`, {images.dtype} (m, {str(images.shape[1:])[1:]}; "
+            f"they are {others.dtype} {others.shape}."
         )
     parameters, merge = _split(variables, trainable)
 
@@ -191,9 +203,8 @@ def empirical_ntk(
 
     # An accelerator's short-mantissa products (TF32) would drown the small eigenvalues.
     with jax.default_matmul_precision("highest"):
-        if batch_stats == "coupled":
-            return _coupled(lambda parameters: function(parameters, images), parameters, block_size)
-        return _frozen(function, parameters, images, block_size or images.shape[0])
+        kernel: Any = _coupled if batch_stats == "coupled" else _frozen
+        return kernel(function, parameters, images, others, block_size, output == "full")
 
 
 def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -201,27 +212,81 @@ def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
         raise InputError(f"`{name}` must be {' or '.join(map(repr, allowed))}; it is {value!r}.")
 
 
-def _frozen(function, parameters, images, block_size):
+def _check_batch(name, images, apply_fn, variables) -> None:
+    if not jnp.issubdtype(images.dtype, jnp.floating) or images.ndim < 1 or images.shape[0] < 2:
+        raise InputError(
+            f"`{name}` must be at least two floating-point images; they are {images.dtype} {images.shape}. "
+            "Normalise a batch with `tenas_jax.data.image_batch`."
+        )
+    logits = jax.eval_shape(apply_fn, variables, images)
+    if not isinstance(logits, jax.ShapeDtypeStruct) or logits.ndim != 2 or len(logits) != len(images):
+        raise InputError(
+            f"`apply_fn` must return one array, logits (n, classes) with n = {len(images)}; it returns {logits}. "
+            "Pool and flatten its output, and drop any state beside it."
+        )
+
+
+def _frozen(function, parameters, images, others, block_size, full):
     """Per-example gradients, contracted one pair of blocks of images at a time."""
     tangents = _neural_tangents.load()
+    traced = () if full else (-1,)
     kernel_of = tangents.empirical_ntk_fn(
-        function, trace_axes=(-1,), vmap_axes=0, implementation=tangents.NtkImplementation.JACOBIAN_CONTRACTION
+        function, trace_axes=traced, vmap_axes=0, implementation=tangents.NtkImplementation.JACOBIAN_CONTRACTION
     )
-    n = len(images)
-    if block_size >= n:
-        return kernel_of(images, None, parameters)
-    # The last block is filled up with images from the start, so that one compiled program serves all pairs.
-    count = -(-n // block_size)
-    blocks = images[np.arange(count * block_size) % n].reshape(count, block_size, *images.shape[1:])
-    first, second = np.triu_indices(count)
-    above = jax.lax.map(lambda pair: kernel_of(blocks[pair[0]], blocks[pair[1]], parameters), (first, second))
-    kernel = jnp.zeros((count, count, block_size, block_size), above.dtype)
-    kernel = kernel.at[second, first].set(above.swapaxes(1, 2)).at[first, second].set(above)
-    return kernel.swapaxes(1, 2).reshape(count * block_size, count * block_size)[:n, :n]
+    n, m = len(images), len(images if others is None else others)
+    if block_size is None or block_size >= max(n, m):
+        return kernel_of(images, others, parameters)
+    rows = _blocks(images, block_size)
+    columns = rows if others is None else _blocks(others, block_size)
+    first, second = np.indices((len(rows), len(columns))).reshape(2, -1)
+    if others is None:
+        first, second = np.triu_indices(len(rows))
+    if _is_traced((parameters, images, others)):
+        above = jax.lax.map(lambda pair: kernel_of(rows[pair[0]], columns[pair[1]], parameters), (first, second))
+    else:
+        # Convolutions within a compiled loop run several times slower on a CPU.
+        compiled = jax.jit(lambda a, b, parameters: kernel_of(a, b, parameters))
+        pairs = zip(first, second, strict=True)
+        above = jnp.stack([compiled(rows[a], columns[b], parameters).block_until_ready() for a, b in pairs])
+    kernel = jnp.zeros((len(rows), len(columns), *above.shape[1:]), above.dtype)
+    if others is None:
+        transposed = above.swapaxes(1, 2)
+        kernel = kernel.at[second, first].set(transposed.swapaxes(3, 4) if full else transposed)
+    kernel = kernel.at[first, second].set(above).swapaxes(1, 2)
+    return kernel.reshape(len(rows) * block_size, len(columns) * block_size, *above.shape[3:])[:n, :m]
 
 
-def _coupled(function, parameters, block_size):
-    """J J^T with J's rows from one linearisation of the whole batch; outputs are (n, k), traced over k."""
+def _blocks(images, size):
+    """The last block is filled up with images from the start, so that one compiled program serves all pairs."""
+    count = -(-len(images) // size)
+    return images[np.arange(count * size) % len(images)].reshape(count, size, *images.shape[1:])
+
+
+def _is_traced(tree) -> bool:
+    """Whether any array is only known to a transformation, such as `jax.jit`."""
+    try:
+        for leaf in jax.tree.leaves(tree):
+            if isinstance(leaf, jax.Array):
+                leaf.devices()
+    except jax.errors.ConcretizationTypeError:
+        return True
+    return False
+
+
+def _coupled(function, parameters, images, others, block_size, full):
+    """J J^T with J's rows from one linearisation of the whole batch."""
+    left = _jacobian(lambda parameters: function(parameters, images), parameters, block_size)
+    right = left
+    if others is not None:
+        right = _jacobian(lambda parameters: function(parameters, others), parameters, block_size)
+    pairs = list(zip(left, right, strict=True))
+    if full:
+        return sum(jnp.einsum("aip,bjp->abij", a, b) for a, b in pairs)
+    return sum(jnp.einsum("akp,bkp->ab", a, b) / a.shape[1] for a, b in pairs)
+
+
+def _jacobian(function, parameters, block_size):
+    """The Jacobian of outputs (n, k), as leaves (n, k, p)."""
     outputs, pull_back = jax.vjp(function, parameters)
     n, classes = outputs.shape
     size = n * classes
@@ -233,8 +298,4 @@ def _coupled(function, parameters, block_size):
         count = -(-size // block_size)
         cotangents = jnp.eye(count * block_size, size, dtype=outputs.dtype).reshape(count, block_size, size)
         gradients = [leaf.reshape(count * block_size, -1)[:size] for leaf in jax.lax.map(gradients_of, cotangents)]
-    kernel = jnp.zeros((n, n), outputs.dtype)
-    for leaf in gradients:
-        jacobian = leaf.reshape(n, classes, -1)
-        kernel += jnp.einsum("akp,bkp->ab", jacobian, jacobian) / classes
-    return kernel
+    return [leaf.reshape(n, classes, -1) for leaf in gradients]

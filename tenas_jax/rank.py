@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tenas_jax.correlation import Figure
     from tenas_jax.data import ImageSource
-    from tenas_jax.evaluation import Evaluation, Table
+    from tenas_jax.recipe import Recipe, Table
     from tenas_jax.shards import Shards
     from tenas_jax.space import SearchSpace
 
@@ -36,7 +36,7 @@ class RankConfig:
     dataset: str | None = None
     data: Path | None = None
     ntk: str | None = None
-    repeats: int = 3
+    repeats: int = 8
     seed: int = 0
     benchmark: Path | None = None
     benchmark_column: str | None = None
@@ -138,7 +138,7 @@ def run(config: RankConfig) -> str:
     from tenas_jax import architectures, cluster, isomorphism, views
     from tenas_jax.benchmark_table import read_table
     from tenas_jax.data import open_images
-    from tenas_jax.evaluation import prepare
+    from tenas_jax.recipe import prepare
     from tenas_jax.shards import Shards
     from tenas_jax.space import SPACES
 
@@ -156,9 +156,9 @@ def run(config: RankConfig) -> str:
     equal = isomorphism.representatives(space, listing.masks)
     flat, places = np.unique(equal.reshape(len(equal), -1), axis=0, return_inverse=True)
     distinct = flat.reshape(-1, *space.mask_shape)
-    evaluation = prepare(config.space, names, source, ntk=settings.ntk, seed=config.seed, repeats=config.repeats)
+    recipe = prepare(config.space, names, source, ntk=settings.ntk, seed=config.seed, repeats=config.repeats)
     shards = Shards(_parts(config.output), _identity(config, settings.ntk, names, source, distinct))
-    found, rate = _evaluate(evaluation, distinct, shards, ray)
+    found, rate = _evaluate(recipe, distinct, shards, ray)
     columns = _columns(space, names, listing.masks, found, places.ravel())
     order = np.argsort(-columns["log_rank_sum"], kind="stable")
     strings = [space.format(listing.masks[place]) for place in order]
@@ -173,7 +173,7 @@ def run(config: RankConfig) -> str:
         "seed": config.seed,
         "repeats": config.repeats,
         "evaluated_now": rate,
-        "compile_seconds": round(sum(view.program.compile_seconds for view in evaluation.views), 3),
+        "compile_seconds": round(sum(view.program.compile_seconds for view in recipe.views), 3),
         "versions": _versions(),
         "device": f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}",
     }
@@ -225,15 +225,13 @@ def _identity(
     }
 
 
-def _evaluate(
-    evaluation: "Evaluation", distinct: "np.ndarray", shards: "Shards", ray: Any
-) -> "tuple[Table, dict[str, float]]":
+def _evaluate(recipe: "Recipe", distinct: "np.ndarray", shards: "Shards", ray: Any) -> "tuple[Table, dict[str, float]]":
     """All shards' tables as one, and how fast those went that were not finished yet."""
     import numpy as np
     from tqdm import tqdm
 
     from tenas_jax.cluster import evaluate_on_ray
-    from tenas_jax.evaluation import Table
+    from tenas_jax.recipe import Table
     from tenas_jax.shards import SIZE
 
     pieces = {n: distinct[n * SIZE : (n + 1) * SIZE] for n in range(-(-len(distinct) // SIZE))}
@@ -244,13 +242,13 @@ def _evaluate(
 
     def here() -> "Iterator[tuple[int, Table]]":
         for number, masks in waiting.items():
-            yield number, evaluation(masks)
+            yield number, recipe(masks)
 
     start, done, said = time.perf_counter(), 0, time.perf_counter()
     total = sum(map(len, waiting.values()))
     quiet = not sys.stderr.isatty()
     with tqdm(total=len(distinct), initial=len(distinct) - total, unit="arch", disable=quiet, file=sys.stderr) as bar:
-        for number, table in evaluate_on_ray(ray, evaluation, waiting) if ray else here():
+        for number, table in evaluate_on_ray(ray, recipe, waiting) if ray else here():
             shards.save(number, table)
             finished[number] = table
             done += len(waiting[number])
@@ -265,7 +263,7 @@ def _evaluate(
     tables = [finished[number] for number in sorted(finished)]
     whole = Table(
         *(
-            {name: np.concatenate([part[name] for part in parts], axis=1) for name in evaluation.scores}
+            {name: np.concatenate([part[name] for part in parts], axis=1) for name in recipe.scores}
             for parts in zip(*tables, strict=True)
         )
     )

@@ -35,7 +35,7 @@ def draw(
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise InputError("plots need Matplotlib, which is not installed; run pip install matplotlib.") from error
+        raise InputError("plots need Matplotlib, which is not installed; run pip install 'tenas-jax[plot]'.") from error
     columns = min(3, len(goodness))
     rows = -(-len(goodness) // columns)
     figure = Figure(figsize=(3.4 * columns, 2.9 * rows), layout="constrained")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tenas_jax.errors import InputError
-from tenas_jax.evaluation import Table
+from tenas_jax.recipe import Table
 
 SIZE = 256  # architectures of a shard: seconds of work
 

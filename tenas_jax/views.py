@@ -135,8 +135,8 @@ def _definitions(space: SearchSpace, ntk: Ntk) -> list[_Kernel | _Patterns]:
         thin,
         images,
         _Patterns("_one_channel", region._replace(channels=1), 1, 3, 1000, ("linear_regions",)),
-        _Patterns("_wide", region._replace(channels=16), 3, 3, samples, ("effective_regions",)),
-        _Patterns("_deep", region._replace(cells=3), 3, 3, samples, ("effective_regions",)),
+        _Patterns("_wide", region._replace(channels=16), 3, 3, _COMPARED, ("effective_regions",)),
+        _Patterns("_deep", region._replace(cells=3), 3, 3, _COMPARED, ("effective_regions",)),
     ]
 
 

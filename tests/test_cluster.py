@@ -12,7 +12,7 @@ import pytest
 from tenas_jax import NAS_BENCH_201, cluster, rank
 from tenas_jax.data import open_images
 from tenas_jax.errors import InputError
-from tenas_jax.evaluation import Table, prepare
+from tenas_jax.recipe import Table, prepare
 
 ray = pytest.importorskip("ray")
 pytestmark = [

@@ -77,7 +77,7 @@ def test_the_data_package_has_no_circle():
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_heavy_libraries_and_internals_stay_outside(path):
-    rare = {"neural_tangents", "scipy", "PIL", "tensorflow", "tensorflow_datasets", "tqdm", "optax"}
+    rare = {"neural_tangents", "scipy", "PIL", "tensorflow", "tensorflow_datasets", "tqdm", "optax", "equinox"}
     if path.name == "_neural_tangents.py":
         return
     for name, at_once in imports(path):

@@ -169,6 +169,47 @@ def test_compiled_and_plain_kernels_agree(batch_stats, apply_fn):
     np.testing.assert_allclose(compiled, plain, rtol=1e-11)
 
 
+@pytest.mark.parametrize("block_size", [None, 4])
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(("batch_stats", "apply_fn"), [("frozen", frozen_forward), ("coupled", coupled_forward)])
+def test_full_kernel_of_two_batches(batch_stats, apply_fn, compiled, block_size):
+    """The Jacobian of each whole batch, contracted with NumPy; "sum" and "trace" are sums of its entries."""
+    variables, images = example()
+    others = jnp.asarray(np.random.default_rng(5).normal(size=(5, *images.shape[1:])))
+
+    def rows(batch):
+        jacobian = jax.jacobian(lambda params: apply_fn(variables | {"params": params}, batch))(variables["params"])
+        return np.concatenate([np.reshape(leaf, (len(batch), CLASSES, -1)) for leaf in jax.tree.leaves(jacobian)], 2)
+
+    for second in (None, others):
+        expected = np.einsum("aip,bjp->abij", rows(images), rows(images if second is None else second))
+        reduced = {"full": expected, "sum": expected.sum((2, 3)), "trace": np.einsum("abii->ab", expected) / CLASSES}
+        for output, values in reduced.items():
+
+            def kernel(v, x, y, output=output):
+                options = {"batch_stats": batch_stats, "block_size": block_size}
+                return ntk.empirical_ntk(apply_fn, v, x, y, output=output, **options)
+
+            found = (jax.jit(kernel) if compiled else kernel)(variables, images, second)
+            np.testing.assert_allclose(found, values, rtol=1e-10, atol=1e-10 * np.abs(values).max())
+
+
+def test_full_kernel_agrees_with_neural_tangents():
+    variables, images = example()
+    reference = _neural_tangents.load().empirical_ntk_fn(
+        lambda params, x: frozen_forward(variables | {"params": params}, x), trace_axes=(), implementation=1
+    )
+    kernel = kernel_of(frozen_forward, variables, images, output="full", block_size=2)
+    np.testing.assert_allclose(kernel, reference(images, None, variables["params"]), rtol=1e-9, atol=1e-10)
+
+
+def test_a_weight_that_is_not_finite_is_flagged():
+    variables, images = example()
+    variables["params"]["linear"]["kernel"] = variables["params"]["linear"]["kernel"].at[0, 0].set(np.nan)
+    kernel = kernel_of(frozen_forward, variables, images)
+    assert ntk.condition_number(kernel) == (np.inf, "not finite")
+
+
 def test_bad_arguments_are_refused():
     variables, images = example()
     with pytest.raises(InputError, match="floating-point images; they are int"):
@@ -179,6 +220,15 @@ def test_bad_arguments_are_refused():
         ntk.empirical_ntk(lambda v, x: frozen_forward(v, x).sum(1), variables, images)
     with pytest.raises(InputError, match="one array"):
         ntk.empirical_ntk(lambda v, x: (frozen_forward(v, x), v["batch_stats"]), variables, images)
+    with pytest.raises(InputError, match=r"`others` must be at least two"):
+        ntk.empirical_ntk(frozen_forward, variables, images, images[:1])
+    with pytest.raises(InputError, match=r"like `images`, float64 \(m, 6, 6, 2\); they are float32 \(6, 6, 6, 2\)"):
+        ntk.empirical_ntk(lambda v, x: x[:, 0, 0], variables, images, images.astype("float32"))
+    strange = variables | {"params": variables["params"] | {"steps": jnp.array(3)}}
+    with pytest.raises(InputError, match="'params/steps' is int64"):
+        ntk.empirical_ntk(frozen_forward, strange, images)
+    with pytest.raises(InputError, match="'params/steps' is float"):
+        ntk.empirical_ntk(frozen_forward, variables | {"params": variables["params"] | {"steps": 0.5}}, images)
     with pytest.raises(InputError, match="must name at least one parameter"):
         ntk.empirical_ntk(frozen_forward, variables, images, trainable=lambda path: False)
     with pytest.raises(InputError, match="`batch_stats` must be 'frozen' or 'coupled'; it is 'froze'"):

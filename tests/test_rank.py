@@ -9,8 +9,8 @@ import pytest
 
 from tenas_jax import DARTS, NAS_BENCH_201, cost, rank
 from tenas_jax.data import open_images
-from tenas_jax.evaluation import Evaluation, prepare
 from tenas_jax.isomorphism import canonical_string, representatives
+from tenas_jax.recipe import Recipe, prepare
 from tenas_jax.shards import Shards
 from tenas_jax.views import scores_of
 
@@ -64,7 +64,7 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
     whole = (tmp_path / "scores.csv").read_text()
 
     evaluated = []
-    call = Evaluation.__call__
+    call = Recipe.__call__
 
     def stopping(self, masks):
         if len(evaluated) == 2:
@@ -72,7 +72,7 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
         evaluated.append(len(masks))
         return call(self, masks)
 
-    monkeypatch.setattr(Evaluation, "__call__", stopping)
+    monkeypatch.setattr(Recipe, "__call__", stopping)
     with pytest.raises(KeyboardInterrupt):
         called(tmp_path, *argv, output="again.csv")
     parts = tmp_path / "again.csv.parts"
@@ -80,7 +80,7 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
     next(parts.glob("*.npz")).write_bytes(b"half a file")
 
     counted = []
-    monkeypatch.setattr(Evaluation, "__call__", lambda self, masks: counted.append(len(masks)) or call(self, masks))
+    monkeypatch.setattr(Recipe, "__call__", lambda self, masks: counted.append(len(masks)) or call(self, masks))
     assert called(tmp_path, *argv, output="again.csv") == 0
     assert (tmp_path / "again.csv").read_text() == whole
     distinct = json.loads((tmp_path / "again.json").read_text())["distinct"]
