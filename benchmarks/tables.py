@@ -1,11 +1,12 @@
-"""The README's tables, from the files in `results/`.
+"""The tables of the README and of docs/, from the files in `results/`.
 
     python benchmarks/tables.py
 
-Prints the tables in Markdown. A test compares them with the README, so that no figure there is without its file.
+Prints the tables in Markdown. A test compares each with its document, so that no figure there is without its file.
 """
 
 import json
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -95,8 +96,36 @@ def _seconds(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds >= 0.1 else f"{1000 * seconds:.1f} ms"
 
 
-TABLES: tuple[Callable[[], str], ...] = (search_accuracy, rank_correlation, indicators)
+def darts_correlation() -> str:
+    """Kendall's tau on DARTS: of one seed with the standard deviation over seeds, and of the mean ranks of all seeds."""
+    rows = []
+    for row in _read("darts_correlation")["rows"]:
+        cells = [f"{row['preset']}: {row['score'].replace('_', ' ')}"]
+        for half in ("development", "other"):
+            one, together = row[half]["tau_of_one_seed"], row[half]["tau_of_all_seeds"]
+            cells.append(f"{one['mean']:.3f} ({statistics.stdev(one['seeds']):.3f}), {together:.3f}")
+        rows.append([*cells, f"{row['milliseconds']:.1f}" if "milliseconds" in row else ""])
+    return _table(["preset: score", "development half", "other half", "milliseconds"], rows)
+
+
+def darts_search_speed() -> str:
+    """Seconds a candidate of the released search on DARTS, here and in PyTorch."""
+    measured = _read("compare_search_darts")
+    rows = [[name, *(f"{s:.2f} s" for s in measured[key]["seconds"])] for name, key in SIDES.items()]
+    return _table(["", "first candidate", "second candidate"], rows)
+
+
+SIDES = {"here, after compilation": "ours", "PyTorch": "pytorch"}
+
+# Which document shows which table.
+TABLES: dict[Callable[[], str], str] = {
+    search_accuracy: "README.md",
+    rank_correlation: "README.md",
+    indicators: "README.md",
+    darts_correlation: "docs/darts.md",
+    darts_search_speed: "docs/darts.md",
+}
 
 if __name__ == "__main__":
-    for table in TABLES:
-        print(f"{table()}\n")
+    for table, document in TABLES.items():
+        print(f"{document}\n\n{table()}\n")

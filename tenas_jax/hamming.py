@@ -62,6 +62,20 @@ def effective_regions(patterns: Bool[Array, "samples bits"]) -> Float[Array, ""]
     return jnp.exp(-jnp.log(similarity.mean(1)).mean())
 
 
+def regularised_log_determinant(kernel: Float[Array, "n n"]) -> Float[Array, ""]:
+    """`log det(K + I)` of a Hamming kernel; jittable, and finite where inputs share a pattern.
+
+    K is positive semi-definite, so this is at least 0. The identity stands for one more neuron an input, of its own: a
+    second input of the same pattern adds next to nothing, where `log_determinants` would drop to minus infinity. It
+    counts distinct patterns and grades them by how far they are apart.
+
+    Args:
+        kernel: (n, n) from `hamming_kernel`.
+    """
+    regular = kernel + jnp.eye(len(kernel), dtype=kernel.dtype)
+    return 2 * jnp.log(jnp.diagonal(jnp.linalg.cholesky(regular))).sum()
+
+
 def log_determinants(kernels: Float[Any, "... n n"]) -> tuple[Float[np.ndarray, "..."], np.ndarray]:
     """Log-determinants of Hamming kernels, on the host in float64 (Mellor et al. 2021, equation 4).
 

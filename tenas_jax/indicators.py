@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Key
 
 from tenas_jax.data import ImageSource, image_batch, patch_batch
 from tenas_jax.finite import CellNetwork, Fan
+from tenas_jax.hamming import hamming_kernel, regularised_log_determinant
 from tenas_jax.infinite import analytic_ntk
 from tenas_jax.kernels import Settings
 from tenas_jax.network import Macro
@@ -30,7 +31,8 @@ class Scores(NamedTuple):
 
     Attributes:
         values: (repeats, m), float64; infinite where a kernel is not of full rank.
-        health: (repeats, m) strings: of a kernel as `ntk.Health`, of a count "counted" or "saturated".
+        health: (repeats, m) strings: of a kernel as `ntk.Health`, of a count "counted" or "saturated", of activation
+            patterns "distinct" or "shared", where two inputs have the same.
     """
 
     values: Float[np.ndarray, "repeats m"]
@@ -224,3 +226,51 @@ def linear_region_count(
         return _repeated(key, repeats, once)
 
     return Indicator("linear_regions", False, evaluate, program)
+
+
+def hamming_log_determinant(
+    space: SearchSpace,
+    source: ImageSource,
+    *,
+    macro: Macro,
+    fan: Fan = "fan_in",
+    channels: Literal[1, 3] = 3,
+    patch: int = 2,
+    samples: int = 256,
+    repeats: int = 1,
+) -> Indicator:
+    """`log det(K + I)` of the Hamming kernel of a thin network's activation patterns on small patches.
+
+    A graded number of linear regions, after NASWOT (Mellor et al. 2021, section 3). The neurons are those of the supernet,
+    whatever the mask: dead ones agree on all inputs, and add the same constant to every entry of K.
+
+    Args:
+        space: the search space.
+        source: of images.
+        macro: how cells are stacked.
+        fan: of the Kaiming initialisation.
+        channels: of the patches: 3 for colour, 1 for a random colour channel each.
+        patch: side of a patch.
+        samples: patches, which share their batch norm's statistics; the determinant costs their third power.
+        repeats: initialisations, each with patches of its own.
+    """
+    net = finite_network(space, macro, fan)
+
+    def score(mask, key, patches):
+        variables = net.init(key, patches, np.ones(space.mask_shape, bool))
+        bits: Any = net.apply(variables, patches, mask, method="activation_bits")
+        distinct = count_hashes(hash_patterns(bits)) == samples
+        value = regularised_log_determinant(hamming_kernel(bits))
+        return jnp.stack([value, distinct.astype(value.dtype)])
+
+    program = MaskProgram(score)
+
+    def evaluate(key, masks):
+        def once(key):
+            weights, drawn = jax.random.split(key)
+            found = program(masks, weights, patch_batch(drawn, source, samples, patch=patch, channels=channels))
+            return found[:, 0].astype(float), np.where(found[:, 1] > 0, "distinct", "shared")
+
+        return _repeated(key, repeats, once)
+
+    return Indicator("hamming_log_determinant", False, evaluate, program)

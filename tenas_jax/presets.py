@@ -18,10 +18,14 @@ class Preset:
         ntk_channels: of the first stage. The analytic kernel uses it in the standard parametrisation only.
         batch_stats: of the empirical kernel.
         fan: of the empirical kernel's initialisation.
-        region_channels: 3 for colour patches and three channels, 1 for one colour channel and one channel.
+        expressivity: what is asked of a thin network's activation patterns: how many there are ("linear_regions"), or how
+            far they are apart ("hamming_log_determinant").
+        region_channels: of the patches: 3 for colour, 1 for one colour channel.
+        region_width: channels of the thin network.
+        region_cells: of the thin network.
         region_patch: side of a patch.
         region_samples: patches of a batch.
-        region_batches: whose patterns are counted together.
+        region_batches: whose patterns are counted together ("linear_regions").
         region_repeats: initialisations a decision.
         rule: how operators are compared, see `pruner`.
         paths: evaluations a decision: architectures drawn, times batches where fewer are left (rule "completion").
@@ -36,7 +40,10 @@ class Preset:
     ntk_channels: int
     batch_stats: Literal["frozen", "coupled"]
     fan: Literal["fan_in", "fan_out"]
+    expressivity: Literal["linear_regions", "hamming_log_determinant"]
     region_channels: Literal[1, 3]
+    region_width: int
+    region_cells: int
     region_patch: int
     region_samples: int
     region_batches: int
@@ -56,7 +63,10 @@ _RELEASED = Preset(
     ntk_channels=3,
     batch_stats="coupled",
     fan="fan_out",
+    expressivity="linear_regions",
     region_channels=1,
+    region_width=1,
+    region_cells=1,
     region_patch=3,
     region_samples=1000,
     region_batches=3,
@@ -76,7 +86,10 @@ PRESETS = {
         ntk_channels=16,
         batch_stats="frozen",
         fan="fan_in",
+        expressivity="linear_regions",
         region_channels=3,
+        region_width=3,
+        region_cells=1,
         region_patch=3,
         region_samples=1000,
         region_batches=1,
@@ -92,7 +105,7 @@ PRESETS = {
 }
 
 # The released code's settings for DARTS.
-_RELEASED_DARTS = replace(_RELEASED, ntk_images=14, ntk_channels=1, prune_number=3)
+_RELEASED_DARTS = replace(_RELEASED, ntk_images=14, ntk_channels=1, region_cells=2, prune_number=3)
 
 DARTS_PRESETS = {
     "default": replace(
@@ -102,8 +115,12 @@ DARTS_PRESETS = {
         ntk_channels=4,
         batch_stats="frozen",
         fan="fan_in",
-        # Of 3 x 3 patches nearly all fall into regions of their own; 2 x 2 leave something to count.
+        # Six cells lose what a pooling loses of four pixels; one channel keeps little beside it.
+        expressivity="hamming_log_determinant",
+        region_channels=3,
+        region_cells=6,
         region_patch=2,
+        region_samples=256,
         region_batches=1,
         region_repeats=8,
         rule="completion",

@@ -198,17 +198,16 @@ def build_indicators(space: "SearchSpace", source: "ImageSource", settings: Pres
         ntk = indicators.empirical_condition_number(
             space, source, macro=macro, fan=settings.fan, batch_stats=settings.batch_stats, **ntk_settings
         )
-    regions = indicators.linear_region_count(
-        space,
-        source,
-        macro=REGION_MACROS[space.name]._replace(channels=settings.region_channels),
-        channels=settings.region_channels,
-        patch=settings.region_patch,
-        samples=settings.region_samples,
-        batches=settings.region_batches,
-        repeats=settings.region_repeats,
-    )
-    return [ntk, regions]
+    thin = {
+        "macro": REGION_MACROS[space.name]._replace(channels=settings.region_width, cells=settings.region_cells),
+        "channels": settings.region_channels,
+        "patch": settings.region_patch,
+        "samples": settings.region_samples,
+        "repeats": settings.region_repeats,
+    }
+    if settings.expressivity == "hamming_log_determinant":
+        return [ntk, indicators.hamming_log_determinant(space, source, **thin)]
+    return [ntk, indicators.linear_region_count(space, source, batches=settings.region_batches, **thin)]
 
 
 def use_compilation_cache() -> None:

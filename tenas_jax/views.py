@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from tenas_jax import cost
 from tenas_jax.data import ImageSource, image_batch, patch_batch
 from tenas_jax.errors import InputError
-from tenas_jax.hamming import effective_regions, hamming_kernel, log_determinants
+from tenas_jax.hamming import effective_regions, hamming_kernel, log_determinants, regularised_log_determinant
 from tenas_jax.indicators import finite_network, network_ntk
 from tenas_jax.infinite import analytic_ntk
 from tenas_jax.kernels import Settings
@@ -71,6 +71,7 @@ _OF_PATTERNS = {
     "linear_regions": Score(False, False, "distinct activation patterns of a thin network (TE-NAS)"),
     "effective_regions": Score(False, True, "the same, patterns that differ in few neurons counting as partly equal"),
     "hamming": Score(False, False, "log-determinant of the Hamming kernel of activation patterns (NASWOT)"),
+    "hamming_log_determinant": Score(False, False, "log det(K + I) of the Hamming kernel of a thin network's patterns"),
 }
 _COSTS = {
     "parameters": Score(False, False, "of the network that is trained"),
@@ -87,11 +88,12 @@ _VARIANTS = {
     },
     "darts": {"": ""},
 }
-_COMPARED = 128  # patterns that are compared pair by pair: quadratic in time and memory
+# Patterns that are compared pair by pair: quadratic in time and memory, and cubic for a determinant.
+_COMPARED, _IN_DETERMINANT = 128, 256
 
 DEFAULT_SCORES = {
     "nasbench201": ("condition_number", "effective_regions_wide", "effective_regions_deep", "flops"),
-    "darts": ("condition_number", "linear_regions", "flops"),
+    "darts": ("hamming_log_determinant",),
 }
 
 
@@ -121,9 +123,9 @@ def _definitions(space: SearchSpace, ntk: Ntk) -> list[_Kernel | _Patterns]:
     settings = preset("default", ntk, space=space.name)
     three_stages = NTK_MACROS[space.name]._replace(channels=settings.ntk_channels)
     kernel = _Kernel("", three_stages, Settings("standard"), settings.ntk_images, settings.ntk_side or 32)
-    region = REGION_MACROS[space.name]._replace(channels=settings.region_channels)
+    region = REGION_MACROS[space.name]._replace(channels=settings.region_width, cells=settings.region_cells)
     samples = settings.region_samples
-    counted = ("linear_regions", "effective_regions")
+    counted = ("linear_regions", "effective_regions", "hamming_log_determinant")
     thin = _Patterns("", region, settings.region_channels, settings.region_patch, samples, counted)
     # Patches of a thin network share patterns, and equal patterns have no determinant: whole images do not.
     images = _Patterns("", NTK_MACROS[space.name]._replace(channels=4), 3, 8, 32, ("hamming",), whole=True)
@@ -244,7 +246,8 @@ def _pattern_view(space: SearchSpace, definition: _Patterns, wanted: dict[str, s
 
     def patterns(mask, words, patches):
         weights, mixing = jax.random.split(jax.random.wrap_key_data(words))
-        if not macro.stem and macro.channels != definition.colours:
+        # Cells of DARTS begin with convolutions of their own, which take any number of colours.
+        if not macro.stem and space.inputs == 1 and macro.channels != definition.colours:
             mix = jax.random.normal(mixing, (definition.colours, macro.channels), patches.dtype)
             patches = jnp.dot(patches, mix, precision="highest")
         variables = net.init(weights, patches, np.ones(space.mask_shape, bool))
@@ -254,6 +257,8 @@ def _pattern_view(space: SearchSpace, definition: _Patterns, wanted: dict[str, s
             found["linear_regions"] = count_hashes(hash_patterns(bits))
         if "effective_regions" in wanted:
             found["effective_regions"] = effective_regions(bits[:_COMPARED])
+        if "hamming_log_determinant" in wanted:
+            found["hamming_log_determinant"] = regularised_log_determinant(hamming_kernel(bits[:_IN_DETERMINANT]))
         if "hamming" in wanted:
             found["hamming"] = bits.shape[1] - hamming_kernel(bits[:_COMPARED])
         return found
@@ -267,6 +272,8 @@ def _pattern_view(space: SearchSpace, definition: _Patterns, wanted: dict[str, s
                 # Dead neurons differ nowhere; those of the network without them are counted from its definition.
                 neurons = cost.costs(space, masks, macro=macro, side=definition.side).neurons
                 readings[name] = log_determinants(neurons[:, None, None] - values)
+            elif statistic == "hamming_log_determinant":
+                readings[name] = values.astype(np.float64), np.full(len(masks), "counted")
             else:
                 health = np.where(values > SATURATED * samples, "saturated", "counted")
                 readings[name] = values.astype(np.float64), health

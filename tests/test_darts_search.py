@@ -234,8 +234,12 @@ def test_search_with_real_indicators(monkeypatch, tmp_path, capsys, preset):
     assert [indicator.program.compilations for indicator in made] == [1, 1]
     for line in (tmp_path / "run" / "rounds.jsonl").read_text().splitlines():
         for candidate in json.loads(line)["candidates"]:
-            score = candidate["scores"]["linear_regions"]  # completion: the mean log count
-            assert 0 <= (score if preset == "default" else np.log(score)) <= np.log(30)
+            scores = candidate["scores"]
+            if preset == "default":  # completion: the mean log of log det(K + I), at most 30 log(1 + trace / 30)
+                neurons = 3000
+                assert 0 < np.exp(scores["hamming_log_determinant"]) <= 30 * np.log1p(neurons)
+            else:
+                assert 1 <= scores["linear_regions"] <= 30
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["rounds"] == 7
     assert result["compile_seconds"] > 0

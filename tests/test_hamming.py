@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 
 import tenas_jax
-from tenas_jax.hamming import effective_regions, hamming_kernel, log_determinants
+from tenas_jax.hamming import (
+    effective_regions,
+    hamming_kernel,
+    log_determinants,
+    regularised_log_determinant,
+)
 
 
 def test_kernel_counts_agreements(rng):
@@ -55,3 +60,24 @@ def test_what_is_not_a_pattern_is_refused():
     for wrong in (np.ones(3, bool), np.ones((3, 4)), np.ones((0, 4), bool)):
         with pytest.raises(tenas_jax.InputError, match="`patterns` must be bool"):
             hamming_kernel(jnp.asarray(wrong))
+
+
+def test_regularised_log_determinant_is_a_sum_over_eigenvalues(rng):
+    patterns = rng.random((9, 50)) > 0.5
+    signs = np.where(patterns, 1.0, -1.0)
+    eigenvalues = np.linalg.eigvalsh((50 + signs @ signs.T) / 2)
+    value = regularised_log_determinant(hamming_kernel(jnp.asarray(patterns)))
+    np.testing.assert_allclose(value, np.log1p(eigenvalues).sum(), rtol=1e-12)
+
+
+def test_an_input_of_a_known_pattern_adds_little(rng):
+    """By the Schur complement: log(1 + k_00 - k_0 (K + I)^-1 k_0), below log 2."""
+    patterns = rng.random((8, 40)) > 0.5
+    repeated = np.concatenate([patterns, patterns[:1]])
+    new = np.concatenate([patterns, rng.random((1, 40)) > 0.5])
+    kernels = [hamming_kernel(jnp.asarray(rows)) for rows in (patterns, repeated, new)]
+    base, again, more = (float(regularised_log_determinant(kernel)) for kernel in kernels)
+    kernel = np.asarray(kernels[0])
+    row = kernel[0]
+    np.testing.assert_allclose(again - base, np.log(1 + row[0] - row @ np.linalg.solve(kernel + np.eye(8), row)))
+    assert 0 < again - base < np.log(2) < more - base

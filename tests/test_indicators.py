@@ -7,7 +7,7 @@ import pytest
 
 from tenas_jax.data import image_batch, open_images, patch_batch
 from tenas_jax.finite import CellNetwork
-from tenas_jax.indicators import empirical_condition_number, linear_region_count
+from tenas_jax.indicators import empirical_condition_number, hamming_log_determinant, linear_region_count
 from tenas_jax.network import REGION_MACROS, Macro
 from tenas_jax.scores import CHUNK, MaskProgram
 from tenas_jax.space import NAS_BENCH_201
@@ -50,6 +50,32 @@ def test_region_counts_are_sets_of_patterns_of_shared_weights():
             found = len({row.tobytes() for row in np.concatenate(bits)})
             assert scores.values[repeat, place] == found
             assert scores.health[repeat, place] == ("saturated" if found > 76 else "counted")
+
+
+@pytest.mark.parametrize("samples", [3, 40])
+def test_log_determinants_are_those_of_patterns_of_shared_weights(samples):
+    macro = REGION_MACROS["nasbench201"]
+    indicator = hamming_log_determinant(
+        NAS_BENCH_201, SOURCE, macro=macro, channels=1, patch=2, samples=samples, repeats=2
+    )
+    scores = indicator.evaluate(KEY, MASKS)
+    assert scores.values.shape == scores.health.shape == (2, 4)
+    np.testing.assert_array_equal(indicator.evaluate(KEY, MASKS[2:]).values, scores.values[:, 2:])
+    net = CellNetwork(NAS_BENCH_201, macro)
+    for repeat in range(2):
+        weights, drawn = jax.random.split(jax.random.fold_in(KEY, repeat))
+        patches = jnp.asarray(patch_batch(drawn, SOURCE, samples, patch=2, channels=1))
+        variables = net.init(weights, patches, FULL)
+        for place, mask in enumerate(MASKS):
+            bits = np.asarray(net.apply(variables, patches, mask, method="activation_bits"))
+            # A stand-alone network has live neurons only, of 12 convolutions and the end. The dead agree on all inputs.
+            dead = 13 * 2 * 2 - bits.shape[1]
+            agreements = (bits[:, None] == bits[None]).sum(-1) + dead
+            expected = np.linalg.slogdet(agreements + np.eye(samples))[1]
+            np.testing.assert_allclose(scores.values[repeat, place], expected, rtol=1e-10)
+            distinct = len({row.tobytes() for row in bits}) == samples
+            assert scores.health[repeat, place] == ("distinct" if distinct else "shared")
+    assert ("distinct" if samples == 3 else "shared") in scores.health
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The README's figures are those of the result files."""
+"""The figures of the README and of docs/ are those of the result files."""
 
 import sys
 from pathlib import Path
@@ -9,9 +9,10 @@ sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
 from tables import TABLES
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.__name__)
-def test_the_readme_shows_what_was_measured(table):
-    assert table() in README.read_text(), f"paste the output of benchmarks/tables.py for {table.__name__}"
+@pytest.mark.parametrize(("table", "document"), TABLES.items(), ids=[table.__name__ for table in TABLES])
+def test_documents_show_what_was_measured(table, document):
+    shown = (ROOT / document).read_text()
+    assert table() in shown, f"paste the output of benchmarks/tables.py for {table.__name__} into {document}"
