@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 from halves import in_development_half
-from report import write
+from report import RESULTS, write
 from scipy.stats import kendalltau
 
 from tenas_jax.data import open_images
@@ -54,6 +54,15 @@ def goodness(indicator: Indicator, key, masks: np.ndarray) -> np.ndarray:
     """Normalised ranks (m,), best 1, of the mean log score of the repeats."""
     logs = np.log(indicator.evaluate(key, masks).values).mean(0)
     return average_rank(logs, descending=not indicator.lower_is_better)
+
+
+def kept_rows(content: dict[str, Any], presets: list[str]) -> list[dict[str, Any]]:
+    """Rows of presets that this run leaves out, of an earlier run with the same images, seeds and genotypes."""
+    path = RESULTS / "darts_correlation.json"
+    before = json.loads(path.read_text()) if path.exists() else {}
+    if any(before.get(key) != content[key] for key in ("images", "seeds", "genotypes")):
+        return []
+    return [row for row in before["rows"] if row["preset"] not in presets]
 
 
 def main() -> None:
@@ -103,6 +112,7 @@ def main() -> None:
         "genotypes": {half: int(chosen.sum()) for half, chosen in halves.items()},
         "rows": rows,
     }
+    content["rows"] = kept_rows(content, arguments.presets) + rows
     write("darts_correlation", content)
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tenas_jax import presets, search
+from tenas_jax import presets, rank, search, views
 from tenas_jax.data import DATASETS
+from tenas_jax.space import SPACES
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "tenas_jax").rglob("*.py"))
@@ -110,6 +111,7 @@ def blocks(language):
 
 COMMANDS = [part.strip() for block in blocks("bash") for line in block.splitlines() for part in line.split("&&")]
 SEARCHES = [command for command in COMMANDS if command.startswith("python -m tenas_jax.search")]
+RANKINGS = [command for command in COMMANDS if command.startswith("python -m tenas_jax.rank")]
 
 
 @pytest.mark.parametrize("command", SEARCHES)
@@ -127,12 +129,20 @@ def test_readme_searches_are_understood(command, capsys):
     assert config.dataset is None or config.dataset in DATASETS
 
 
+@pytest.mark.parametrize("command", RANKINGS)
+def test_readme_rankings_are_understood(command):
+    config = rank.arguments(shlex.split(command)[3:])
+    assert config.space in search.SPACE_NAMES
+    if config.scores:
+        views.check_scores(SPACES[config.space], config.scores.split(","))
+
+
 def test_readme_commands_are_all_known():
     """Whatever else stands there installs, or is what .ci/run runs."""
     assert len(SEARCHES) >= 2
     gate = (ROOT / ".ci" / "run").read_text().splitlines()
     installs = r"(python -m venv \.venv|\. \.venv/bin/activate|pip install .*)"
-    others = [c for c in COMMANDS if c and c not in SEARCHES and not re.fullmatch(installs, c)]
+    others = [c for c in COMMANDS if c and c not in SEARCHES + RANKINGS and not re.fullmatch(installs, c)]
     assert "pytest -n 2" in others
     for command in others:
         assert any(line.startswith(command) for line in gate), f".ci/run does not run `{command}`"
