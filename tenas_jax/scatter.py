@@ -42,7 +42,7 @@ def draw(
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True)
     # The few that trained badly would press the others into a line.
-    floor = float(np.quantile(accuracy, 0.02))
+    floor = float(np.quantile(accuracy, 0.1))
     for ax, (name, values) in zip(axes.flat, goodness.items(), strict=False):
         # Points are pixels: thousands of vector shapes would make the SVG slow to open.
         ax.scatter(100 * (1 - values), accuracy, s=3, alpha=0.25, linewidths=0, color="#1f5f8b", rasterized=True)
