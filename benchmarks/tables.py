@@ -121,7 +121,7 @@ def _ranking(space: str, labels: dict[str, str], figures: dict[str, int]) -> str
     for score, label in labels.items():
         for images in ("synthetic", "cifar10"):
             row = found[images, score]
-            cells = [f"{row[p]['kendall_tau']['mean']:.3f} ({_spread(row[p]['kendall_tau'])})" for p in PARTS]
+            cells = [f"{row[p]['kendall_tau']['mean']:.3f}{_spread(row[p]['kendall_tau'])}" for p in PARTS]
             cells += [f"{row['all'][figure]['mean']:.{digits}f}" for figure, digits in figures.items()]
             rows.append([label, images, *cells])
     return _table(["", "images", "all", "development half", "other half", *_figure_heads(figures)], rows)
@@ -131,7 +131,9 @@ PARTS = ("all", "development half", "other half")
 
 
 def _spread(figure) -> str:
-    return f"{figure['standard_deviation']:.3f}"
+    """In brackets; nothing where every seed has the same figure."""
+    deviation = figure["standard_deviation"]
+    return f" ({deviation:.3f})" if deviation else ""
 
 
 def _figure_heads(figures: dict[str, int]) -> list[str]:
@@ -178,8 +180,7 @@ def published() -> str:
     }
     for score, label in (("flops", "FLOPs, our table"), ("sum of log ranks", "**tenas_jax, default scores**")):
         tau = found["synthetic", score]
-        spread = f" ({_spread(tau)})" if score != "flops" else ""
-        rows.append([label, f"{tau['mean']:.3f}{spread}", "`benchmarks/results/ranking.json`, synthetic images"])
+        rows.append([label, f"{tau['mean']:.3f}{_spread(tau)}", "`benchmarks/results/ranking.json`, synthetic images"])
     return _table(["", "Kendall's tau", "source"], rows)
 
 
@@ -191,9 +192,15 @@ def scaling() -> str:
     )
     rows = []
     for power in (4, 5, 6, 7, 8):
-        hours = 10**power / rate / 3600
-        rows.append([f"10^{power}", *(f"{hours / workers:.2g} h" for workers in (1, 16, 256))])
+        rows.append([f"10^{power}", *(_duration(10**power / rate / workers) for workers in (1, 16, 256))])
     return _table(["distinct architectures", "1 worker", "16 workers", "256 workers"], rows)
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(1, round(seconds))} s"
 
 
 SIDES = {"here, after compilation": "ours", "PyTorch": "pytorch"}
