@@ -6,6 +6,8 @@ Every way runs in a process of its own, so that its peak memory is its own, and 
 the same network on the same images; the kernels are compared with ours. Writes benchmarks/results/any_network.json.
 """
 
+# pyright: reportMissingImports=false
+
 import argparse
 import json
 import resource

@@ -13,6 +13,7 @@ import csv
 import gzip
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def main() -> None:
         for seed in range(*arguments.seeds):
             source = open_images("cifar10", arguments.data) if arguments.data else open_images(seed=seed)
             found = []
-            indicators = build_indicators(DARTS, source, DARTS_PRESETS[name])
+            indicators = build_indicators(DARTS, source, replace(DARTS_PRESETS[name], trainability=True))
             for indicator in indicators:
                 indicator.evaluate(jax.random.key(seed), masks[:1])  # compiles
                 start = time.perf_counter()

@@ -86,8 +86,10 @@ def main() -> None:
         (2, 4, "standard"),
         (1, 4, "standard"),
         (4, 4, "standard"),
+        (4, 4, "ntk"),
         (6, 4, "standard"),
         (2, 8, "standard"),
+        (4, 8, "standard"),
     ):
         add("average for max", WITHOUT_MAXIMA, plain, accuracy, cells, side, parametrisation)
     few = slice(arguments.sampled)

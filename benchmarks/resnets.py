@@ -4,6 +4,8 @@ ResNet-20 is the one of the paper's section 4.2 with 1x1 convolutions as shortcu
 3x3 stem. Batch norm uses stored statistics: every image is treated on its own.
 """
 
+# pyright: reportMissingImports=false
+
 from typing import Any
 
 import flax.linen as nn

@@ -12,6 +12,7 @@ class Preset:
 
     Attributes:
         ntk: which kernel's condition number is taken.
+        trainability: whether the condition number takes part; expressivity alone decides where it does not.
         ntk_images: of a batch.
         ntk_side: to which images are average-pooled; None leaves them as they are.
         ntk_repeats: batches (and initialisations) a decision.
@@ -34,6 +35,7 @@ class Preset:
     """
 
     ntk: Literal["analytic", "empirical"]
+    trainability: bool
     ntk_images: int
     ntk_side: int | None
     ntk_repeats: int
@@ -57,6 +59,7 @@ class Preset:
 # The released code's settings (TE-NAS, commit 9df78ff, NAS-Bench-201).
 _RELEASED = Preset(
     ntk="empirical",
+    trainability=True,
     ntk_images=72,
     ntk_side=None,
     ntk_repeats=3,
@@ -80,6 +83,7 @@ _RELEASED = Preset(
 PRESETS = {
     "default": Preset(
         ntk="analytic",
+        trainability=True,
         ntk_images=8,
         ntk_side=4,
         ntk_repeats=1,
@@ -110,6 +114,9 @@ _RELEASED_DARTS = replace(_RELEASED, ntk_images=14, ntk_channels=1, region_cells
 DARTS_PRESETS = {
     "default": replace(
         _RELEASED_DARTS,
+        # On random genotypes condition numbers say next to nothing, and the sum of both ranks less than expressivity
+        # alone (docs/darts.md). `--ntk` takes them in.
+        trainability=False,
         # The analytic kernel has no closed form for a maximum, and most genotypes hold one.
         ntk_side=8,
         ntk_channels=4,
@@ -150,7 +157,7 @@ def preset(
 
     Args:
         name: one of `PRESETS`.
-        ntk: "analytic", "empirical", or None for the preset's own.
+        ntk: "analytic", "empirical", or None for the preset's own; naming one takes the condition number in.
         space: the search space's name.
         dataset: the data set's name; ImageNet's two have settings of their own on DARTS.
         prune_number: operators that go from every edge in a round; None for the preset's own.
@@ -169,6 +176,8 @@ def preset(
     chosen = _OF_SPACE[space][name]
     if space == "darts" and dataset in ("imagenet", "imagenet16-120"):
         chosen = replace(chosen, prune_number=2, ntk_images=24 if name == "released" else chosen.ntk_images)
+    if ntk is not None:
+        chosen = replace(chosen, trainability=True)
     if ntk not in (None, chosen.ntk):
         chosen = replace(chosen, **(_ANALYTIC if ntk == "analytic" else _EMPIRICAL))
     return chosen if prune_number is None else replace(chosen, prune_number=prune_number)

@@ -85,7 +85,8 @@ def _arguments(argv: list[str] | None) -> Config:
         "--ntk",
         metavar="KIND",
         help="analytic (infinite width, no random weights; the default preset's on nasbench201) or empirical "
-        "(one finite network, drawn at random; paper, released, and default on darts)",
+        "(one finite network, drawn at random; paper and released); the default on darts goes by expressivity alone unless "
+        "a kernel is named",
     )
     add(
         "--prune-number",
@@ -179,7 +180,7 @@ def _check_images(source: "ImageSource", settings: Preset) -> None:
 
 
 def build_indicators(space: "SearchSpace", source: "ImageSource", settings: Preset) -> "list[Indicator]":
-    """The two indicators of a preset.
+    """The indicators of a preset: condition number, where it takes part, and expressivity.
 
     Args:
         space: the search space.
@@ -190,14 +191,6 @@ def build_indicators(space: "SearchSpace", source: "ImageSource", settings: Pres
     from tenas_jax.network import NTK_MACROS, REGION_MACROS
 
     use_compilation_cache()
-    macro = NTK_MACROS[space.name]._replace(channels=settings.ntk_channels)
-    ntk_settings = {"images": settings.ntk_images, "side": settings.ntk_side, "repeats": settings.ntk_repeats}
-    if settings.ntk == "analytic":
-        ntk = indicators.analytic_condition_number(space, source, macro=macro, **ntk_settings)
-    else:
-        ntk = indicators.empirical_condition_number(
-            space, source, macro=macro, fan=settings.fan, batch_stats=settings.batch_stats, **ntk_settings
-        )
     thin = {
         "macro": REGION_MACROS[space.name]._replace(channels=settings.region_width, cells=settings.region_cells),
         "channels": settings.region_channels,
@@ -206,8 +199,20 @@ def build_indicators(space: "SearchSpace", source: "ImageSource", settings: Pres
         "repeats": settings.region_repeats,
     }
     if settings.expressivity == "hamming_log_determinant":
-        return [ntk, indicators.hamming_log_determinant(space, source, **thin)]
-    return [ntk, indicators.linear_region_count(space, source, batches=settings.region_batches, **thin)]
+        expressivity = indicators.hamming_log_determinant(space, source, **thin)
+    else:
+        expressivity = indicators.linear_region_count(space, source, batches=settings.region_batches, **thin)
+    if not settings.trainability:
+        return [expressivity]
+    macro = NTK_MACROS[space.name]._replace(channels=settings.ntk_channels)
+    ntk_settings = {"images": settings.ntk_images, "side": settings.ntk_side, "repeats": settings.ntk_repeats}
+    if settings.ntk == "analytic":
+        ntk = indicators.analytic_condition_number(space, source, macro=macro, **ntk_settings)
+    else:
+        ntk = indicators.empirical_condition_number(
+            space, source, macro=macro, fan=settings.fan, batch_stats=settings.batch_stats, **ntk_settings
+        )
+    return [ntk, expressivity]
 
 
 def use_compilation_cache() -> None:
@@ -223,7 +228,8 @@ def use_compilation_cache() -> None:
 def _output(config: Config) -> Path:
     dataset = config.dataset or ("own" if config.data else "synthetic")
     usual = replace(config, ntk=None, prune_number=None)
-    kernel = f"-{config.ntk}" if _settings(config).ntk != _settings(usual).ntk else ""
+    asked, own = _settings(config), _settings(usual)
+    kernel = f"-{config.ntk}" if (asked.ntk, asked.trainability) != (own.ntk, own.trainability) else ""
     number = f"-prune{config.prune_number}" if config.prune_number is not None else ""
     name = f"{config.space}-{dataset}-{config.preset}{kernel}{number}-seed{config.seed}"
     return config.output or Path("runs") / name
