@@ -89,3 +89,30 @@ def torch_resnet(name: str):
             before = channels
     head = [tnn.AdaptiveAvgPool2d(1), tnn.Flatten(), tnn.Linear(before, CLASSES)]
     return tnn.Sequential(*layers, *head).eval()
+
+
+def load_weights(model, variables) -> None:
+    """Fills a PyTorch network with the parameters and statistics of the Linen one.
+
+    Args:
+        model: from `torch_resnet`.
+        variables: of the network of the same name.
+    """
+    import numpy as np
+    import torch
+
+    def layers(params, stats):
+        blocks = sorted((name for name in params if name.startswith("Block_")), key=lambda name: int(name[6:]))
+        for number in range(len([name for name in params if name.startswith("Conv_")])):
+            norm = f"BatchNorm_{number}"
+            yield params[f"Conv_{number}"]["kernel"].transpose(3, 2, 0, 1)
+            yield from (params[norm]["scale"], params[norm]["bias"], stats[norm]["mean"], stats[norm]["var"])
+        for block in blocks:
+            yield from layers(params[block], stats[block])
+        if "Dense_0" in params:
+            yield from (params["Dense_0"]["kernel"].T, params["Dense_0"]["bias"])
+
+    state = {name: tensor for name, tensor in model.state_dict().items() if not name.endswith("num_batches_tracked")}
+    values = layers(variables["params"], variables["batch_stats"])
+    for tensor, value in zip(state.values(), values, strict=True):
+        tensor.copy_(torch.from_numpy(np.array(value)))

@@ -20,8 +20,8 @@ class Evaluation(NamedTuple):
     Attributes:
         ntk: statistics of the empirical NTK: condition number (lower is better), its health, trace, effective rank, ...
         linear_regions: of the samples: distinct activation patterns (more is better), with their health.
-        hamming: log-determinant of the Hamming kernel of the images (higher is better); minus infinity where two images have
-            the same pattern.
+        hamming: log-determinant of the Hamming kernel of the images (higher is better); minus infinity where two
+            images have the same pattern.
         neurons: bits of an activation pattern.
         parameters: numbers in the leaves that count as parameters.
     """

@@ -131,7 +131,8 @@ def equinox_model(model: Any, state: Any = None, *, batch_stats: BatchStats = "f
         The function, and `{"params": floating-point arrays of the model, "state": state}`.
 
     Raises:
-        InputError: for an unknown `batch_stats`, a model without parameters, a batch norm without state, and one in "frozen" that has seen no batch yet.
+        InputError: for an unknown `batch_stats`, a model without parameters, a batch norm without state, and one
+            in "frozen" that has seen no batch yet.
     """
     import equinox as eqx
 

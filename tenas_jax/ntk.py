@@ -229,25 +229,27 @@ def _check_batch(name, images, apply_fn, variables) -> None:
 def _frozen(function, parameters, images, others, block_size, full):
     """Per-example gradients, contracted one pair of blocks of images at a time."""
     tangents = _neural_tangents.load()
-    traced = () if full else (-1,)
+    axes = () if full else (-1,)
     kernel_of = tangents.empirical_ntk_fn(
-        function, trace_axes=traced, vmap_axes=0, implementation=tangents.NtkImplementation.JACOBIAN_CONTRACTION
+        function, trace_axes=axes, vmap_axes=0, implementation=tangents.NtkImplementation.JACOBIAN_CONTRACTION
     )
+    # Convolutions within a compiled loop run several times slower on a CPU: where all arrays are known, one program is
+    # compiled and called for each pair.
+    traced = _is_traced((parameters, images, others))
+    pair_kernel = kernel_of if traced else jax.jit(lambda a, b, parameters: kernel_of(a, b, parameters))
     n, m = len(images), len(images if others is None else others)
     if block_size is None or block_size >= max(n, m):
-        return kernel_of(images, others, parameters)
+        return pair_kernel(images, others, parameters)
     rows = _blocks(images, block_size)
     columns = rows if others is None else _blocks(others, block_size)
     first, second = np.indices((len(rows), len(columns))).reshape(2, -1)
     if others is None:
         first, second = np.triu_indices(len(rows))
-    if _is_traced((parameters, images, others)):
-        above = jax.lax.map(lambda pair: kernel_of(rows[pair[0]], columns[pair[1]], parameters), (first, second))
+    if traced:
+        above = jax.lax.map(lambda pair: pair_kernel(rows[pair[0]], columns[pair[1]], parameters), (first, second))
     else:
-        # Convolutions within a compiled loop run several times slower on a CPU.
-        compiled = jax.jit(lambda a, b, parameters: kernel_of(a, b, parameters))
         pairs = zip(first, second, strict=True)
-        above = jnp.stack([compiled(rows[a], columns[b], parameters).block_until_ready() for a, b in pairs])
+        above = jnp.stack([pair_kernel(rows[a], columns[b], parameters).block_until_ready() for a, b in pairs])
     kernel = jnp.zeros((len(rows), len(columns), *above.shape[1:]), above.dtype)
     if others is None:
         transposed = above.swapaxes(1, 2)

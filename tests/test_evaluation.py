@@ -1,5 +1,7 @@
 """All scores of one call against each score on its own, and what they print."""
 
+from itertools import pairwise
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +17,7 @@ def network(rng):
     sizes = [3, 8, 7, 2]
     params = [
         {"w": jnp.asarray(rng.normal(size=(a, b))), "b": jnp.asarray(rng.normal(size=(1, b)))}
-        for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+        for a, b in pairwise(sizes)
     ]
 
     def fn(variables, x):
