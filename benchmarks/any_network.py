@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.report import write
 
-WAYS = ("ours", "neural_tangents_1", "neural_tangents_2", "neural_tangents_3", "torch_func")
+WAYS = ("ours", "neural_tangents_1", "neural_tangents_2", "neural_tangents_3", "torch_func", "torch_func_1_thread")
 MEBIBYTE = 2**20
 
 
@@ -60,13 +60,16 @@ def jax_kernel(way: str, network: str, images: np.ndarray, block: int | None):
     return lambda: np.asarray(program(variables["params"], batch))
 
 
-def torch_kernel(network: str, images: np.ndarray):
+def torch_kernel(network: str, images: np.ndarray, *, one_thread: bool):
     """The same with `torch.func`: per-image gradients by vmap, contracted layer by layer."""
     import torch
     from torch.func import functional_call, grad, vmap
 
     from benchmarks.resnets import load_weights, resnet, torch_resnet
 
+    # On a machine that has other work to do, threads that wait for each other can cost more than they save.
+    if one_thread:
+        torch.set_num_threads(1)
     model = torch_resnet(network)
     load_weights(model, resnet(network, side=images.shape[1])[1])
     parameters = {name: value.detach() for name, value in model.named_parameters()}
@@ -86,7 +89,10 @@ def torch_kernel(network: str, images: np.ndarray):
 
 def measure(way: str, network: str, images: np.ndarray, block: int | None, repeats: int) -> dict[str, Any]:
     """Runs one way in this process; the first run compiles."""
-    function = torch_kernel(network, images) if way == "torch_func" else jax_kernel(way, network, images, block)
+    if way.startswith("torch_func"):
+        function = torch_kernel(network, images, one_thread=way.endswith("1_thread"))
+    else:
+        function = jax_kernel(way, network, images, block)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
     kernel = function()
