@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from report import write
 
-WAYS = ("ours", "neural_tangents_1", "neural_tangents_2", "neural_tangents_3", "torch_func")
+WAYS = ("ours", "neural_tangents_1", "neural_tangents_2", "neural_tangents_3", "torch_func", "torch_func_1_thread")
 MEBIBYTE = 2**20
 
 
@@ -39,7 +39,9 @@ def jax_kernel(way: str, network: str, images: np.ndarray, block: int | None):
 
     net, variables = resnet(network, side=images.shape[1])
     batch = jnp.asarray(images)
-    apply: Any = net.apply
+
+    def apply(variables, x) -> Any:
+        return net.apply(variables, x)
 
     if way == "ours" and block is not None:
         return lambda: np.asarray(empirical_ntk(apply, variables, batch, block_size=block))
@@ -49,7 +51,7 @@ def jax_kernel(way: str, network: str, images: np.ndarray, block: int | None):
     rest = {name: collection for name, collection in variables.items() if name != "params"}
 
     def logits(params, x) -> Any:
-        output: Any = apply({"params": params, **rest}, x)
+        output: Any = net.apply({"params": params, **rest}, x)
         return output.sum(1, keepdims=True)
 
     kernel = _neural_tangents.load().empirical_ntk_fn(
@@ -59,12 +61,15 @@ def jax_kernel(way: str, network: str, images: np.ndarray, block: int | None):
     return lambda: np.asarray(program(variables["params"], batch))
 
 
-def torch_kernel(network: str, images: np.ndarray):
+def torch_kernel(network: str, images: np.ndarray, *, one_thread: bool):
     """The same with `torch.func`: per-image gradients by vmap, contracted layer by layer."""
     import torch
     from resnets import load_weights, resnet, torch_resnet
     from torch.func import functional_call, grad, vmap
 
+    # On a machine that has other work to do, threads that wait for each other can cost more than they save.
+    if one_thread:
+        torch.set_num_threads(1)
     model = torch_resnet(network)
     load_weights(model, resnet(network, side=images.shape[1])[1])
     parameters = {name: value.detach() for name, value in model.named_parameters()}
@@ -84,7 +89,10 @@ def torch_kernel(network: str, images: np.ndarray):
 
 def measure(way: str, network: str, images: np.ndarray, block: int | None, repeats: int) -> dict[str, Any]:
     """Runs one way in this process; the first run compiles."""
-    function = torch_kernel(network, images) if way == "torch_func" else jax_kernel(way, network, images, block)
+    if way.startswith("torch_func"):
+        function = torch_kernel(network, images, one_thread=way.endswith("1_thread"))
+    else:
+        function = jax_kernel(way, network, images, block)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
     kernel = function()
@@ -117,8 +125,8 @@ def in_a_process(way: str, network: str, options: argparse.Namespace, batch: int
         except subprocess.TimeoutExpired:
             return {"failed": f"not finished after {options.timeout} s"}
         if done.returncode or not path.exists():
-            lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-            return {"failed": lines[-1]}
+            errors = [line for line in done.stderr.splitlines() if "Error" in line or "Exception" in line]
+            return {"failed": errors[-1] if errors else f"exit code {done.returncode}"}
         return json.loads(path.read_text())
 
 
@@ -138,9 +146,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--side", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--timeout", type=int, default=900, help="seconds a way")
-    parser.add_argument(
-        "--large-batch", type=int, default=64, help="of ResNet-18 in blocks, for its memory; 0 leaves it out"
-    )
+    parser.add_argument("--large-batch", type=int, default=64, help="of ResNet-18 in blocks; 0 leaves it out")
     parser.add_argument("--large-block", type=int, default=16)
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS)
     parser.add_argument("--name", default="any_network", help="of the result's file; empty writes none")
