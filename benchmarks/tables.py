@@ -108,6 +108,24 @@ def darts_correlation() -> str:
     return _table(["preset: score", "development half", "other half", "milliseconds"], rows)
 
 
+def darts_kernel_choices() -> str:
+    """Kendall's tau of the analytic NTK on DARTS by depth, image size, parametrisation and statistic."""
+    rows = _read("darts_kernel_choices")["rows"]
+    statistics_of = list(rows[0]["kendall_tau"])
+    return _table(
+        ["cells", "images", "parametrisation", *statistics_of],
+        [
+            [
+                str(row["cells"]),
+                f"{row['side']} x {row['side']}",
+                row["parametrisation"],
+                *(f"{row['kendall_tau'][statistic]:.2f}" for statistic in statistics_of),
+            ]
+            for row in rows
+        ],
+    )
+
+
 def darts_search_speed() -> str:
     """Seconds a candidate of the released search on DARTS, here and in PyTorch."""
     measured = _read("compare_search_darts")
@@ -212,6 +230,7 @@ TABLES: dict[Callable[[], str], str] = {
     indicators: "README.md",
     darts_correlation: "docs/darts.md",
     darts_search_speed: "docs/darts.md",
+    darts_kernel_choices: "docs/darts.md",
     ranking: "docs/ranking.md",
     darts_ranking: "docs/ranking.md",
     published: "README.md",
