@@ -3,7 +3,7 @@
     python benchmarks/darts_scores.py TABLE [--seeds 20 23] [--repeats 8]
 
 TABLE is a csv with columns `normal`, `reduce` and accuracies, which enter no score. Synthetic images; every seed has images
-and weights of its own. Writes `results/darts_scores.json`: Kendall's tau of all genotypes and of both halves, and over seeds.
+and weights of its own. Writes `results/darts_scores.json`: Kendall's tau of all genotypes, of both halves, and over seeds.
 """
 
 import argparse
