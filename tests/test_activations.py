@@ -25,7 +25,7 @@ def images(rng):
     return jnp.asarray(rng.normal(size=(7, 5)))
 
 
-def same(patterns, *hidden):
+def assert_same(patterns, *hidden):
     """Bits equal the sides of these pre-activations, in this order."""
     expected = np.concatenate([np.asarray(h).reshape(len(h), -1) for h in hidden], axis=1)
     np.testing.assert_array_equal(patterns.bits, expected)
@@ -57,11 +57,11 @@ def same(patterns, *hidden):
 )
 def test_sides_of_kinks(images, batch_stats, fn, sides):
     if sides is None:  # min(-x, 0): on where -x is above 0
-        same(activation_patterns(fn, images, batch_stats=batch_stats), -images > 0)
+        assert_same(activation_patterns(fn, images, batch_stats=batch_stats), -images > 0)
     elif sides == [0, None]:  # relu6's second kink
-        same(activation_patterns(fn, 5 * images, batch_stats=batch_stats), images > 0, 5 * images > 6)
+        assert_same(activation_patterns(fn, 5 * images, batch_stats=batch_stats), images > 0, 5 * images > 6)
     else:
-        same(activation_patterns(fn, images, batch_stats=batch_stats), *[images > side for side in sides])
+        assert_same(activation_patterns(fn, images, batch_stats=batch_stats), *[images > side for side in sides])
 
 
 @pytest.mark.parametrize("fn", [jax.nn.hard_tanh, lambda x: jnp.clip(x, -1, 1), jax.nn.hard_sigmoid])
@@ -98,7 +98,7 @@ def test_what_is_no_activation(images, batch_stats, fn):
     """The same bits as without it, in front of a ReLU; on its own it is refused."""
     with pytest.raises(InputError, match="must have an activation that depends on the image"):
         activation_patterns(fn, images, batch_stats=batch_stats)
-    same(activation_patterns(lambda x: jax.nn.relu(fn(x)), images, batch_stats=batch_stats), fn(images) > 0)
+    assert_same(activation_patterns(lambda x: jax.nn.relu(fn(x)), images, batch_stats=batch_stats), fn(images) > 0)
 
 
 @pytest.mark.parametrize(
@@ -119,11 +119,11 @@ def test_smooth_activations_need_a_threshold(images, fn, name):
     with pytest.raises(InputError, match=f"smooth activations: {name}. Pass `threshold=0.0`"):
         activation_patterns(lambda x: jax.nn.relu(fn(x)), images)
     patterns = activation_patterns(fn, images, threshold=0.0)
-    same(patterns, (-images if name == "exp" else images) > 0)
+    assert_same(patterns, (-images if name == "exp" else images) > 0)
 
 
 def test_threshold_is_of_the_argument(images):
-    same(activation_patterns(jnp.tanh, images, threshold=0.7), images > 0.7)
+    assert_same(activation_patterns(jnp.tanh, images, threshold=0.7), images > 0.7)
 
 
 # --- control flow ---------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def test_fori_loop_and_nested_scan(images, batch_stats):
             hidden.append(x - shift > 0)
             x = np.maximum(x - shift, 0)
         x = x + 0.25
-    same(activation_patterns(fn, images, batch_stats=batch_stats), np.stack(hidden, 1))
+    assert_same(activation_patterns(fn, images, batch_stats=batch_stats), np.stack(hidden, 1))
 
 
 @pytest.mark.parametrize("batch_stats", MODES)
@@ -177,7 +177,7 @@ def test_branches_that_are_not_taken_are_off(images, batch_stats, alive):
 
     off = np.zeros(images.shape, bool)
     expected = (off, images + 1 > 0) if alive else (images[:, ::-1] > 0, off)
-    same(activation_patterns(fn, images, batch_stats=batch_stats), *expected)
+    assert_same(activation_patterns(fn, images, batch_stats=batch_stats), *expected)
 
 
 def test_one_comparison_is_one_kink(images):
@@ -185,7 +185,7 @@ def test_one_comparison_is_one_kink(images):
         on = x > 0
         return jnp.where(on, x, 0) + jnp.where(on, x * x, 1)
 
-    same(activation_patterns(twice, images), images > 0)
+    assert_same(activation_patterns(twice, images), images > 0)
 
 
 def test_a_branch_chosen_by_the_image_is_a_kink(images):
@@ -194,10 +194,10 @@ def test_a_branch_chosen_by_the_image_is_a_kink(images):
 
     positive = np.asarray(images.sum(1) > 0)[:, None]
     patterns = activation_patterns(lambda x: jax.lax.cond(x.sum() > 0, lambda v: v, jax.nn.relu, x), images)
-    same(patterns, ~positive, positive, np.asarray(images > 0) & ~positive)
+    assert_same(patterns, ~positive, positive, np.asarray(images > 0) & ~positive)
     # Under vmap JAX computes both branches and selects: the ReLU of both, and the choice.
     choice = np.stack([~positive, positive], axis=2)
-    same(activation_patterns(fn, images), images > 0, np.broadcast_to(choice, (7, 5, 2)))
+    assert_same(activation_patterns(fn, images), images > 0, np.broadcast_to(choice, (7, 5, 2)))
 
 
 def test_while_loops_with_activations_are_refused(images):
@@ -211,7 +211,7 @@ def test_while_loops_with_activations_are_refused(images):
         halved = jax.lax.while_loop(lambda v: jnp.sum(v * v) > 0.01, lambda v: v / 2, x)
         return jax.nn.relu(halved)
 
-    same(activation_patterns(harmless, images), images > 0)
+    assert_same(activation_patterns(harmless, images), images > 0)
 
 
 def test_custom_derivatives_and_shared_calls(images, rng):
@@ -225,7 +225,7 @@ def test_custom_derivatives_and_shared_calls(images, rng):
     patterns = activation_patterns(lambda x: straight_through(layer(layer(x)) - 1), images)
     first = np.asarray(images @ weights)
     second = np.maximum(first, 0) @ np.asarray(weights)
-    same(patterns, first > 0, second > 0, np.maximum(second, 0) - 1 > 0)
+    assert_same(patterns, first > 0, second > 0, np.maximum(second, 0) - 1 > 0)
 
 
 # --- models ---------------------------------------------------------------------------------------
@@ -271,7 +271,7 @@ def test_linen_with_a_shared_block_and_batch_statistics(images):
         hidden.append(h > 0)
         x = normalised(np.maximum(h, 0), block["LayerNorm_0"], 1) + x
     patterns = activation_patterns(fn, images, batch_stats="coupled")
-    same(patterns, *hidden)
+    assert_same(patterns, *hidden)
     assert all("LinenBlock_0/relu" in layer.name for layer in patterns.layers)
 
 
@@ -298,7 +298,7 @@ def test_nnx_with_a_shared_layer(images, batch_stats):
     for _ in range(2):
         h.append(np.asarray(net.shared(jnp.asarray(x))))
         x = x + np.maximum(h[-1], 0)
-    same(activation_patterns(net, images, batch_stats=batch_stats), *[hidden > 0 for hidden in h])
+    assert_same(activation_patterns(net, images, batch_stats=batch_stats), *[hidden > 0 for hidden in h])
 
 
 @pytest.mark.parametrize("batch_stats", MODES)
@@ -310,7 +310,7 @@ def test_equinox_under_vmap(images, batch_stats):
         hidden.append(x > 0)
         x = np.maximum(x, 0)
     patterns = activation_patterns(jax.vmap(net), images, batch_stats=batch_stats)
-    same(patterns, *hidden)
+    assert_same(patterns, *hidden)
     assert [layer.stop for layer in patterns.layers] == [8, 16, 24]
 
 
@@ -397,4 +397,4 @@ def test_bad_arguments_are_refused(images):
     for merge in (lambda x: x.reshape(-1), lambda x: x.reshape(7, 5).T.reshape(5, 7).sum(0) * x[:, 0]):
         with pytest.raises(InputError, match="must keep an axis of 7 images"):
             activation_patterns(lambda x, merge=merge: jax.nn.relu(merge(x)), images, batch_stats="coupled")
-    same(activation_patterns(lambda x: jax.nn.relu(x.reshape(-1)), images), images > 0)
+    assert_same(activation_patterns(lambda x: jax.nn.relu(x.reshape(-1)), images), images > 0)
