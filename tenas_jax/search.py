@@ -31,6 +31,7 @@ class Config:
     space: str = "nasbench201"
     dataset: str | None = None
     data: Path | None = None
+    side: int | None = None
     preset: str = "default"
     ntk: str | None = None
     prune_number: int | None = None
@@ -72,6 +73,13 @@ def _arguments(argv: list[str] | None) -> Config:
         metavar="PATH",
         help="own images: an .npz with `x` uint8 (n, height, width, 3), a folder of "
         "images, or the original batches of CIFAR or ImageNet16",
+    )
+    add(
+        "--side",
+        type=int,
+        metavar="N",
+        help="height and width of synthetic images and of pictures, cut from their middle at their own resolution "
+        "(default: 32, to which pictures are resized, as the released TE-NAS does)",
     )
     add(
         "--preset",
@@ -145,7 +153,7 @@ def run(config: Config) -> str:
     from tenas_jax.space import SPACES
 
     table = read_table(config.benchmark, config.benchmark_column) if config.benchmark else None
-    source = open_images(config.dataset, config.data, seed=config.seed)
+    source = open_images(config.dataset, config.data, seed=config.seed, side=config.side)
     space = SPACES[config.space]
     _check_images(source, settings)
     folder = RunFolder(_output(config), _identity(config, settings, source))
@@ -231,7 +239,8 @@ def _output(config: Config) -> Path:
     asked, own = _settings(config), _settings(usual)
     kernel = f"-{config.ntk}" if (asked.ntk, asked.trainability) != (own.ntk, own.trainability) else ""
     number = f"-prune{config.prune_number}" if config.prune_number is not None else ""
-    name = f"{config.space}-{dataset}-{config.preset}{kernel}{number}-seed{config.seed}"
+    side = f"-side{config.side}" if config.side is not None else ""
+    name = f"{config.space}-{dataset}{side}-{config.preset}{kernel}{number}-seed{config.seed}"
     return config.output or Path("runs") / name
 
 

@@ -129,6 +129,7 @@ def test_bad_input_is_one_sentence(small, tmp_path, capsys, table, rng):
     assert "analytic" in refused(capsys, "--ntk", "exact", *out)
     assert "whole number" in refused(capsys, "--seed", -1, *out)
     assert "invalid int" in refused(capsys, "--seed", "x", *out)
+    assert "`side` must be at least 1" in refused(capsys, "--side", 0, *out)
     assert "unrecognized" in refused(capsys, "--sede", 1, *out)
     missing = tmp_path / "missing.npz"
     assert "missing.npz" in refused(capsys, "--data", missing, *out)
@@ -174,13 +175,33 @@ def test_help_does_not_wait_for_jax():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
+def test_side_is_that_of_the_images(monkeypatch, tmp_path):
+    opened = []
+    monkeypatch.setattr(search, "_check_images", lambda source, settings: opened.append(source))
+    monkeypatch.setattr(search, "build_indicators", lambda *arguments: [])
+    monkeypatch.setattr(search, "prune_in_folder", lambda *arguments: "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|")
+    search.run(search.Config(side=48, output=tmp_path / "run"))
+    assert [source.shape for source in opened] == [(48, 48, 3)]
+
+
 def test_help_answers_at_once():
     """Under a second on an idle machine; three allow for a loaded one."""
     start = time.perf_counter()
     command = [sys.executable, "-m", "tenas_jax.search", "--help"]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert time.perf_counter() - start < 3
-    for option in ("space", "dataset", "data", "preset", "ntk", "seed", "benchmark", "benchmark-column", "output"):
+    for option in (
+        "space",
+        "dataset",
+        "data",
+        "side",
+        "preset",
+        "ntk",
+        "seed",
+        "benchmark",
+        "benchmark-column",
+        "output",
+    ):
         assert f"--{option}" in text
 
 
