@@ -18,7 +18,7 @@ from tenas_jax.infinite import KernelReading, _field, realise
 from tenas_jax.kernels import Batch, Settings, input_kernels
 from tenas_jax.network import OPERATORS, Macro, network, residual_block
 from tenas_jax.ntk import empirical_ntk
-from tenas_jax.space import NAS_BENCH_201
+from tenas_jax.space import DARTS, NAS_BENCH_201
 
 # (reading, images, width) -> the output of a head
 Network = Callable[[Any, Any, int], Any]
@@ -160,6 +160,15 @@ def cell_network(mask, stages: int = 1) -> Network:
     def build(read, images, width):
         macro = Macro(channels=width, cells=1, stages=stages, classes=1)
         return network(read, NAS_BENCH_201, mask, images, macro)
+
+    return build
+
+
+def genotype_network(mask, cells: int = 2) -> Network:
+    """DARTS's network: preprocessing, concatenation, and a reduction cell among two."""
+
+    def build(read, images, width):
+        return network(read, DARTS, mask, images, Macro(channels=width, cells=cells, classes=1))
 
     return build
 

@@ -20,6 +20,7 @@ from finite_twin import (
     cell_network,
     chain_network,
     draw_kernels,
+    genotype_network,
     limit_kernel,
     operator_network,
     residual_network,
@@ -95,6 +96,19 @@ def test_wide_half_pruned_cells_converge_to_it(images, rng):
     mask[..., NAS_BENCH_201.operators.index("skip_connect")] = True
     assert 12 <= mask.sum() <= 20
     assert_converges(cell_network(mask), images)
+
+
+@pytest.mark.slow
+def test_wide_darts_networks_converge_to_it(images):
+    """A genotype with every operator but max pooling, in a normal and a reduction cell: channel groups, preprocessing."""
+    operators = iter(["sep_conv_3x3", "skip_connect", "dil_conv_3x3", "avg_pool_3x3"] * 4)
+    mask = np.zeros(DARTS.mask_shape, bool)
+    for cell in range(2):
+        for edge, (source, target) in enumerate(DARTS.edges):
+            kept = source in (0, target - 1) if target > 2 else True
+            mask[cell, edge, DARTS.operators.index(next(operators) if kept else "none")] = True
+    assert DARTS.choice(mask).astype(bool).sum() == 16
+    assert_converges(genotype_network(mask), images)
 
 
 @pytest.mark.slow
