@@ -1,15 +1,18 @@
 """What limits the analytic NTK on DARTS: depth, image size, parametrisation, statistic, and max pooling.
 
-    python benchmarks/darts_kernel_choices.py TABLE [--genotypes 150] [--sampled 40]
+    python benchmarks/darts_kernel_choices.py TABLE [--genotypes 150]
+    python benchmarks/darts_kernel_choices.py TABLE --part maxima [--sampled 30]
 
 TABLE is a csv with columns `normal`, `reduce` and accuracies that a surrogate predicts; they enter no score. Genotypes are
-of the development half, seeds 0 and 1, images synthetic. Max pooling has no closed form, so most rows replace it by average
-pooling; the last ones compare kernels with sampled maxima and without, on the first `--sampled` genotypes. Writes
-`results/darts_kernel_choices.json`: Kendall's tau of the mean over seeds, by statistic of the kernel.
+of the development half, seeds 0 and 1, images synthetic. Max pooling has no closed form: the first part replaces it by
+average pooling and writes `results/darts_kernel_choices.json`, Kendall's tau of the mean over seeds by statistic of the
+kernel; the second asks what that changes, and writes `results/darts_maxima.json`.
 """
 
 import argparse
+import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +47,7 @@ def taus(
     space: SearchSpace, masks: np.ndarray, accuracy: np.ndarray, macro: Macro, settings: Settings, side: int
 ) -> dict:
     """Kendall's tau by statistic; each with the sign that is expected to be good."""
-    program = MaskProgram(lambda mask, batch: analytic_ntk(space, mask, batch, macro=macro, settings=settings))
+    program = MaskProgram(partial(_kernel, space, macro, settings))
     totals: dict[str, np.ndarray] = {}
     for seed in SEEDS:
         images = image_batch(jax.random.key(seed), open_images(seed=seed), 8, side=side)
@@ -60,12 +63,39 @@ def taus(
     return {name: round(float(np.asarray(kendalltau(value, accuracy))[0]), 4) for name, value in totals.items()}
 
 
+def maxima(masks: np.ndarray, plain: np.ndarray, accuracy: np.ndarray) -> dict[str, Any]:
+    """The same kernels with sampled maxima and with averages in their place: do they rank alike, and what do they cost?"""
+    macro, settings = Macro(channels=4, cells=2), Settings()
+    images = image_batch(jax.random.key(0), open_images(seed=0), 8, side=4)
+    logs, seconds = {}, {}
+    for label, space, chosen in (("average for max", WITHOUT_MAXIMA, plain), ("sampled maxima", DARTS, masks)):
+        program = MaskProgram(partial(_kernel, space, macro, settings))
+        program(chosen[:1], images)
+        start = time.perf_counter()
+        logs[label] = np.log(statistics(program(chosen, images)).condition_number)
+        seconds[label] = round((time.perf_counter() - start) / len(chosen), 4)
+    with_accuracy = {label: round(float(np.asarray(kendalltau(-v, accuracy))[0]), 4) for label, v in logs.items()}
+    return {
+        "what": "condition number of the analytic NTK of two cells, 4 x 4 images, with maxima and with averages, DARTS",
+        "genotypes": len(masks),
+        "with_max_pooling": int(masks[..., DARTS.operators.index("max_pool_3x3")].any((1, 2)).sum()),
+        "kendall_tau_of_the_two": round(float(np.asarray(kendalltau(*logs.values()))[0]), 4),
+        "kendall_tau_with_accuracy": with_accuracy,
+        "seconds_a_genotype": seconds,
+    }
+
+
+def _kernel(space, macro, settings, mask, batch):
+    return analytic_ntk(space, mask, batch, macro=macro, settings=settings)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", type=Path)
     parser.add_argument("--column", default="val_accuracy_nb301_surrogate")
     parser.add_argument("--genotypes", type=int, default=150)
-    parser.add_argument("--sampled", type=int, default=40, help="of them, with maxima")
+    parser.add_argument("--sampled", type=int, default=30, help="of them, with maxima; seconds each")
+    parser.add_argument("--part", choices=("settings", "maxima"), default="settings")
     arguments = parser.parse_args()
     found = [(row_architecture(row), float(row[arguments.column])) for row in read_rows(arguments.table)[1]]
     chosen = [pair for pair in found if in_development_half(pair[0])][: arguments.genotypes]
@@ -81,6 +111,12 @@ def main() -> None:
         print(rows[-1], flush=True)
 
     plain = averaged_pools(masks)
+    if arguments.part == "maxima":
+        write(
+            "darts_maxima",
+            maxima(masks[: arguments.sampled], plain[: arguments.sampled], accuracy[: arguments.sampled]),
+        )
+        return
     for cells, side, parametrisation in (
         (2, 4, "ntk"),
         (2, 4, "standard"),
@@ -92,10 +128,6 @@ def main() -> None:
         (4, 8, "standard"),
     ):
         add("average for max", WITHOUT_MAXIMA, plain, accuracy, cells, side, parametrisation)
-    few = slice(arguments.sampled)
-    if arguments.sampled:
-        add("average for max", WITHOUT_MAXIMA, plain[few], accuracy[few], 2, 4, "standard")
-        add("sampled maxima", DARTS, masks[few], accuracy[few], 2, 4, "standard")
     write("darts_kernel_choices", {"what": "Kendall's tau of the analytic NTK, DARTS, development half", "rows": rows})
 
 

@@ -108,6 +108,22 @@ def darts_correlation() -> str:
     return _table(["preset: score", "development half", "other half", "milliseconds"], rows)
 
 
+def darts_scores() -> str:
+    """Kendall's tau of every score of DARTS genotypes, alone and added to the best one."""
+    found = {row["score"]: row for row in _read("darts_scores")["rows"]}
+    best = "hamming_log_determinant"
+
+    def cells(score):
+        return [f"{found[score][part]['mean']:.3f}{_spread(found[score][part])}" for part in PARTS]
+
+    rows = [
+        [score, *cells(score), cells(f"{best} and {score}")[0] if score != best else ""]
+        for score in found
+        if " and " not in score
+    ]
+    return _table(["score", *PARTS, "all, with the log-determinant"], rows)
+
+
 def darts_kernel_choices() -> str:
     """Kendall's tau of the analytic NTK on DARTS by depth, image size, parametrisation and statistic."""
     rows = _read("darts_kernel_choices")["rows"]
@@ -231,6 +247,7 @@ TABLES: dict[Callable[[], str], str] = {
     darts_correlation: "docs/darts.md",
     darts_search_speed: "docs/darts.md",
     darts_kernel_choices: "docs/darts.md",
+    darts_scores: "docs/darts.md",
     ranking: "docs/ranking.md",
     darts_ranking: "docs/ranking.md",
     published: "README.md",
