@@ -174,7 +174,8 @@ def test_darts_genotypes_of_a_table(tmp_path):
     assert called(tmp_path, *argv) == 0
     rows = ranked(tmp_path / "scores.csv")
     assert {row["architecture"] for row in rows} == {DARTS.format(mask) for mask in masks}
-    assert {row["condition_number_health"] for row in rows} == {"full rank"}
+    assert {row["hamming_log_determinant_health"] for row in rows} == {"counted"}
+    assert len({row["hamming_log_determinant"] for row in rows}) == 3
 
 
 def test_equal_cells_have_equal_kernels(rng):
