@@ -75,12 +75,10 @@ def _arguments(argv: list[str] | None) -> Config:
         "images, or the original batches of CIFAR or ImageNet16",
     )
     add(
-        "--side",
-        type=int,
-        metavar="N",
+        "--side", type=int, metavar="N",
         help="height and width of synthetic images and of pictures, cut from their middle at their own resolution "
         "(default: 32, to which pictures are resized, as the released TE-NAS does)",
-    )
+    )  # fmt: skip
     add(
         "--preset",
         default=Config.preset,
