@@ -48,6 +48,15 @@ def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
         raise InputError(f"{path} cannot be read as csv or csv.gz: {error}.") from error
 
 
+def names_architectures(columns: list[str]) -> bool:
+    """Whether a table says which architecture a row is about, see `row_architecture`.
+
+    Args:
+        columns: their names.
+    """
+    return "architecture" in columns or {"normal", "reduce"} <= set(columns)
+
+
 def row_architecture(row: dict[str, str]) -> str:
     """The architecture of a row: its column `architecture`, or of `normal` and `reduce` a genotype as DARTS prints it.
 
@@ -103,7 +112,7 @@ def _at_random(space: SearchSpace, count: int, key) -> np.ndarray:
 def _from_file(space: SearchSpace, path: Path) -> np.ndarray:
     if path.name.endswith((".csv", ".csv.gz")):
         names, rows = read_rows(path)
-        if "architecture" not in names and not {"normal", "reduce"} <= set(names):
+        if not names_architectures(names):
             raise InputError(
                 f"{path} has no column `architecture`, nor `normal` and `reduce`; it has {', '.join(names) or 'none'}."
             )

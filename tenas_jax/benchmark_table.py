@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tenas_jax.architectures import read_rows, row_architecture
+from tenas_jax.architectures import names_architectures, read_rows, row_architecture
 from tenas_jax.errors import InputError
 
 
@@ -75,7 +75,7 @@ def read_table(path: Path, column: str | None = None) -> BenchmarkTable:
         return api_table(open_api(path), column or "cifar10", path)
     names, rows = read_rows(path)
     column = column or _only_accuracy(path, names)
-    if "architecture" not in names and not {"normal", "reduce"} <= set(names):
+    if not names_architectures(names):
         raise InputError(f"the benchmark table {path} has no column 'architecture'; it has {', '.join(names)}.")
     if column not in names:
         raise InputError(f"the benchmark table {path} has no column {column!r}; it has {', '.join(names)}.")

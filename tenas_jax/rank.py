@@ -1,6 +1,5 @@
 """`python -m tenas_jax.rank`: every architecture, every score, in order."""
 
-import argparse
 import csv
 import json
 import os
@@ -9,11 +8,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from tenas_jax.errors import InputError
 from tenas_jax.presets import preset
-from tenas_jax.search import use_compilation_cache
+from tenas_jax.search import Parser, use_compilation_cache
 
 # JAX is imported where it is used: `--help` and a mistyped option answer at once.
 if TYPE_CHECKING:
@@ -44,11 +43,6 @@ class RankConfig:
     output: Path = Path("scores.csv")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; `python -m tenas_jax.rank --help` lists the options")
-
-
 def arguments(argv: list[str] | None) -> RankConfig:
     """Reads the command line.
 
@@ -58,7 +52,7 @@ def arguments(argv: list[str] | None) -> RankConfig:
     Raises:
         InputError: for what is no option, or no value of one.
     """
-    parser = _Parser(
+    parser = Parser(
         prog="python -m tenas_jax.rank",
         description="Scores architectures without training one, and writes them in order: a row an architecture, a column "
         "a score and its health.",

@@ -41,13 +41,20 @@ class Config:
     output: Path | None = None
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints are input errors."""
+
     def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; `python -m tenas_jax.search --help` lists the options")
+        """Raises instead of leaving the program.
+
+        Args:
+            message: what is wrong.
+        """
+        raise InputError(f"{message}; `{self.prog} --help` lists the options")
 
 
 def _arguments(argv: list[str] | None) -> Config:
-    parser = _Parser(
+    parser = Parser(
         prog="python -m tenas_jax.search",
         description="Finds an architecture without training one: a supernet is pruned, operator by operator, by the "
         "condition number of its neural tangent kernel and its number of linear regions at initialisation (TE-NAS).",
