@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenas_jax.errors import InputError
 from tenas_jax.presets import preset
+from tenas_jax.run_folder import replace_file
 from tenas_jax.search import Parser, use_compilation_cache
 
 # JAX is imported where it is used: `--help` and a mistyped option answer at once.
@@ -366,13 +366,10 @@ def _write_csv(path: Path, strings: list[str], columns: "dict[str, np.ndarray]")
 
 def _write(path: Path, content: str) -> None:
     """All or nothing."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(content)
-        os.replace(beside, path)
+        replace_file(path, content.encode())
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise InputError(
             f"{path} cannot be written ({error.strerror}); make room or choose another --output, and run again: what is "
             "finished is kept."

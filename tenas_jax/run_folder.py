@@ -8,6 +8,22 @@ from typing import Any
 from tenas_jax.errors import InputError
 
 
+def replace_file(path: Path, content: bytes) -> None:
+    """Writes a file that is never half-written: beside it first, then in its place.
+
+    Args:
+        path: the file.
+        content: all of it.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_bytes(content)
+        os.replace(beside, path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
+
+
 class RunFolder:
     """The records of one run.
 
@@ -116,6 +132,4 @@ class RunFolder:
         self._replace(name, (json.dumps(content, indent=2) + "\n").encode())
 
     def _replace(self, name: str, content: bytes) -> None:
-        beside = self.path / f".{name}.{os.getpid()}"
-        beside.write_bytes(content)
-        os.replace(beside, self.path / name)
+        replace_file(self.path / name, content)

@@ -11,6 +11,7 @@ import numpy as np
 
 from tenas_jax.errors import InputError
 from tenas_jax.recipe import Table
+from tenas_jax.run_folder import replace_file
 
 SIZE = 256  # architectures of a shard: seconds of work
 
@@ -34,7 +35,7 @@ class Shards:
             path.mkdir(parents=True, exist_ok=True)
             recorded = path / "identity.json"
             if not recorded.exists():
-                self._replace(recorded, content.encode())
+                replace_file(recorded, content.encode())
             elif recorded.read_text() != content:
                 raise InputError(
                     f"{path} holds the beginning of another ranking; finish that one with its own command, choose "
@@ -87,11 +88,6 @@ class Shards:
 
     def _file(self, number: int) -> Path:
         return self.path / f"{number:07d}.npz"
-
-    def _replace(self, path: Path, content: bytes) -> None:
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        beside.write_bytes(content)
-        os.replace(beside, path)
 
     def _unwritable(self, error: OSError) -> InputError:
         return InputError(
