@@ -331,6 +331,20 @@ def prune(
 
     Raises:
         InputError: as `step`.
+
+    Examples:
+        A score of one's own needs no compiled program: the search for the most parameters.
+
+        >>> from tenas_jax import NAS_BENCH_201, cost
+        >>> def evaluate(key, masks):
+        ...     values = cost.parameters(NAS_BENCH_201, masks)[None].astype(float)
+        ...     return Scores(values, np.full(values.shape, "counted"))
+        >>> indicator = Indicator("parameters", lower_is_better=False, evaluate=evaluate, program=None)
+        >>> mask, infos = prune(jax.random.key(0), NAS_BENCH_201, [indicator])
+        >>> NAS_BENCH_201.format(mask)
+        '|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|'
+        >>> len(infos)  # each takes one of 24 operators; six edges keep one
+        18
     """
     state, infos = init(space), []
     settings = {"rule": rule, "paths": paths, "fresh": fresh, "prune_number": prune_number}
