@@ -121,7 +121,7 @@ class SearchSpace:
 
         Examples:
             >>> NAS_BENCH_201.format(NAS_BENCH_201.one_hot(np.array([[3, 1, 0, 0, 2, 0]])))
-            '|nor_conv_3x3~0|+|skip_connect~0|none~1|+|none~0|nor_conv_1x1~1|avg_pool_3x3~2|'
+            '|nor_conv_3x3~0|+|skip_connect~0|none~1|+|none~0|nor_conv_1x1~1|none~2|'
         """
         return self.formatter(self, self.choice(mask))
 
