@@ -215,7 +215,7 @@ def infinite_kernels(activation: str, variances: Variances, x: np.ndarray, depth
 
 
 def critical_weight_variance(bias: float) -> float:
-    """The weight variance at which erf networks with that bias variance are critical, chi = s_w E f'^2 = 1, by bisection."""
+    """The weight variance at which erf networks of a bias variance are critical, chi = s_w E f'^2 = 1, by bisection."""
 
     def slope(weight):
         q = 1.0
@@ -291,31 +291,29 @@ def _geometric(values: np.ndarray) -> dict[str, float]:
 
 
 def plot_regions(rows: list[dict], path: Path) -> None:
-    """Breakpoints against neurons, and breakpoints a neuron against depth over width."""
+    """Breakpoints against neurons, and breakpoints over the prediction against depth over width."""
     plt = _pyplot()
     biases = sorted({row["bias_variance"] for row in rows})
-    figure, axes = plt.subplots(
-        1, 2 * len(biases), figsize=(6.5 * len(biases), 3.4), layout="constrained", squeeze=False
-    )
-    for (left, right), bias in zip(axes[0].reshape(-1, 2), biases, strict=True):
+    figure, axes = plt.subplots(len(biases), 2, figsize=(9, 3.2 * len(biases)), layout="constrained", squeeze=False)
+    for (left, right), bias in zip(axes, biases, strict=True):
         for number, depth in enumerate(sorted({row["depth"] for row in rows})):
             chosen = [row for row in rows if (row["bias_variance"], row["depth"]) == (bias, depth)]
             neurons = np.array([row["neurons"] for row in chosen])
             mean, error = (np.array([row["breakpoints"][key] for row in chosen]) for key in ("mean", "standard_error"))
             predicted = np.array([row["predicted"] for row in chosen])
-            style = {"marker": "osD^v"[number % 5], "markersize": 4, "capsize": 2, "color": f"C{number}"}
-            left.errorbar(neurons, mean, error, linestyle="", label=f"{depth} layers", **style)
+            style: dict[str, Any] = {"linestyle": "", "marker": "osD^v"[number % 5], "markersize": 4, "capsize": 2}
+            left.errorbar(neurons, mean, error, label=f"depth {depth}", color=f"C{number}", **style)
             left.plot(neurons, predicted, color=f"C{number}", linewidth=1)
             ratio = [depth / row["width"] for row in chosen]
-            right.errorbar(ratio, mean / predicted, error / predicted, linestyle="", **style)
-        left.set(xscale="log", yscale="log", xlabel="neurons", ylabel="breakpoints on the segment")
+            right.errorbar(ratio, mean / predicted, error / predicted, color=f"C{number}", **style)
+        left.set(xscale="log", yscale="log", xlabel="neurons", ylabel="breakpoints")
         right.set(xscale="log", xlabel="depth / width", ylabel="breakpoints / prediction")
         right.axhline(1, color="k", linewidth=1)
-        left.set_title(f"bias variance {bias:g}", fontsize=10)
+        left.set_title(f"bias variance {bias:g}; lines: prediction", fontsize=10)
         left.legend(fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=90)
-    plt.close(figure)
+        for ax in (left, right):
+            ax.minorticks_off()
+    _save(figure, path)
 
 
 def plot_conditions(rows: list[dict], path: Path) -> None:
@@ -325,33 +323,32 @@ def plot_conditions(rows: list[dict], path: Path) -> None:
     figure, axes = plt.subplots(len(names), 2, figsize=(9, 3.3 * len(names)), layout="constrained", squeeze=False)
     for line, activation in zip(axes, names, strict=True):
         of_activation = [row for row in rows if row["activation"] == activation]
+        depths = list(dict.fromkeys(row["depth"] for row in of_activation))
         for ax, kernel in zip(line, ("nngp", "ntk"), strict=True):
             for number, phase in enumerate(dict.fromkeys(row["phase"] for row in of_activation)):
                 chosen = [row for row in of_activation if row["phase"] == phase]
-                depths = [row["depth"] for row in chosen]
                 ax.plot(depths, [row["predicted"][kernel] for row in chosen], color=f"C{number}", label=phase)
                 for width, marker in zip(chosen[0]["widths"], "osD^", strict=False):
                     cells = [row["widths"][width][kernel] for row in chosen]
                     mean = np.array([cell["mean"] for cell in cells])
                     spread = np.exp([cell["standard_error_of_log"] for cell in cells])
-                    ax.errorbar(
-                        depths, mean, [mean - mean / spread, mean * spread - mean], linestyle="", marker=marker,
-                        markersize=4, capsize=2, color=f"C{number}", markerfacecolor="none" if marker == "o" else None,
-                        label=f"width {width}" if number == 0 else None,
-                    )  # fmt: skip
-            ax.set(
-                xscale="log",
-                yscale="log",
-                xlabel="hidden layers",
-                title=f"{activation}: condition number, {kernel.upper()}",
-            )
+                    bars = [mean - mean / spread, mean * spread - mean]
+                    label = f"width {width}" if number == 0 else None
+                    style: dict[str, Any] = {"linestyle": "", "marker": marker, "markersize": 4, "capsize": 2}
+                    ax.errorbar(depths, mean, bars, color=f"C{number}", label=label, **style)
+            title = f"{activation}: condition number of the {kernel.upper()} kernel".replace("NTK kernel", "NTK")
+            ax.set(xscale="log", yscale="log", xlabel="hidden layers")
+            ax.set_title(title, fontsize=10)
             ax.set_xticks(depths, [str(depth) for depth in depths])
             ax.minorticks_off()
-            ax.title.set_fontsize(10)
         line[1].legend(fontsize=8)
+    _save(figure, path)
+
+
+def _save(figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=90)
-    plt.close(figure)
+    _pyplot().close(figure)
 
 
 def _pyplot():
