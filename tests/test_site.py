@@ -1,8 +1,10 @@
 """The documentation knows every public name and every page."""
 
 import re
+import textwrap
 from pathlib import Path
 
+import jax
 import pytest
 
 import tenas_jax
@@ -30,3 +32,34 @@ def test_links_lead_somewhere_on_the_file_system(path):
     targets = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", path.read_text())
     missing = [target for target in targets if "://" not in target and not (path.parent / target).exists()]
     assert missing == []
+
+
+def blocks(path):
+    """Python blocks of a page, those in tabs too."""
+    found = re.findall(r"^( *)```python\n(.*?)^\1```", path.read_text(), re.MULTILINE | re.DOTALL)
+    return [textwrap.dedent(code) for _, code in found]
+
+
+PAGES = [path for path in sorted(DOCS.rglob("*.md")) if blocks(path)]
+
+
+@pytest.fixture
+def usual_settings():
+    """JAX as a reader has it: single precision, promotion without complaint."""
+    names = ("jax_enable_x64", "jax_numpy_dtype_promotion", "jax_numpy_rank_promotion")
+    before = [getattr(jax.config, name) for name in names]
+    for name, value in zip(names, (False, "standard", "allow"), strict=True):
+        jax.config.update(name, value)
+    yield
+    for name, value in zip(names, before, strict=True):
+        jax.config.update(name, value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_python_on_the_pages_runs(path, usual_settings, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    scope = {"__name__": "page"}
+    for number, code in enumerate(blocks(path)):
+        exec(compile(code, f"{path.name}[{number}]", "exec"), scope)
+    assert "nan" not in capsys.readouterr().out.split()
