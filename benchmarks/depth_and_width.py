@@ -278,8 +278,10 @@ def _by_kernel(pair) -> dict[str, Any]:
     return dict(zip(("nngp", "ntk"), (v if isinstance(v, dict) else float(f"{v:.5g}") for v in pair), strict=True))
 
 
-def _geometric(values: np.ndarray) -> dict[str, float]:
-    """Geometric mean, and the standard error of the logarithm."""
+def _geometric(values: np.ndarray) -> dict[str, float | None]:
+    """Geometric mean, and the standard error of the logarithm; None where a kernel is not of full rank."""
+    if not np.isfinite(values).all():
+        return {"mean": None, "standard_error_of_log": None}
     logs = np.log(values)
     return {
         "mean": float(f"{np.exp(logs.mean()):.5g}"),
@@ -330,8 +332,8 @@ def plot_conditions(rows: list[dict], path: Path) -> None:
                 ax.plot(depths, [row["predicted"][kernel] for row in chosen], color=f"C{number}", label=phase)
                 for width, marker in zip(chosen[0]["widths"], "osD^", strict=False):
                     cells = [row["widths"][width][kernel] for row in chosen]
-                    mean = np.array([cell["mean"] for cell in cells])
-                    spread = np.exp([cell["standard_error_of_log"] for cell in cells])
+                    mean = np.array([cell["mean"] for cell in cells], float)
+                    spread = np.exp(np.array([cell["standard_error_of_log"] for cell in cells], float))
                     bars = [mean - mean / spread, mean * spread - mean]
                     label = f"width {width}" if number == 0 else None
                     style: dict[str, Any] = {"linestyle": "", "marker": marker, "markersize": 4, "capsize": 2}

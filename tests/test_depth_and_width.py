@@ -95,6 +95,12 @@ def test_deep_critical_relu_networks_end_at_a_condition_number_that_is_known():
     assert nearer < near < 0.2
 
 
+def test_condition_numbers_of_relu_know_no_scale_of_weights():
+    x = experiment.inputs(5)
+    first, second = (np.stack(experiment.infinite_kernels("relu", Variances(s, 0.0), x, 7)) for s in (0.7, 3.0))
+    np.testing.assert_allclose(condition_numbers(first)[0], condition_numbers(second)[0], rtol=1e-9)
+
+
 def test_critical_erf_networks_keep_a_small_perturbation():
     weight = experiment.critical_weight_variance(0.05)
     x = experiment.inputs(2)
