@@ -1,8 +1,11 @@
 """Pages of the site that live outside of `docs/`: README.md is its home page, so that there is one text and not two."""
 
+import posixpath
 import re
 
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
+from mkdocs.utils import get_relative_url
 
 PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changes.md"}
 
@@ -37,3 +40,28 @@ def on_page_markdown(markdown, page, config, files):
     for source, target in PAGES.items():
         markdown = markdown.replace(f"]({up}../{source})", f"]({up}{target})")
     return markdown
+
+
+def on_page_content(html, page, config, files):
+    """Leads a notebook's links to pages to where they are on the site; mkdocs does that for pages in Markdown only.
+
+    Args:
+        html: of a page.
+        page: whose HTML.
+        config: of the build.
+        files: of the site.
+
+    Raises:
+        PluginError: for a link to a page that does not exist.
+    """
+    if not page.file.src_uri.endswith(".ipynb"):
+        return html
+
+    def led(link):
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(page.file.src_uri), link[1]))
+        file = files.get_file_from_path(target)
+        if file is None:
+            raise PluginError(f"{page.file.src_uri} links to {link[1]}, which is no page of the site.")
+        return f'href="{get_relative_url(file.url, page.url)}{link[2] or ""}"'
+
+    return re.sub(r'href="([^":#]+\.(?:md|ipynb))(#[^"]*)?"', led, html)
