@@ -1,14 +1,13 @@
 """`python -m tenas_jax.search`: from a search space and images to one architecture, without training."""
 
-import argparse
 import json
-import os
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
+from tenas_jax.command_line import SPACE_NAMES, Parser, provenance, use_compilation_cache
 from tenas_jax.errors import InputError
 from tenas_jax.presets import Preset, preset
 from tenas_jax.run_folder import RunFolder
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from tenas_jax.indicators import Indicator
     from tenas_jax.pruner import Info
     from tenas_jax.space import SearchSpace
-
-SPACE_NAMES = ("nasbench201", "darts")
 
 
 @dataclass(frozen=True)
@@ -39,18 +36,6 @@ class Config:
     benchmark: Path | None = None
     benchmark_column: str | None = None
     output: Path | None = None
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose complaints are input errors."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raises instead of leaving the program.
-
-        Args:
-            message: what is wrong.
-        """
-        raise InputError(f"{message}; `{self.prog} --help` lists the options")
 
 
 def _arguments(argv: list[str] | None) -> Config:
@@ -228,16 +213,6 @@ def build_indicators(space: "SearchSpace", source: "ImageSource", settings: Pres
     return [ntk, expressivity]
 
 
-def use_compilation_cache() -> None:
-    """Keeps compiled programs between runs, unless `JAX_COMPILATION_CACHE_DIR` says where, or that not."""
-    import jax
-
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tenas_jax"
-        jax.config.update("jax_compilation_cache_dir", str(cache))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-
-
 def _output(config: Config) -> Path:
     dataset = config.dataset or ("own" if config.data else "synthetic")
     usual = replace(config, ntk=None, prune_number=None)
@@ -354,10 +329,6 @@ def _plain(value: float) -> float | str:
 def _result(
     config: Config, settings: Preset, folder: RunFolder, architecture: str, seconds: float, compiling: float
 ) -> dict[str, Any]:
-    from importlib.metadata import version
-
-    import jax
-
     from tenas_jax.genotypes import genotype_json
     from tenas_jax.space import SPACES
 
@@ -374,9 +345,7 @@ def _result(
         "benchmark": None,
         "wall_seconds": round(seconds, 3),
         "compile_seconds": round(compiling, 3),
-        "versions": {name: version(name) for name in ("tenas-jax", "jax", "jaxlib", "flax", "neural-tangents", "numpy")}
-        | {"python": sys.version.split()[0]},
-        "device": f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}",
+        **provenance(),
     }
 
 
