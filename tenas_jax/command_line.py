@@ -9,6 +9,7 @@ from typing import NoReturn
 from tenas_jax.errors import InputError
 
 SPACE_NAMES = ("nasbench201", "darts")
+UNITS = {"K": 10**3, "M": 10**6, "G": 10**9}
 
 
 class Parser(argparse.ArgumentParser):
@@ -21,6 +22,22 @@ class Parser(argparse.ArgumentParser):
             message: what is wrong.
         """
         raise InputError(f"{message}; `{self.prog} --help` lists the options")
+
+
+def amount(text: str) -> int:
+    """A whole number, also with K, M or G behind it: `1.5M` is 1,500,000.
+
+    Args:
+        text: from the command line.
+
+    Raises:
+        argparse.ArgumentTypeError: for anything else.
+    """
+    number, unit = (text[:-1], text[-1:].upper()) if text[-1:].upper() in UNITS else (text, "")
+    try:
+        return int(float(number) * UNITS.get(unit, 1))
+    except (ValueError, OverflowError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number such as 1500000, 1.5e6 or 1.5M") from error
 
 
 def use_compilation_cache() -> None:

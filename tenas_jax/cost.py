@@ -125,8 +125,17 @@ class CostReading:
 
 
 @lru_cache
-def _prices(space: SearchSpace, macro: Macro, side: int) -> Cost:
-    """For each cost an int array (1 + cells * edges * operators): what every network pays, then each operator's share."""
+def prices(space: SearchSpace, macro: Macro, side: int) -> tuple[Cost, Cost]:
+    """What every network pays, and what each operator on each edge adds.
+
+    Args:
+        space: the search space.
+        macro: how cells are stacked.
+        side: of the images.
+
+    Returns:
+        Integers, and int arrays (cells, edges, operators).
+    """
 
     def total(mask):
         read: Any = CostReading()
@@ -135,8 +144,9 @@ def _prices(space: SearchSpace, macro: Macro, side: int) -> Cost:
 
     nothing = np.zeros(space.mask_shape, bool)
     base = total(nothing)
-    shares = [total(one) for one in np.eye(nothing.size, dtype=bool).reshape(-1, *space.mask_shape)]
-    return Cost(*(np.array([fixed, *(s[i] - fixed for s in shares)]) for i, fixed in enumerate(base)))
+    with_one = [total(one) for one in np.eye(nothing.size, dtype=bool).reshape(-1, *space.mask_shape)]
+    shares = Cost(*(np.reshape(column, space.mask_shape) for column in zip(*with_one, strict=True)))
+    return base, Cost(*(share - fixed for share, fixed in zip(shares, base, strict=True)))
 
 
 def costs(
@@ -154,8 +164,8 @@ def costs(
         Integers (...).
     """
     flat = np.asarray(mask).reshape(*np.shape(mask)[:-3], -1).astype(np.int64)
-    prices = _prices(space, macro or TRAINED_MACROS[space.name], side)
-    return Cost(*(price[0] + flat @ price[1:] for price in prices))
+    base, shares = prices(space, macro or TRAINED_MACROS[space.name], side)
+    return Cost(*(fixed + flat @ share.ravel() for fixed, share in zip(base, shares, strict=True)))
 
 
 def parameters(
