@@ -63,8 +63,8 @@ def arguments(argv: list[str] | None) -> RankConfig:
     )  # fmt: skip
     add(
         "--scores", metavar="A,B,...",
-        help="which scores; the order is that of the sum of their log ranks (default: those that rank best together); "
-        "an unknown one lists them all",
+        help="which scores; the order is that of the sum of their log ranks, smoothed over architectures one operator away "
+        "(default: those that rank best together); an unknown one lists them all",
     )  # fmt: skip
     add("--dataset", metavar="NAME", help="as in tenas_jax.search (default: synthetic)")
     add("--data", type=Path, metavar="PATH", help="own images, as in tenas_jax.search")
@@ -162,7 +162,7 @@ def run(config: RankConfig) -> str:
     }
     if table:
         accuracies = np.array([table.accuracies.get(name, np.nan) for name in strings])
-        sums = ("log_rank_sum", "rank_sum")
+        sums = ("smoothed", "log_rank_sum", "rank_sum")
         goodness = {name: _goodness(space, name, found.columns[name]) for name in (*sums, *names)}
         record["correlation"] = _correlated(config, goodness, accuracies, table.column)
     record["wall_seconds"] = round(time.perf_counter() - start, 3)
@@ -184,7 +184,7 @@ def _goodness(space: "SearchSpace", name: str, values: "np.ndarray") -> "np.ndar
     from tenas_jax.ranking import average_rank
     from tenas_jax.views import scores_of
 
-    if name == "log_rank_sum":
+    if name in ("smoothed", "log_rank_sum"):
         return average_rank(values, descending=True)
     return average_rank(values, descending=name != "rank_sum" and not scores_of(space)[name].lower_is_better)
 

@@ -17,7 +17,7 @@ from tenas_jax.cluster import evaluate_on_ray
 from tenas_jax.command_line import say
 from tenas_jax.data import ImageSource
 from tenas_jax.errors import InputError
-from tenas_jax.ranking import average_rank, dense_rank, rank_sum, sum_of_log_ranks
+from tenas_jax.ranking import average_rank, dense_rank, neighbour_mean, rank_sum, sum_of_log_ranks
 from tenas_jax.recipe import Recipe, Table, prepare
 from tenas_jax.run_folder import replace_file
 from tenas_jax.shards import SIZE, Shards
@@ -28,7 +28,7 @@ Masks = Bool[np.ndarray, "m cells edges ops"]
 
 
 class ScoreTable(NamedTuple):
-    """Architectures and their scores, the best by `log_rank_sum` first.
+    """Architectures and their scores, the best by `smoothed` first.
 
     Attributes:
         masks: (m, cells, edges, operators).
@@ -91,8 +91,8 @@ def score_architectures(
     }
     found, evaluated = _evaluate(recipe, distinct, Shards(folder, identity), ray)
     columns = averages(space, scores, masks, found, places.ravel())
-    columns = aggregates(space, scores, columns) | columns
-    order = np.argsort(-columns["log_rank_sum"], kind="stable")
+    columns = aggregates(space, scores, masks, columns) | columns
+    order = np.argsort(-columns["smoothed"], kind="stable")
     compiling = sum(view.program.compile_seconds for view in recipe.views)
     sorted_columns = {name: values[order] for name, values in columns.items()}
     return ScoreTable(masks[order], sorted_columns, len(distinct), evaluated, compiling)
@@ -163,23 +163,39 @@ def averages(
     return columns
 
 
-def aggregates(space: SearchSpace, scores: Sequence[str], columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def aggregates(
+    space: SearchSpace, scores: Sequence[str], masks: Masks, columns: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
     """Sums of ranks among the architectures at hand.
 
     Args:
         space: the search space.
         scores: names of scores.
+        masks: (m, cells, edges, operators), all different.
         columns: from `averages`.
 
     Returns:
-        `log_rank_sum`, larger is better (AZ-NAS), and `rank_sum`, smaller is better (TE-NAS).
+        By name (m,): `smoothed`, what is ordered by: the sum of log ranks, and the mean of those of the architectures that
+        are one operator away; `log_rank_sum`, larger is better (AZ-NAS); `rank_sum`, smaller is better (TE-NAS).
     """
     known = scores_of(space)
     directions = [(columns[name], not known[name].lower_is_better) for name in scores]
+    log_ranks = sum_of_log_ranks([average_rank(values, descending=d) for values, d in directions])
+    choices = masks.argmax(-1).reshape(len(masks), -1)
     return {
-        "log_rank_sum": sum_of_log_ranks([average_rank(values, descending=d) for values, d in directions]),
+        # Scores of one network are noisy. Its neighbours share most of the cell, and their noise is their own.
+        "smoothed": log_ranks + neighbour_mean(log_ranks, choices, _neighbours(space)),
+        "log_rank_sum": log_ranks,
         "rank_sum": rank_sum([dense_rank(values, descending=d) for values, d in directions]),
     }
+
+
+def _neighbours(space: SearchSpace) -> int:
+    """How many architectures are one operator away."""
+    cells, edges, operators = space.mask_shape
+    if space.kept_edges is None:
+        return cells * edges * (operators - 1)
+    return cells * (space.nodes - space.inputs) * space.kept_edges * (operators - 2)
 
 
 def _mean(values: Float[np.ndarray, "repeats m"], geometric: bool) -> Float[np.ndarray, " m"]:
