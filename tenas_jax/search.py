@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenas_jax.command_line import SPACE_NAMES, Parser, amount, provenance, use_compilation_cache
+from tenas_jax.command_line import SPACE_NAMES, Parser, amount, provenance, say, use_compilation_cache
 from tenas_jax.errors import InputError
 from tenas_jax.presets import Preset, preset
 from tenas_jax.run_folder import RunFolder
@@ -158,6 +158,7 @@ def run(config: Config) -> str:
 
     from tenas_jax.benchmark_table import read_table
     from tenas_jax.data import open_images
+    from tenas_jax.report import report
     from tenas_jax.space import SPACES
 
     table = read_table(config.benchmark, config.benchmark_column) if config.benchmark else None
@@ -174,6 +175,8 @@ def run(config: Config) -> str:
     if table:
         result["benchmark"] = _reported(table, result["architecture"])
         folder.finish(result)
+    folder.write("report.html", report(folder, space, result))
+    say(f"report: {folder.path / 'report.html'}")
     return result["architecture"]
 
 
