@@ -51,7 +51,8 @@ def _arguments(argv: list[str] | None) -> Config:
         "--space",
         default=Config.space,
         metavar="NAME",
-        help=f"search space: {', '.join(SPACE_NAMES)} (default: %(default)s)",
+        help=f"search space: {', '.join(SPACE_NAMES)}, or your own as FILE.py:NAME or package.module:NAME (default: "
+        "%(default)s)",
     )
     add(
         "--dataset",
@@ -134,19 +135,26 @@ def run(config: Config) -> str:
         InputError: for bad input.
     """
     start = time.perf_counter()
-    settings = _settings(config)
     if config.seed < 0:
         raise InputError(f"--seed must be a whole number from 0; it is {config.seed}.")
 
+    from tenas_jax.space import find_space
+
+    space = find_space(config.space)
+    settings = _settings(config, space)
+
     from tenas_jax.benchmark_table import read_table
     from tenas_jax.data import open_images
-    from tenas_jax.space import SPACES
+    from tenas_jax.fallback import readable_kernel
 
+    asked = settings.ntk if settings.trainability else "empirical"
+    if readable_kernel(space, asked) != asked:
+        config = replace(config, ntk="empirical")
+        settings = _settings(config, space)
     table = read_table(config.benchmark, config.benchmark_column) if config.benchmark else None
     source = open_images(config.dataset, config.data, seed=config.seed, side=config.side)
-    space = SPACES[config.space]
     _check_images(source, settings)
-    folder = RunFolder(_output(config), _identity(config, settings, source))
+    folder = RunFolder(_output(config, space), _identity(config, space, settings, source))
     result = folder.result()
     if result is None:
         indicators = build_indicators(space, source, settings)
@@ -160,9 +168,9 @@ def run(config: Config) -> str:
     return result["architecture"]
 
 
-def _settings(config: Config) -> Preset:
+def _settings(config: Config, space: "SearchSpace") -> Preset:
     return preset(
-        config.preset, config.ntk, space=config.space, dataset=config.dataset, prune_number=config.prune_number
+        config.preset, config.ntk, space=space.family, dataset=config.dataset, prune_number=config.prune_number
     )
 
 
@@ -186,11 +194,10 @@ def build_indicators(space: "SearchSpace", source: "ImageSource", settings: Pres
         settings: the preset.
     """
     from tenas_jax import indicators
-    from tenas_jax.network import NTK_MACROS, REGION_MACROS
 
     use_compilation_cache()
     thin = {
-        "macro": REGION_MACROS[space.name]._replace(channels=settings.region_width, cells=settings.region_cells),
+        "macro": space.macro("regions")._replace(channels=settings.region_width, cells=settings.region_cells),
         "channels": settings.region_channels,
         "patch": settings.region_patch,
         "samples": settings.region_samples,
@@ -202,7 +209,7 @@ def build_indicators(space: "SearchSpace", source: "ImageSource", settings: Pres
         expressivity = indicators.linear_region_count(space, source, batches=settings.region_batches, **thin)
     if not settings.trainability:
         return [expressivity]
-    macro = NTK_MACROS[space.name]._replace(channels=settings.ntk_channels)
+    macro = space.macro("ntk")._replace(channels=settings.ntk_channels)
     ntk_settings = {"images": settings.ntk_images, "side": settings.ntk_side, "repeats": settings.ntk_repeats}
     if settings.ntk == "analytic":
         ntk = indicators.analytic_condition_number(space, source, macro=macro, **ntk_settings)
@@ -213,21 +220,23 @@ def build_indicators(space: "SearchSpace", source: "ImageSource", settings: Pres
     return [ntk, expressivity]
 
 
-def _output(config: Config) -> Path:
+def _output(config: Config, space: "SearchSpace") -> Path:
     dataset = config.dataset or ("own" if config.data else "synthetic")
     usual = replace(config, ntk=None, prune_number=None)
-    asked, own = _settings(config), _settings(usual)
+    asked, own = _settings(config, space), _settings(usual, space)
     kernel = f"-{config.ntk}" if (asked.ntk, asked.trainability) != (own.ntk, own.trainability) else ""
     number = f"-prune{config.prune_number}" if config.prune_number is not None else ""
     side = f"-side{config.side}" if config.side is not None else ""
-    name = f"{config.space}-{dataset}{side}-{config.preset}{kernel}{number}-seed{config.seed}"
+    name = f"{space.name}-{dataset}{side}-{config.preset}{kernel}{number}-seed{config.seed}"
     return config.output or Path("runs") / name
 
 
-def _identity(config: Config, settings: Preset, source: "ImageSource") -> dict[str, Any]:
+def _identity(config: Config, space: "SearchSpace", settings: Preset, source: "ImageSource") -> dict[str, Any]:
     """What decides the architecture found. Versions are recorded with the result, but are no part of it."""
+    from tenas_jax.space import identity_of
+
     return {
-        "space": config.space,
+        "space": identity_of(space),
         "dataset": source.name,
         "data_sha256": source.fingerprint,
         "data_mean": source.mean,
@@ -330,10 +339,9 @@ def _result(
     config: Config, settings: Preset, folder: RunFolder, architecture: str, seconds: float, compiling: float
 ) -> dict[str, Any]:
     from tenas_jax.genotypes import genotype_json
-    from tenas_jax.space import SPACES
+    from tenas_jax.space import DARTS
 
-    space = SPACES[config.space]
-    as_json = json.loads(genotype_json(space, space.parse(architecture))) if config.space == "darts" else None
+    as_json = json.loads(genotype_json(DARTS, DARTS.parse(architecture))) if config.space == "darts" else None
     return {
         "architecture": architecture,
         **({"genotype": as_json} if as_json else {}),
