@@ -137,7 +137,7 @@ class CostReading:
 
 
 def multiply_adds(program: ClosedJaxpr) -> int:
-    """Multiply-adds of the convolutions and matrix products in a program; of branches the dearest counts, of a while loop one turn.
+    """Multiply-adds of the convolutions and matrix products in a program: the dearest branch, one turn of a while loop.
 
     Args:
         program: from `jax.make_jaxpr`.
