@@ -124,9 +124,9 @@ def mutate(
     Raises:
         InputError: for a space in which there is nothing to change.
     """
-    choice, none = choice.copy(), space.operators.index("none")
-    rewire = space.kept_edges is not None and rng.random() < 0.5
-    if rewire:
+    choice, fixed = choice.copy(), space.kept_edges is not None
+    if fixed and rng.random() < 0.5:
+        none = space.operators.index("none")
         # (cell, edge that is dropped, edge into the same node that takes its place)
         moves = [
             (cell, old, new)
@@ -140,10 +140,10 @@ def mutate(
             cell, old, new = moves[rng.integers(len(moves))]
             choice[cell, [old, new]] = none, choice[cell, old]
             return choice
-    fixed = space.kept_edges is not None
-    edges = np.argwhere(choice != none) if fixed else np.argwhere(choice >= 0)
+    options = carriers(space) if fixed else range(len(space.operators))
+    edges = np.argwhere(np.isin(choice, list(options)))
     cell, edge = edges[rng.integers(len(edges))]
-    others = [o for o in (carriers(space) if fixed else range(len(space.operators))) if o != choice[cell, edge]]
+    others = [option for option in options if option != choice[cell, edge]]
     if not others:
         raise InputError(f"{space.name} has one operator only, so there is nothing to evolve.")
     choice[cell, edge] = rng.choice(others)

@@ -23,7 +23,7 @@ MOST_ENUMERATED = 4096  # architectures that are gone through one by one, rather
 
 
 class Limits(NamedTuple):
-    """The most that the network that is trained may cost, see `cost.TRAINED_MACROS`.
+    """The most that the network that is trained may cost, see `SearchSpace.macro`.
 
     Attributes:
         parameters: its number of parameters; None for no limit.
@@ -163,7 +163,7 @@ class Limits(NamedTuple):
 
 
 def _price(space: SearchSpace, name: str) -> Prices:
-    _, shares = cost.prices(space, cost.TRAINED_MACROS[space.name], 32)
+    _, shares = cost.prices(space, space.macro("trained"), 32)
     return shares._asdict()[name].astype(float)
 
 

@@ -146,7 +146,9 @@ def without(mask: Mask, pruned: Int[np.ndarray, "k 3"], space: SearchSpace) -> M
     """
     mask = mask.copy()
     mask[tuple(pruned.T)] = False
-    mask[~mask.any(-1), space.operators.index("none")] = True
+    empty = ~mask.any(-1)
+    if empty.any():
+        mask[empty, space.operators.index("none")] = True
     return mask
 
 

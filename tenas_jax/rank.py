@@ -55,7 +55,10 @@ def arguments(argv: list[str] | None) -> RankConfig:
         "network that is trained.",
     )
     add = parser.add_argument
-    add("--space", default=RankConfig.space, metavar="NAME", help="nasbench201 or darts (default: %(default)s)")
+    add(
+        "--space", default=RankConfig.space, metavar="NAME",
+        help="nasbench201, darts, or your own as FILE.py:NAME or package.module:NAME (default: %(default)s)",
+    )  # fmt: skip
     add(
         "--architectures", default=RankConfig.architectures, metavar="all|N|FILE",
         help="all of the space, N at random, or those of a file: one a line, or a csv or csv.gz with a column "
@@ -116,7 +119,10 @@ def run(config: RankConfig) -> str:
         InputError: for bad input.
     """
     start = time.perf_counter()
-    settings = preset("default", config.ntk, space=config.space)
+    from tenas_jax.space import find_space
+
+    space = find_space(config.space)
+    settings = preset("default", config.ntk, space=space.family)
     for name, value, least in (("--seed", config.seed, 0), ("--repeats", config.repeats, 1)):
         if value < least:
             raise InputError(f"{name} must be a whole number from {least}; it is {value}.")
@@ -127,12 +133,12 @@ def run(config: RankConfig) -> str:
     from tenas_jax import architectures, cluster, views
     from tenas_jax.benchmark_table import read_table
     from tenas_jax.data import open_images
+    from tenas_jax.fallback import readable_kernel
     from tenas_jax.score_table import score_architectures, write_csv, write_text
-    from tenas_jax.space import SPACES
 
-    space = SPACES[config.space]
-    names = _score_names(config)
+    names = _score_names(config, space)
     views.check_scores(space, names)
+    ntk = readable_kernel(space, settings.ntk) if views.need_kernel(names) else settings.ntk
     table = read_table(config.benchmark, config.benchmark_column) if config.benchmark else None
     listing = architectures.choose(space, config.architectures, jax.random.key(config.seed))
     if listing.duplicates:
@@ -143,7 +149,7 @@ def run(config: RankConfig) -> str:
 
     parts = config.output.with_name(f"{config.output.name}.parts")
     found = score_architectures(
-        space, listing.masks, names, source, parts, ntk=settings.ntk, seed=config.seed, repeats=config.repeats, ray=ray
+        space, listing.masks, names, source, parts, ntk=ntk, seed=config.seed, repeats=config.repeats, ray=ray
     )
     strings = [space.format(mask) for mask in found.masks]
     write_csv(config.output, strings, found.columns)
@@ -152,7 +158,7 @@ def run(config: RankConfig) -> str:
         "distinct": found.distinct,
         "scores": list(names),
         "space": config.space,
-        "ntk": settings.ntk,
+        "ntk": ntk,
         "dataset": source.name,
         "seed": config.seed,
         "repeats": config.repeats,
@@ -171,11 +177,11 @@ def run(config: RankConfig) -> str:
     return strings[0]
 
 
-def _score_names(config: RankConfig) -> tuple[str, ...]:
+def _score_names(config: RankConfig, space: "SearchSpace") -> tuple[str, ...]:
     from tenas_jax.views import DEFAULT_SCORES
 
     if config.scores is None:
-        return DEFAULT_SCORES[config.space]
+        return DEFAULT_SCORES[space.family]
     return tuple(name.strip() for name in config.scores.split(",") if name.strip())
 
 

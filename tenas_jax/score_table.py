@@ -21,7 +21,7 @@ from tenas_jax.ranking import average_rank, dense_rank, neighbour_mean, rank_sum
 from tenas_jax.recipe import Recipe, Table, prepare
 from tenas_jax.run_folder import replace_file
 from tenas_jax.shards import SIZE, Shards
-from tenas_jax.space import SearchSpace
+from tenas_jax.space import SearchSpace, identity_of
 from tenas_jax.views import Ntk, scores_of
 
 Masks = Bool[np.ndarray, "m cells edges ops"]
@@ -76,9 +76,9 @@ def score_architectures(
     equal = isomorphism.representatives(space, masks)
     flat, places = np.unique(equal.reshape(len(equal), -1), axis=0, return_inverse=True)
     distinct = flat.reshape(-1, *space.mask_shape)
-    recipe = prepare(space.name, scores, source, ntk=ntk, seed=seed, repeats=repeats)
+    recipe = prepare(space, scores, source, ntk=ntk, seed=seed, repeats=repeats)
     identity = {
-        "space": space.name,
+        "space": identity_of(space),
         "architectures_sha256": hashlib.sha256(np.packbits(distinct).tobytes()).hexdigest(),
         "scores": list(scores),
         "ntk": ntk,

@@ -59,7 +59,8 @@ def _arguments(argv: list[str] | None) -> Config:
         "--space",
         default=Config.space,
         metavar="NAME",
-        help=f"search space: {', '.join(SPACE_NAMES)} (default: %(default)s)",
+        help=f"search space: {', '.join(SPACE_NAMES)}, or your own as FILE.py:NAME or package.module:NAME (default: "
+        "%(default)s)",
     )
     add(
         "--dataset",
@@ -153,20 +154,29 @@ def run(config: Config) -> str:
         InputError: for bad input.
     """
     start = time.perf_counter()
-    settings = _settings(config)
     _check(config)
+
+    from tenas_jax.space import find_space
+
+    space = find_space(config.space)
+    settings = _settings(config, space)
 
     from tenas_jax.benchmark_table import read_table
     from tenas_jax.data import open_images
+    from tenas_jax.fallback import readable_kernel
     from tenas_jax.report import report
-    from tenas_jax.space import SPACES
 
+    asked = settings.ntk if settings.trainability else "empirical"
+    if readable_kernel(space, asked) != asked:
+        config = replace(config, ntk="empirical")
+        settings = _settings(config, space)
     table = read_table(config.benchmark, config.benchmark_column) if config.benchmark else None
     source = open_images(config.dataset, config.data, seed=config.seed, side=config.side)
-    space = SPACES[config.space]
     limits = _limits(config, space)
+    if config.strategy == "exhaustive" and space.kept_edges is not None:
+        raise InputError(f"{space.name} is too large to go through; take --strategy evolve or --strategy prune.")
     _check_images(source, settings)
-    folder = RunFolder(_output(config), _identity(config, settings, source))
+    folder = RunFolder(_output(config, space), _identity(config, space, settings, source))
     result = folder.result()
     if result is None:
         architecture, compiling = _searched(config, space, source, settings, folder, limits)
@@ -180,9 +190,9 @@ def run(config: Config) -> str:
     return result["architecture"]
 
 
-def _settings(config: Config) -> Preset:
+def _settings(config: Config, space: "SearchSpace") -> Preset:
     return preset(
-        config.preset, config.ntk, space=config.space, dataset=config.dataset, prune_number=config.prune_number
+        config.preset, config.ntk, space=space.family, dataset=config.dataset, prune_number=config.prune_number
     )
 
 
@@ -202,8 +212,6 @@ def _check(config: Config) -> None:
             f"--preset and --prune-number are about pruning; --strategy {config.strategy} goes by the scores of "
             "tenas_jax.rank. Leave them out, or take --strategy prune."
         )
-    if config.strategy == "exhaustive" and config.space == "darts":
-        raise InputError("darts is too large to go through; take --strategy evolve or --strategy prune.")
     for option, value in (("--max-params", config.max_params), ("--max-flops", config.max_flops)):
         if value is not None and value < 1:
             raise InputError(f"{option} must be at least 1; it is {value}.")
@@ -238,22 +246,22 @@ def _searched(
         indicators = build_indicators(space, source, settings)
         architecture = strategies.prune_in_folder(config.seed, space, indicators, settings, folder, limits)
         return architecture, sum(indicator.program.compile_seconds for indicator in indicators)
-    scores = _scores(config)
+    scores = _scores(config, space)
     if config.strategy == "exhaustive":
         return strategies.exhaust_in_folder(
             config.seed, space, scores, source, folder, ntk=settings.ntk, repeats=REPEATS, limits=limits
         )
-    recipe = prepare(config.space, scores, source, ntk=settings.ntk, seed=config.seed, repeats=REPEATS)
+    recipe = prepare(space, scores, source, ntk=settings.ntk, seed=config.seed, repeats=REPEATS)
     evolution = Evolution(evaluations=config.evaluations or EVALUATIONS)
     architecture = strategies.evolve_in_folder(config.seed, space, scores, recipe, evolution, folder, limits)
     return architecture, sum(view.program.compile_seconds for view in recipe.views)
 
 
-def _scores(config: Config) -> tuple[str, ...]:
+def _scores(config: Config, space: "SearchSpace") -> tuple[str, ...]:
     """What evolution and exhaustive search go by; naming a kernel takes its condition number in."""
     from tenas_jax.views import DEFAULT_SCORES
 
-    scores = DEFAULT_SCORES[config.space]
+    scores = DEFAULT_SCORES[space.family]
     return scores if config.ntk is None or "condition_number" in scores else ("condition_number", *scores)
 
 
@@ -277,11 +285,10 @@ def build_indicators(space: "SearchSpace", source: "ImageSource", settings: Pres
         settings: the preset.
     """
     from tenas_jax import indicators
-    from tenas_jax.network import NTK_MACROS, REGION_MACROS
 
     use_compilation_cache()
     thin = {
-        "macro": REGION_MACROS[space.name]._replace(channels=settings.region_width, cells=settings.region_cells),
+        "macro": space.macro("regions")._replace(channels=settings.region_width, cells=settings.region_cells),
         "channels": settings.region_channels,
         "patch": settings.region_patch,
         "samples": settings.region_samples,
@@ -293,7 +300,7 @@ def build_indicators(space: "SearchSpace", source: "ImageSource", settings: Pres
         expressivity = indicators.linear_region_count(space, source, batches=settings.region_batches, **thin)
     if not settings.trainability:
         return [expressivity]
-    macro = NTK_MACROS[space.name]._replace(channels=settings.ntk_channels)
+    macro = space.macro("ntk")._replace(channels=settings.ntk_channels)
     ntk_settings = {"images": settings.ntk_images, "side": settings.ntk_side, "repeats": settings.ntk_repeats}
     if settings.ntk == "analytic":
         ntk = indicators.analytic_condition_number(space, source, macro=macro, **ntk_settings)
@@ -304,30 +311,32 @@ def build_indicators(space: "SearchSpace", source: "ImageSource", settings: Pres
     return [ntk, expressivity]
 
 
-def _output(config: Config) -> Path:
+def _output(config: Config, space: "SearchSpace") -> Path:
     dataset = config.dataset or ("own" if config.data else "synthetic")
     usual = replace(config, ntk=None, prune_number=None)
-    asked, own = _settings(config), _settings(usual)
+    asked, own = _settings(config, space), _settings(usual, space)
     kernel = f"-{config.ntk}" if (asked.ntk, asked.trainability) != (own.ntk, own.trainability) else ""
     number = f"-prune{config.prune_number}" if config.prune_number is not None else ""
     side = f"-side{config.side}" if config.side is not None else ""
     way = config.preset if config.strategy == "prune" else config.strategy
     numbers = ("evaluations", "max_params", "max_flops")
     limits = "".join(f"-{name.replace('_', '')}{getattr(config, name)}" for name in numbers if getattr(config, name))
-    name = f"{config.space}-{dataset}{side}-{way}{kernel}{number}{limits}-seed{config.seed}"
+    name = f"{space.name}-{dataset}{side}-{way}{kernel}{number}{limits}-seed{config.seed}"
     return config.output or Path("runs") / name
 
 
-def _identity(config: Config, settings: Preset, source: "ImageSource") -> dict[str, Any]:
+def _identity(config: Config, space: "SearchSpace", settings: Preset, source: "ImageSource") -> dict[str, Any]:
     """What decides the architecture found. Versions are recorded with the result, but are no part of it."""
     if config.strategy == "prune":
         by: dict[str, Any] = {"preset": config.preset, "settings": asdict(settings)}
     else:
-        by = {"scores": list(_scores(config)), "ntk": settings.ntk, "repeats": REPEATS}
+        by = {"scores": list(_scores(config, space)), "ntk": settings.ntk, "repeats": REPEATS}
     if config.strategy == "evolve":
         by["evaluations"] = config.evaluations or EVALUATIONS
+    from tenas_jax.space import identity_of
+
     return {
-        "space": config.space,
+        "space": identity_of(space),
         "strategy": config.strategy,
         "max_params": config.max_params,
         "max_flops": config.max_flops,
@@ -345,11 +354,11 @@ def _result(
 ) -> dict[str, Any]:
     from tenas_jax import cost
     from tenas_jax.genotypes import genotype_json
-    from tenas_jax.space import SPACES
+    from tenas_jax.space import DARTS, find_space
 
-    space = SPACES[config.space]
+    space = find_space(config.space)
     costs = cost.costs(space, space.parse(architecture))
-    as_json = json.loads(genotype_json(space, space.parse(architecture))) if config.space == "darts" else None
+    as_json = json.loads(genotype_json(DARTS, DARTS.parse(architecture))) if config.space == "darts" else None
     return {
         "architecture": architecture,
         **({"genotype": as_json} if as_json else {}),

@@ -52,7 +52,7 @@ def test_nothing_is_scored_twice_and_all_are_architectures(rng, space):
     ("space", "limits"), [(NAS_BENCH_201, Limits(flops=60_000_000)), (DARTS, Limits(parameters=2_500_000))]
 )
 def test_all_meet_the_limits(rng, space, limits):
-    weights = np.asarray(cost.prices(space, cost.TRAINED_MACROS[space.name], 32)[1].flops, float)
+    weights = np.asarray(cost.prices(space, space.macro("trained"), 32)[1].flops, float)
     history, scores = evolved(space, weights, SMALL._replace(evaluations=80), limits)
     assert limits.meet(space, space.one_hot(history)).all()
     assert scores[-16:].mean() > scores[:16].mean(), "it climbs towards the limit"

@@ -75,7 +75,7 @@ def darts_cells(cell, mask, price):
 
 
 def test_cheapest_genotype_is_that_of_brute_force(rng):
-    base, shares = cost.prices(DARTS, cost.TRAINED_MACROS["darts"], 32)
+    base, shares = cost.prices(DARTS, DARTS.macro("trained"), 32)
     mask = DARTS.supernet()
     mask[..., 1] = rng.random((2, 14)) < 0.3
     least = base.parameters + sum(darts_cells(cell, mask, shares.parameters) for cell in (0, 1))
