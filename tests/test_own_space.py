@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import scored_by
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -105,6 +106,7 @@ def images(rng):
         ({"operators": ("skip_connect",), "kept_edges": 1}, 'where nodes keep some of their edges, "none"'),
         ({"definitions": {"none": OPERATORS["skip_connect"]}}, "'none' is one of the operators that there are"),
         ({"definitions": {"own": 3}}, "'own' is none"),
+        ({"definitions": [gated]}, "`definitions` of tiny must be a dict"),
         ({"inputs": 0}, "`inputs` of tiny must be a whole number from 1; it is 0"),
         ({"kept_edges": 0}, "`kept_edges` of tiny must be None or a whole number from 1"),
         ({"edges": ()}, "must be a tuple of \\(source, target\\) pairs"),
@@ -451,6 +453,45 @@ def test_a_function_without_weights_is_a_custom_layer(images):
     logits = [net.apply(params, images, mask, mutable=["batch_stats"])[0] for mask in (odd, even, skips)]
     np.testing.assert_array_equal(logits[1], logits[2])
     assert np.abs(logits[0] - logits[2]).max() > 1e-3
+
+
+# --- two inputs -------------------------------------------------------------------------------------
+
+
+def test_a_space_like_darts(images):
+    """Two kinds of cells of which one reduces, and two of three edges that a node keeps."""
+    space = replace(
+        INVERTED,
+        name="two",
+        operators=("none", "skip_connect", "inverted_bottleneck"),
+        cells=("normal", "reduce"),
+        inputs=2,
+        edges=complete_edges(2, 4),
+        kept_edges=2,
+    )
+    cost.check_operators(space)
+    assert analytic_obstacle(space) is None
+    mask, rounds = prune(jax.random.key(0), space, [scored_by("score", True, np.arange(3.0))], paths=24)
+    for node in (2, 3):
+        entering = [e for e, (_, target) in enumerate(space.edges) if target == node]
+        np.testing.assert_array_equal((~mask[:, entering, 0]).sum(-1), 2)
+    assert sum(len(info.pruned) for info in rounds) == 5 * 2 * 2 - 4 * 2
+    np.testing.assert_array_equal(space.parse(space.format(mask)), mask)
+    assert re.fullmatch(r"normal:\|.*\|\+\|.*\| reduce:\|.*\|\+\|.*\|", space.format(mask))
+    renamed = replace(space, name="deep", definitions={"wide": OPERATORS["sep_conv_5x5"]}, operators=("none", "wide"))
+    plain = replace(space, name="plain", definitions={}, operators=("none", "sep_conv_5x5"))
+    both = [jax.jit(partial(analytic_ntk, s))(jnp.asarray(s.supernet()), images) for s in (renamed, plain)]
+    np.testing.assert_array_equal(*both)
+    assert np.linalg.eigvalsh(both[0]).min() > 0
+
+
+def test_an_operator_that_forgets_its_stride_is_refused():
+    def forgetful(read, name, x, channels, stride):
+        return relu_conv_bn(read, name, x, channels, 1, kernel=3)
+
+    cost.check_operators(space_of(forgetful))
+    with pytest.raises(InputError, match="into 4 x 4 with 16 at stride 2; it makes Shape\\(side=8, channels=16\\)"):
+        cost.check_operators(space_of(forgetful, inputs=2, cells=("normal", "reduce"), edges=complete_edges(2, 3)))
 
 
 # --- equal cells ------------------------------------------------------------------------------------
