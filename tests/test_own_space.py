@@ -203,7 +203,7 @@ def test_renamed_spaces_have_the_same_finite_networks(images):
     mask, macro = NAS_BENCH_201.supernet(), Macro(channels=2, cells=1, stages=1)
     ours = CellNetwork(NAS_BENCH_201, macro).init(jax.random.key(0), images, mask)["params"]
 
-    def renamed(path):
+    def renamed(path: str) -> str:
         return ".".join(NAMES.get(part, part) for part in path.split("."))
 
     theirs = {renamed(path): values for path, values in ours.items()}
