@@ -28,10 +28,17 @@ def main() -> None:
     """Scores an architecture and a supernet, then searches."""
     source, macro = open_images(), SPACE.macro("ntk")
     images = image_batch(jax.random.key(0), source, 8, side=4)
+    net = CellNetwork(SPACE, macro)
+
+    @jax.jit
+    def scored(mask):
+        """A mask is data: one program for every architecture."""
+        logits, _ = net.init_with_output(jax.random.key(1), images, mask)
+        return logits, analytic_ntk(SPACE, mask, images)
+
     one = SPACE.parse("|inverted_bottleneck~0|+|skip_connect~0|nor_conv_3x3~1|+|none~1|nor_conv_3x3~2|")
     for name, mask in (("architecture", one), ("supernet", SPACE.supernet())):
-        logits, _ = CellNetwork(SPACE, macro).init_with_output(jax.random.key(1), images, mask)
-        kernel = np.asarray(analytic_ntk(SPACE, mask, images))
+        logits, kernel = scored(mask)
         print(f"{name}: logits {np.shape(logits)}, {condition_number(kernel)}, {cost.costs(SPACE, mask)}")
     indicators = [
         analytic_condition_number(SPACE, source, macro=macro),

@@ -22,8 +22,6 @@ def readable_kernel(space: SearchSpace, ntk: Literal["analytic", "empirical"]) -
     obstacle = analytic_obstacle(space) if ntk == "analytic" else None
     if obstacle is None:
         return ntk
-    say(
-        f"the analytic NTK cannot read the operator {obstacle.name!r} ({obstacle.reason}); the empirical NTK is taken "
-        "instead"
-    )
+    what = f"the operator {obstacle.name!r}" if obstacle.name in space.operators else "the network"
+    say(f"the analytic NTK cannot read {what} ({obstacle.reason}); the empirical NTK is taken instead")
     return "empirical"

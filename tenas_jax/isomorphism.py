@@ -92,7 +92,7 @@ def representatives(
         space has a network function of its own nothing is known of that order, and with more than `MOST_NODES` there are
         too many: each architecture stands for itself.
     """
-    if space is NAS_BENCH_201:
+    if space == NAS_BENCH_201:
         first = _first_choices()
         return space.one_hot(np.array([first[canonical_string(mask)] for mask in masks]))
     movable = space.nodes - space.inputs

@@ -44,8 +44,8 @@ def open_layer(name: str, layer: Callable[..., Any], x: Any) -> Layer:
         return Layer({}, lambda values, x: layer(x))
     # A module made while another one runs would become a part of that one.
     module = layer.clone(parent=None)
-    # What is drawn depends on the shape of what enters alone.
-    entering = jax.ShapeDtypeStruct(x.shape, x.dtype)
+    # What is drawn depends on the shape of what enters alone; modules draw in single precision, unless they say otherwise.
+    entering = jax.ShapeDtypeStruct(x.shape, jnp.float32)
     variables: Any = jax.eval_shape(module.init, jax.random.key(0), entering)
     others = sorted(set(variables) - {"params"})
     if others:
@@ -58,7 +58,7 @@ def open_layer(name: str, layer: Callable[..., Any], x: Any) -> Layer:
     def initialiser(path: str) -> Initialiser:
         def initial(key, shape, dtype):
             del shape
-            drawn: dict[str, Any] = flatten_dict(module.init(key, jnp.zeros(x.shape, x.dtype))["params"], sep=".")
+            drawn: dict[str, Any] = flatten_dict(module.init(key, jnp.zeros(x.shape, jnp.float32))["params"], sep=".")
             return drawn[path].astype(dtype)
 
         return initial

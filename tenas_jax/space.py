@@ -284,6 +284,9 @@ def _check_names(space: SearchSpace) -> None:
     _names((space.name,), "name")
     _names(space.operators, "operators")
     _names(space.cells, "cells")
+    for what in ("definitions", "macros"):
+        if not isinstance(getattr(space, what), Mapping):
+            raise InputError(f"`{what}` of {space.name} must be a dict; it is {getattr(space, what)!r}.")
     for name, definition in space.definitions.items():
         if name in OPERATORS or not callable(definition):
             raise InputError(

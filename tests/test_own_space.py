@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import scored_by
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -79,6 +80,7 @@ def space_of(operator, name="own", **fields):
     return SearchSpace(name="tiny", definitions={name: operator}, **fields)
 
 
+ONE_CELL = Macro(channels=4, cells=1, stages=1)
 GATED = space_of(gated, "gated_conv")
 
 
@@ -104,6 +106,7 @@ def images(rng):
         ({"operators": ("skip_connect",), "kept_edges": 1}, 'where nodes keep some of their edges, "none"'),
         ({"definitions": {"none": OPERATORS["skip_connect"]}}, "'none' is one of the operators that there are"),
         ({"definitions": {"own": 3}}, "'own' is none"),
+        ({"definitions": [gated]}, "`definitions` of tiny must be a dict"),
         ({"inputs": 0}, "`inputs` of tiny must be a whole number from 1; it is 0"),
         ({"kept_edges": 0}, "`kept_edges` of tiny must be None or a whole number from 1"),
         ({"edges": ()}, "must be a tuple of \\(source, target\\) pairs"),
@@ -187,20 +190,20 @@ def test_a_space_too_large_to_list_is_sampled(tmp_path):
 
 
 def test_renamed_and_permuted_spaces_have_the_same_kernels_and_costs(images):
-    rng = np.random.default_rng(1)
+    rng, macro = np.random.default_rng(1), Macro(channels=4, cells=1, stages=1)
     for mask in [NAS_BENCH_201.supernet(), *(rng.random((3, *NAS_BENCH_201.mask_shape)) < 0.5)]:
         mask[..., 1] |= ~mask.any(-1)
-        ours = analytic_ntk(NAS_BENCH_201, mask, images)
-        np.testing.assert_array_equal(analytic_ntk(RENAMED, mask, images), ours)
-        np.testing.assert_allclose(analytic_ntk(PERMUTED, mask[..., ORDER], images), ours, rtol=1e-10)
+        ours = analytic_ntk(NAS_BENCH_201, mask, images, macro=macro)
+        np.testing.assert_array_equal(analytic_ntk(RENAMED, mask, images, macro=macro), ours)
+        np.testing.assert_allclose(analytic_ntk(PERMUTED, mask[..., ORDER], images, macro=macro), ours, rtol=1e-10)
         assert cost.costs(NAS_BENCH_201, mask) == cost.costs(PERMUTED, mask[..., ORDER])
 
 
 def test_renamed_spaces_have_the_same_finite_networks(images):
-    mask, macro = NAS_BENCH_201.supernet(), Macro(channels=2, cells=1)
+    mask, macro = NAS_BENCH_201.supernet(), Macro(channels=2, cells=1, stages=1)
     ours = CellNetwork(NAS_BENCH_201, macro).init(jax.random.key(0), images, mask)["params"]
 
-    def renamed(path):
+    def renamed(path: str) -> str:
         return ".".join(NAMES.get(part, part) for part in path.split("."))
 
     theirs = {renamed(path): values for path, values in ours.items()}
@@ -303,7 +306,7 @@ def test_rolled_networks_give_the_same_logits(space, images):
     macro = Macro(channels=2, cells=1, stages=1)
     rolled, unrolled = RolledNetwork(space, macro), CellNetwork(space, macro)
     mask = jnp.asarray(space.supernet())
-    stacked_variables = rolled.init(jax.random.key(0), images, mask)["params"]
+    stacked_variables = jax.jit(rolled.init)(jax.random.key(0), images, mask)["params"]
     separate = {}
     for name, values in stacked_variables.items():
         place, _, rest = name.partition(".stride1.edge.")
@@ -314,7 +317,7 @@ def test_rolled_networks_give_the_same_logits(space, images):
     shapes = jax.eval_shape(lambda: unrolled.init(jax.random.key(0), images, mask))["params"]
     assert jax.tree.map(jnp.shape, separate) == jax.tree.map(jnp.shape, shapes)
     logits = [
-        net.apply({"params": params}, images, mask, mutable=["batch_stats"])[0]
+        jax.jit(partial(net.apply, mutable=["batch_stats"]))({"params": params}, images, mask)[0]
         for net, params in ((rolled, stacked_variables), (unrolled, separate))
     ]
     np.testing.assert_allclose(logits[0], logits[1], atol=1e-12)
@@ -323,12 +326,13 @@ def test_rolled_networks_give_the_same_logits(space, images):
 
 @pytest.mark.parametrize("module", [CellNetwork, RolledNetwork])
 def test_a_module_is_drawn_as_it_says_for_every_edge_anew(module, images):
-    mask = GATED.supernet()
-    parameters = module(GATED, Macro(channels=24, cells=1, stages=1)).init(jax.random.key(0), images, jnp.asarray(mask))
+    net = module(GATED, Macro(channels=24, cells=1, stages=1))
+    parameters = jax.jit(net.init)(jax.random.key(0), images, jnp.asarray(GATED.supernet()))
     kernels = [np.ravel(v) for name, v in parameters["params"].items() if name.endswith("Conv_0.kernel")]
     drawn = np.concatenate(kernels)
     assert drawn.size == 3 * 9 * 24 * 24
-    assert len(np.unique(drawn)) == drawn.size
+    # Single precision: a few of so many agree by chance.
+    assert len(np.unique(drawn)) > 0.99 * drawn.size
     # Linen's own rule: variance 1 / fan_in. Five standard errors of a sample variance.
     assert abs(drawn.var() * 9 * 24 - 1) < 5 * (2 / drawn.size) ** 0.5
     for name, values in parameters["params"].items():
@@ -379,10 +383,10 @@ def test_what_cannot_be_read_is_named(images, name):
     assert obstacle is not None
     assert obstacle.name == name
     with pytest.raises(NotAnalyticError, match=f"the analytic NTK cannot read '{name}': .* Take the empirical one"):
-        analytic_ntk(space, space.supernet(), images)
+        analytic_ntk(space, space.supernet(), images, macro=ONE_CELL)
     without = space.supernet()
     without[..., space.operators.index(name)] = False
-    assert np.isfinite(analytic_ntk(space, without, images)).all()
+    assert np.isfinite(analytic_ntk(space, without, images, macro=ONE_CELL)).all()
 
 
 @pytest.mark.parametrize("name", list(ANALYTIC))
@@ -451,6 +455,45 @@ def test_a_function_without_weights_is_a_custom_layer(images):
     assert np.abs(logits[0] - logits[2]).max() > 1e-3
 
 
+# --- two inputs -------------------------------------------------------------------------------------
+
+
+def test_a_space_like_darts(images):
+    """Two kinds of cells of which one reduces, and two of three edges that a node keeps."""
+    space = replace(
+        INVERTED,
+        name="two",
+        operators=("none", "skip_connect", "inverted_bottleneck"),
+        cells=("normal", "reduce"),
+        inputs=2,
+        edges=complete_edges(2, 4),
+        kept_edges=2,
+    )
+    cost.check_operators(space)
+    assert analytic_obstacle(space) is None
+    mask, rounds = prune(jax.random.key(0), space, [scored_by("score", True, np.arange(3.0))], paths=24)
+    for node in (2, 3):
+        entering = [e for e, (_, target) in enumerate(space.edges) if target == node]
+        np.testing.assert_array_equal((~mask[:, entering, 0]).sum(-1), 2)
+    assert sum(len(info.pruned) for info in rounds) == 5 * 2 * 2 - 4 * 2
+    np.testing.assert_array_equal(space.parse(space.format(mask)), mask)
+    assert re.fullmatch(r"normal:\|.*\|\+\|.*\| reduce:\|.*\|\+\|.*\|", space.format(mask))
+    renamed = replace(space, name="deep", definitions={"wide": OPERATORS["sep_conv_5x5"]}, operators=("none", "wide"))
+    plain = replace(space, name="plain", definitions={}, operators=("none", "sep_conv_5x5"))
+    both = [jax.jit(partial(analytic_ntk, s))(jnp.asarray(s.supernet()), images) for s in (renamed, plain)]
+    np.testing.assert_array_equal(*both)
+    assert np.linalg.eigvalsh(both[0]).min() > 0
+
+
+def test_an_operator_that_forgets_its_stride_is_refused():
+    def forgetful(read, name, x, channels, stride):
+        return relu_conv_bn(read, name, x, channels, 1, kernel=3)
+
+    cost.check_operators(space_of(forgetful))
+    with pytest.raises(InputError, match="into 4 x 4 with 16 at stride 2; it makes Shape\\(side=8, channels=16\\)"):
+        cost.check_operators(space_of(forgetful, inputs=2, cells=("normal", "reduce"), edges=complete_edges(2, 3)))
+
+
 # --- equal cells ------------------------------------------------------------------------------------
 
 
@@ -474,6 +517,14 @@ def test_orders_of_nodes_are_equal_and_nothing_else_is(images):
     np.testing.assert_array_equal(representatives(full, masks), masks)
 
 
+# One stage compiles three times as fast.
+ONE_STAGE = """
+from dataclasses import replace
+from tenas_jax.macro import Macro
+SPACE = replace(SPACE, macros={"ntk": Macro(channels=3, cells=1, stages=1)})
+"""
+
+
 # --- the command lines ------------------------------------------------------------------------------
 
 
@@ -487,10 +538,11 @@ def small(monkeypatch):
 @pytest.fixture
 def gated_file(tmp_path):
     path = tmp_path / "gated.py"
-    path.write_text(SNIPPETS[1])
+    path.write_text(SNIPPETS[1] + ONE_STAGE)
     return path
 
 
+@pytest.mark.slow
 def test_search_in_the_example(small, tmp_path, capsys):
     argv = ["--space", f"{EXAMPLE}:SPACE", "--output", str(tmp_path / "run")]
     assert search.main(argv) == 0
@@ -509,6 +561,7 @@ def test_search_in_the_example(small, tmp_path, capsys):
     assert identity["edges"] == [list(edge) for edge in INVERTED.edges]
 
 
+@pytest.mark.slow
 def test_search_takes_the_empirical_kernel_and_says_so(small, tmp_path, capsys, gated_file, monkeypatch):
     monkeypatch.chdir(tmp_path)
     argv = ["--space", f"{gated_file}:SPACE"]
@@ -522,11 +575,12 @@ def test_search_takes_the_empirical_kernel_and_says_so(small, tmp_path, capsys, 
     (folder,) = (tmp_path / "runs").iterdir()
     assert folder.name == "gated-synthetic-default-empirical-seed0"
     assert json.loads((folder / "result.json").read_text())["config"]["ntk"] == "empirical"
-    gated_file.write_text(SNIPPETS[1].replace("gelu(x)", "silu(x)"))
+    gated_file.write_text(gated_file.read_text().replace("gelu(x)", "silu(x)"))
     assert search.main(argv) == 2
     assert "another configuration" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_rank_an_own_space(tmp_path, capsys, gated_file):
     argv = ["--repeats", "1", "--architectures", "6", "--output", str(tmp_path / "scores.csv")]
     scores = ["--scores", "effective_regions_wide,flops"]
@@ -545,6 +599,7 @@ def test_rank_takes_the_empirical_kernel_and_says_so(tmp_path, capsys, gated_fil
     assert json.loads((tmp_path / "scores.json").read_text())["ntk"] == "empirical"
 
 
+@pytest.mark.slow
 def test_a_recipe_travels_without_the_file(tmp_path, gated_file):
     """Another process that never saw the file evaluates the same values."""
     space = find_space(f"{gated_file}:SPACE")
