@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from tenas_jax import _neural_tangents
 from tenas_jax.errors import InputError
+from tenas_jax.layerwise import take_apart
 
 Health = Literal["full rank", "rank-deficient", "not finite"]
 ApplyFunction = Callable[[Any, Array], Array]
@@ -227,35 +227,31 @@ def _check_batch(name, images, apply_fn, variables) -> None:
 
 
 def _frozen(function, parameters, images, others, block_size, full):
-    """Per-example gradients, contracted one pair of blocks of images at a time."""
-    tangents = _neural_tangents.load()
-    axes = () if full else (-1,)
-    kernel_of = tangents.empirical_ntk_fn(
-        function, trace_axes=axes, vmap_axes=0, implementation=tangents.NtkImplementation.JACOBIAN_CONTRACTION
-    )
-    # Convolutions within a compiled loop run several times slower on a CPU: where all arrays are known, one program is
-    # compiled and called for each pair.
+    """Gradients of single images, layer by layer."""
     traced = _is_traced((parameters, images, others))
-    pair_kernel = kernel_of if traced else jax.jit(lambda a, b, parameters: kernel_of(a, b, parameters))
+    layerwise = take_apart(function, parameters, images[:1], full)
+    compiled = (lambda f: f) if traced else jax.jit
+    rows_of, contract = compiled(layerwise.rows), compiled(layerwise.contract)
     n, m = len(images), len(images if others is None else others)
     if block_size is None or block_size >= max(n, m):
-        return pair_kernel(images, others, parameters)
-    rows = _blocks(images, block_size)
-    columns = rows if others is None else _blocks(others, block_size)
-    first, second = np.indices((len(rows), len(columns))).reshape(2, -1)
-    if others is None:
-        first, second = np.triu_indices(len(rows))
-    if traced:
-        above = jax.lax.map(lambda pair: pair_kernel(rows[pair[0]], columns[pair[1]], parameters), (first, second))
-    else:
-        pairs = zip(first, second, strict=True)
-        above = jnp.stack([pair_kernel(rows[a], columns[b], parameters).block_until_ready() for a, b in pairs])
-    kernel = jnp.zeros((len(rows), len(columns), *above.shape[1:]), above.dtype)
-    if others is None:
-        transposed = above.swapaxes(1, 2)
-        kernel = kernel.at[second, first].set(transposed.swapaxes(3, 4) if full else transposed)
-    kernel = kernel.at[first, second].set(above).swapaxes(1, 2)
-    return kernel.reshape(len(rows) * block_size, len(columns) * block_size, *above.shape[3:])[:n, :m]
+
+        @compiled
+        def whole(parameters, images, others):
+            rows = layerwise.rows(parameters, images)
+            return layerwise.contract(rows, None if others is None else layerwise.rows(parameters, others))
+
+        return whole(parameters, images, others)
+
+    def rows_in_blocks(images):
+        blocks = _blocks(images, block_size)
+        if traced:
+            rows = jax.lax.map(lambda block: rows_of(parameters, block), blocks)
+        else:
+            rows = jax.tree.map(lambda *parts: jnp.stack(parts), *[rows_of(parameters, block) for block in blocks])
+        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[: len(images)], rows)
+
+    rows = rows_in_blocks(images)
+    return contract(rows, None if others is None else rows_in_blocks(others))
 
 
 def _blocks(images, size):
