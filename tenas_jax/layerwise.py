@@ -66,45 +66,60 @@ class Layer:
             return ()
         return tuple(self._weight_shape[axis] for axis in self._params["dimension_numbers"].rhs_spec[2:])
 
-    def inputs(self, x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
-        """The layer's input, padded, as (n, batch, *sides, groups, channels); of a product (n, positions, 1, features)."""
-        if self.convolves:
-            lhs = self._params["dimension_numbers"].lhs_spec
-            x = x.transpose(0, lhs[0] + 1, *(axis + 1 for axis in lhs[2:]), lhs[1] + 1)
-            gaps = [dilation - 1 for dilation in self._params["lhs_dilation"]]
-            borders = [(*pair, gap) for pair, gap in zip(self._params["padding"], gaps, strict=True)]
-            x = jax.lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), (0, 0, 0), *borders, (0, 0, 0)])
-            return x.reshape(*x.shape[:-1], self.groups, x.shape[-1] // self.groups)
-        contracted = self._params["dimension_numbers"][0][1 - self.weight]
-        free = [axis for axis in range(x.ndim - 1) if axis not in contracted]
-        # In the order of the weight's own axes, so that one layer's gradients agree with each other.
-        x = x.transpose(0, *(axis + 1 for axis in (*free, *contracted)))
-        return x.reshape(len(x), prod(x.shape[1 : 1 + len(free)]), 1, -1)
+    def inputs(self, x: Float[Array, "n ..."]) -> Float[Array, "n c ..."]:
+        """The layer's input, padded, as (n, channels, batch, *sides); of a product (n, features, positions)."""
+        if not self.convolves:
+            contracted = self._params["dimension_numbers"][0][1 - self.weight]
+            free = [axis for axis in range(x.ndim - 1) if axis not in contracted]
+            x = x.transpose(0, *(axis + 1 for axis in (*contracted, *free)))
+            return x.reshape(len(x), prod(x.shape[1 : 1 + len(contracted)]), -1)
+        lhs = self._params["dimension_numbers"].lhs_spec
+        x = x.transpose(0, lhs[1] + 1, lhs[0] + 1, *(axis + 1 for axis in lhs[2:]))
+        gaps = [dilation - 1 for dilation in self._params["lhs_dilation"]]
+        borders = [(*pair, gap) for pair, gap in zip(self._params["padding"], gaps, strict=True)]
+        return jax.lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0)] * 3 + borders)
 
-    def derivatives(self, y: Float[Array, "n k ..."]) -> Float[Array, "n k p g o"]:
-        """Derivatives of `k` outputs by the layer's output, as (n, k, positions, groups, channels)."""
+    def derivatives(self, y: Float[Array, "n k ..."]) -> Float[Array, "n k p o"]:
+        """Derivatives of `k` outputs by the layer's output, as (n, k, positions, channels)."""
         if self.convolves:
             out = self._params["dimension_numbers"].out_spec
             y = y.transpose(0, 1, out[0] + 2, *(axis + 2 for axis in out[2:]), out[1] + 2)
-            return y.reshape(*y.shape[:2], -1, self.groups, y.shape[-1] // self.groups)
+            return y.reshape(*y.shape[:2], -1, y.shape[-1])
         contracted = self._params["dimension_numbers"][0][self.weight]
         channels = prod(side for axis, side in enumerate(self._weight_shape) if axis not in contracted)
         if self.weight == 1:
-            return y.reshape(*y.shape[:2], -1, 1, channels)
-        return y.reshape(*y.shape[:2], channels, -1).swapaxes(2, 3)[:, :, :, None]
+            return y.reshape(*y.shape[:2], -1, channels)
+        return y.reshape(*y.shape[:2], channels, -1).swapaxes(2, 3)
 
-    def tap(self, inputs: Float[Array, "n ..."], offsets: Sequence[Any]) -> Float[Array, "n p g c"]:
-        """What one tap of the kernel sees of `inputs`, at every position."""
+    def tap(self, inputs: Float[Array, "n c ..."], offsets: Sequence[Any]) -> Float[Array, "n c p"]:
+        """What one tap of the kernel sees of `inputs`, at every position.
+
+        Args:
+            inputs: from `inputs`.
+            offsets: the tap's place in the kernel, one number a side; none for a product.
+        """
         if self.convolves:
             out = self._params["dimension_numbers"].out_spec
             shape = self.step.equation.outvars[0].aval.shape
             strides = self._params["window_strides"]
             spans = [stride * (shape[axis] - 1) + 1 for stride, axis in zip(strides, out[2:], strict=True)]
             starts = [offset * step for offset, step in zip(offsets, self._params["rhs_dilation"], strict=True)]
-            sizes = (*inputs.shape[:2], *spans, *inputs.shape[-2:])
-            inputs = jax.lax.dynamic_slice(inputs, (0, 0, *starts, 0, 0), sizes)
-            inputs = inputs[:, :, *(slice(None, None, stride) for stride in strides)]
-        return inputs.reshape(len(inputs), -1, *inputs.shape[-2:])
+            inputs = jax.lax.dynamic_slice(inputs, (0, 0, 0, *starts), (*inputs.shape[:3], *spans))
+            inputs = inputs[:, :, :, *(slice(None, None, stride) for stride in strides)]
+        return inputs.reshape(*inputs.shape[:2], -1)
+
+    def gradient(self, inputs: Float[Array, "n c p"], derivatives: Float[Array, "n k p o"]) -> Float[Array, "n k ..."]:
+        """Gradients of `k` outputs by one tap's weights.
+
+        Args:
+            inputs: from `tap`.
+            derivatives: from `derivatives`.
+        """
+        if self.groups == 1:
+            return jnp.einsum("ncp,nkpo->nkco", inputs, derivatives)
+        x = inputs.reshape(len(inputs), self.groups, -1, inputs.shape[-1])
+        y = derivatives.reshape(*derivatives.shape[:-1], self.groups, -1)
+        return jnp.einsum("ngcp,nkpgo->nkgco", x, y)
 
 
 @dataclass(frozen=True)
@@ -210,17 +225,18 @@ def _inner(left: Float[Array, "n k ..."], right: Float[Array, "m k ..."], full: 
 
 def _product(layer: Layer, left, right, full: bool) -> Array:
     """The kernel of one layer's weights."""
-    taps = prod(layer.taps)
-    if layer.groups == 1 and _few_positions(layer, left, right):
-        return _by_positions(layer, left, right, full)
     same = right is left
-    (x, y), (x2, y2) = ((layer.inputs(side[0]), layer.derivatives(side[1])) for side in (left, right))
+    x, y = layer.inputs(left[0]), layer.derivatives(left[1])
+    x2, y2 = (x, y) if same else (layer.inputs(right[0]), layer.derivatives(right[1]))
+    if _few_positions(layer, x, y, len(x2), same):
+        return _by_positions(layer, (x, y), (x2, y2), full)
 
     def of_tap(place):
         offsets = jnp.unravel_index(place, layer.taps) if layer.taps else ()
-        first = _gradient(layer.tap(x, offsets), y)
-        return _inner(first, first if same else _gradient(layer.tap(x2, offsets), y2), full)
+        first = layer.gradient(layer.tap(x, offsets), y)
+        return _inner(first, first if same else layer.gradient(layer.tap(x2, offsets), y2), full)
 
+    taps = prod(layer.taps)
     if taps == 1:
         return of_tap(0)
     # One tap after the other, so that no more than one tap's gradients are held.
@@ -228,37 +244,31 @@ def _product(layer: Layer, left, right, full: bool) -> Array:
     return jax.lax.fori_loop(0, taps, lambda place, total: total + of_tap(place), jnp.zeros(start.shape, start.dtype))
 
 
-def _gradient(x, y):
-    return jnp.einsum("npgc,nkpgo->nkgco", x, y)
-
-
-def _few_positions(layer: Layer, left, right) -> bool:
+def _few_positions(layer: Layer, x, y, m: int, same: bool) -> bool:
     """Whether inner products of positions need fewer multiplications than gradients and their inner products."""
-    n, k, positions, _, channels = jax.eval_shape(layer.derivatives, left[1]).shape
-    m = len(right[0])
-    features = prod(layer.taps) * jax.eval_shape(layer.inputs, left[0]).shape[-1]
-    images = n if right is left else n + m
-    by_gradients = images * k * positions * features * channels + n * m * k * features * channels
+    if layer.groups > 1:
+        return False
+    n, k, positions, channels = y.shape
+    features = prod(layer.taps) * x.shape[1]
+    formed = n if same else n + m
+    by_gradients = (formed * positions + n * m) * k * features * channels
     return n * m * positions**2 * (features + k * channels) < by_gradients
 
 
 def _by_positions(layer: Layer, left, right, full: bool) -> Array:
     """Sums over pairs of positions of <x, x'> <y, y'>."""
 
-    def sides(x, y):
-        inputs = layer.inputs(x)
-        offsets = zip(*(index.ravel() for index in np.indices(layer.taps)), strict=True) if layer.taps else [()]
-        return jnp.concatenate([layer.tap(inputs, tap)[:, :, 0] for tap in offsets], -1), layer.derivatives(y)[
-            :, :, :, 0
-        ]
+    def columns(x):
+        return jnp.concatenate([layer.tap(x, offsets) for offsets in np.ndindex(layer.taps)], 1)
 
-    (x, y), (x2, y2) = sides(*left), sides(*right)
+    (x, y), (x2, y2) = left, right
+    x, x2 = columns(x), columns(x2)
 
     def row(image):
         x, y = image
-        inputs = jnp.einsum("pc,mqc->pmq", x, x2)
+        inputs = jnp.einsum("cp,mcq->pmq", x, x2)
         if full:
             return jnp.einsum("pmq,kpmlq->mkl", inputs, jnp.einsum("kpo,mlqo->kpmlq", y, y2))
         return jnp.einsum("pmq,pmq->m", inputs, jnp.einsum("kpo,mkqo->pmq", y, y2)) / len(y)
 
-    return jax.lax.map(row, (x, y), batch_size=min(len(x), max(1, _ROWS // x.shape[1])))
+    return jax.lax.map(row, (x, y), batch_size=min(len(x), max(1, _ROWS // x.shape[-1])))
