@@ -108,18 +108,29 @@ class Layer:
             inputs = inputs[:, :, :, *(slice(None, None, stride) for stride in strides)]
         return inputs.reshape(*inputs.shape[:2], -1)
 
-    def gradient(self, inputs: Float[Array, "n c p"], derivatives: Float[Array, "n k p o"]) -> Float[Array, "n k ..."]:
-        """Gradients of `k` outputs by one tap's weights.
+    def by_groups(self, derivatives: Float[Array, "n k p o"]) -> Float[Array, "n ..."]:
+        """`derivatives` as the right sides of matrix products: (n, p, k o), or with groups (n, p, groups, k o / groups)."""
+        n, k, positions, channels = derivatives.shape
+        y = derivatives.swapaxes(1, 2)
+        if self.groups == 1:
+            return y.reshape(n, positions, k * channels)
+        y = y.reshape(n, positions, k, self.groups, channels // self.groups)
+        return y.swapaxes(2, 3).reshape(n, positions, self.groups, -1)
+
+    def gradient(self, inputs: Float[Array, "n c p"], derivatives: Float[Array, "n p ..."], k: int) -> Array:
+        """Gradients of `k` outputs by one tap's weights, (n, c, k, channels).
 
         Args:
             inputs: from `tap`.
-            derivatives: from `derivatives`.
+            derivatives: from `by_groups`.
+            k: number of outputs.
         """
+        n, channels, positions = inputs.shape
         if self.groups == 1:
-            return jnp.einsum("ncp,nkpo->nkco", inputs, derivatives)
-        x = inputs.reshape(len(inputs), self.groups, -1, inputs.shape[-1])
-        y = derivatives.reshape(*derivatives.shape[:-1], self.groups, -1)
-        return jnp.einsum("ngcp,nkpgo->nkgco", x, y)
+            product = jnp.einsum("ncp,npj->ncj", inputs, derivatives)
+        else:
+            product = jnp.einsum("ngcp,npgj->ngcj", inputs.reshape(n, self.groups, -1, positions), derivatives)
+        return product.reshape(n, channels, k, -1).swapaxes(1, 2)
 
 
 @dataclass(frozen=True)
@@ -231,10 +242,13 @@ def _product(layer: Layer, left, right, full: bool) -> Array:
     if _few_positions(layer, x, y, len(x2), same):
         return _by_positions(layer, (x, y), (x2, y2), full)
 
+    # Outside of the loop: a CPU's compiler does not see that its result is the same in every turn.
+    k, y, y2 = y.shape[1], layer.by_groups(y), layer.by_groups(y2)
+
     def of_tap(place):
         offsets = jnp.unravel_index(place, layer.taps) if layer.taps else ()
-        first = layer.gradient(layer.tap(x, offsets), y)
-        return _inner(first, first if same else layer.gradient(layer.tap(x2, offsets), y2), full)
+        first = layer.gradient(layer.tap(x, offsets), y, k)
+        return _inner(first, first if same else layer.gradient(layer.tap(x2, offsets), y2, k), full)
 
     taps = prod(layer.taps)
     if taps == 1:
