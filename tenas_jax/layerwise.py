@@ -27,6 +27,11 @@ _REORDERINGS = {"transpose", "reshape", "squeeze", "copy", "copy_p"}
 _ROWS = 256
 
 
+def _type(atom: Any) -> Any:
+    """Shape and dtype of an operand or result of an equation."""
+    return atom.aval
+
+
 @dataclass(frozen=True)
 class Layer:
     """A step that multiplies its input by one parameter.
@@ -52,7 +57,7 @@ class Layer:
 
     @property
     def _weight_shape(self) -> tuple[int, ...]:
-        return self.step.equation.invars[self.weight].aval.shape
+        return _type(self.step.equation.invars[self.weight]).shape
 
     @property
     def groups(self) -> int:
@@ -100,7 +105,7 @@ class Layer:
         """
         if self.convolves:
             out = self._params["dimension_numbers"].out_spec
-            shape = self.step.equation.outvars[0].aval.shape
+            shape = _type(self.step.equation.outvars[0]).shape
             strides = self._params["window_strides"]
             spans = [stride * (shape[axis] - 1) + 1 for stride, axis in zip(strides, out[2:], strict=True)]
             starts = [offset * step for offset, step in zip(offsets, self._params["rhs_dilation"], strict=True)]
@@ -218,7 +223,8 @@ def _layers(program, count: int) -> list[Layer]:
 
 
 def _is_product(step: Step, weight: int) -> bool:
-    params, dtypes = step.equation.params, {atom.aval.dtype for atom in (*step.equation.invars, *step.equation.outvars)}
+    params = step.equation.params
+    dtypes = {_type(atom).dtype for atom in (*step.equation.invars, *step.equation.outvars)}
     if len(dtypes) > 1:
         return False
     if step.operation == "conv_general_dilated":
