@@ -189,9 +189,8 @@ def take_apart(
 
     def row(parameters, image):
         others = [parameters[place] for place in rest]
-        zeros = [
-            jnp.zeros(out.aval.shape, out.aval.dtype) for out in (layer.step.equation.outvars[0] for layer in layers)
-        ]
+        outs = [_type(layer.step.equation.outvars[0]) for layer in layers]
+        zeros = [jnp.zeros(out.shape, out.dtype) for out in outs]
         outputs, pull_back, inputs = jax.vjp(
             lambda others, additions: tapped(others, additions, parameters, image[None]), others, zeros, has_aux=True
         )
