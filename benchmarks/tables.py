@@ -276,6 +276,39 @@ def _duration(seconds: float) -> str:
     return f"{max(1, round(seconds))} s"
 
 
+def any_network() -> str:
+    """Seconds and peak memory of the empirical NTK of two residual networks, here and elsewhere."""
+    measured = _read("any_network")
+    labels = {
+        "ours": "here",
+        "neural_tangents_1": "neural-tangents, Jacobian contraction",
+        "neural_tangents_2": "neural-tangents, NTK-vector products",
+        "neural_tangents_3": "neural-tangents, structured derivatives",
+        "torch_func": "PyTorch, `torch.func`",
+        "torch_func_1_thread": "PyTorch, `torch.func`, one thread",
+    }
+
+    def cell(result):
+        if "failed" in result:
+            return result["failed"]
+        memory = result["peak_mebibytes"] / 1024
+        return f"{_seconds(result['minimum_seconds'])} ({_seconds(result['median_seconds'])}), {memory:.2f} GiB"
+
+    rows = [
+        [label, *(cell(results[way]) for results in measured["networks"].values())] for way, label in labels.items()
+    ]
+    return _table([f"batch {measured['batch']}", *measured["networks"]], rows)
+
+
+def any_network_in_blocks() -> str:
+    """A large batch in blocks."""
+    blocks = _read("any_network")["resnet18_in_blocks"]
+    head = ["ResNet-18", "seconds, minimum (median)", "peak memory"]
+    times = f"{blocks['minimum_seconds']:.1f} ({blocks['median_seconds']:.1f})"
+    name = f"batch {blocks['batch']} in blocks of {blocks['block']}"
+    return _table(head, [[name, times, f"{blocks['peak_mebibytes'] / 1024:.2f} GiB"]])
+
+
 SIDES = {"here, after compilation": "ours", "PyTorch": "pytorch"}
 
 # Which document shows which table.
@@ -294,6 +327,8 @@ TABLES: dict[Callable[[], str], str] = {
     strategies: "docs/search.md",
     darts_strategies: "docs/search.md",
     scaling: "docs/scaling.md",
+    any_network: "docs/any_network.md",
+    any_network_in_blocks: "docs/any_network.md",
 }
 
 if __name__ == "__main__":
