@@ -309,6 +309,61 @@ def any_network_in_blocks() -> str:
     return _table(head, [[name, times, f"{blocks['peak_mebibytes'] / 1024:.2f} GiB"]])
 
 
+def line_regions() -> str:
+    """Breakpoints of networks with 256 neurons on a segment, by depth."""
+    rows = [row for row in _read("depth_and_width")["line_regions"] if row["neurons"] == 256]
+    biases = sorted({row["bias_variance"] for row in rows})
+    found = {(row["bias_variance"], row["depth"], row["width"]): row for row in rows}
+
+    def cells(bias, depth, width):
+        row = found[bias, depth, width]
+        count = row["breakpoints"]
+        return [f"{count['mean']:.1f} ({count['standard_error']:.1f})", f"{row['predicted']:.1f}"]
+
+    shapes = sorted({(row["depth"], row["width"]) for row in rows})
+    heads = [f"{head}bias variance {bias:g}" for bias in biases for head in ("", "predicted, ")]
+    return _table(
+        ["layers x width", *heads],
+        [[f"{d} x {w}", *(cell for bias in biases for cell in cells(bias, d, w))] for d, w in shapes],
+    )
+
+
+def _condition_by_depth(kernel: str) -> str:
+    rows = _read("depth_and_width")["condition_numbers"]
+    widths = sorted(rows[0]["widths"], key=int, reverse=True)
+    depths = (8, 32)
+
+    def cells(row):
+        drawn = [row["widths"][width] for width in widths]
+        yield _figures(row["predicted"][kernel])
+        for width in drawn:
+            mean, error = width[kernel].values()
+            yield "not of full rank" if mean is None else f"{_figures(mean)} ({error:.2f})"
+
+    found = {(row["activation"], row["phase"], row["depth"]): row for row in rows}
+    phases = dict.fromkeys((row["activation"], row["phase"]) for row in rows)
+    heads = [f"{depth} layers: infinite" if w is None else f"width {w}" for depth in depths for w in (None, *widths)]
+    return _table(
+        ["", *heads],
+        [[" ".join(phase), *(cell for depth in depths for cell in cells(found[*phase, depth]))] for phase in phases],
+    )
+
+
+def _figures(value: float) -> str:
+    """Three significant figures."""
+    return f"{value:.3g}" if value >= 1e5 else f"{float(f'{value:.3g}'):g}"
+
+
+def ntk_by_depth() -> str:
+    """Condition numbers of the NTK of fully connected networks."""
+    return _condition_by_depth("ntk")
+
+
+def nngp_by_depth() -> str:
+    """Condition numbers of the last layer's covariance."""
+    return _condition_by_depth("nngp")
+
+
 SIDES = {"here, after compilation": "ours", "PyTorch": "pytorch"}
 
 # Which document shows which table.
@@ -329,6 +384,9 @@ TABLES: dict[Callable[[], str], str] = {
     scaling: "docs/scaling.md",
     any_network: "docs/any_network.md",
     any_network_in_blocks: "docs/any_network.md",
+    line_regions: "docs/depth_and_width.md",
+    ntk_by_depth: "docs/depth_and_width.md",
+    nngp_by_depth: "docs/depth_and_width.md",
 }
 
 if __name__ == "__main__":

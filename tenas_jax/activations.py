@@ -93,6 +93,16 @@ def activation_patterns(
         InputError: for images that are no floating-point batch, a smooth activation without a threshold, a function
             without an activation, a kink inside a `lax.while_loop`, whose number of turns is not known beforehand, and for
             "coupled" where the axis of images cannot be told.
+
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> weights = jnp.array([[1.0, -1.0]])
+        >>> patterns = activation_patterns(lambda x: jax.nn.relu(x @ weights), jnp.array([[2.0], [-3.0]]))
+        >>> patterns.bits.tolist()
+        [[True, False], [False, True]]
+        >>> patterns.layers[0].stop
+        2
     """
     if batch_stats not in ("frozen", "coupled"):
         raise InputError(f"`batch_stats` must be 'frozen' or 'coupled'; it is {batch_stats!r}.")

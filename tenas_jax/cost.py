@@ -226,6 +226,14 @@ def costs(
 
     Returns:
         Integers (...).
+
+    Examples:
+        The smallest and the largest architecture of NAS-Bench-201, in millions as its table has them:
+
+        >>> from tenas_jax import NAS_BENCH_201
+        >>> masks = NAS_BENCH_201.one_hot(np.array([[[0] * 6], [[3] * 6]]))
+        >>> (costs(NAS_BENCH_201, masks).flops / 1e6).tolist()
+        [7.78305, 220.11969]
     """
     flat = np.asarray(mask).reshape(*np.shape(mask)[:-3], -1).astype(np.int64)
     base, shares = prices(space, macro or space.macro("trained"), side)
@@ -245,6 +253,12 @@ def parameters(
 
     Returns:
         (...).
+
+    Examples:
+        >>> from tenas_jax import NAS_BENCH_201
+        >>> mask = NAS_BENCH_201.parse("|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_1x1~2|")
+        >>> int(parameters(NAS_BENCH_201, mask))
+        344346
     """
     return costs(space, mask, macro=macro, side=side).parameters
 
@@ -262,5 +276,11 @@ def flops(
 
     Returns:
         (...).
+
+    Examples:
+        >>> from tenas_jax import NAS_BENCH_201
+        >>> mask = NAS_BENCH_201.parse("|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_1x1~2|")
+        >>> int(flops(NAS_BENCH_201, mask))
+        47104650
     """
     return costs(space, mask, macro=macro, side=side).flops

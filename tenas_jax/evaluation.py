@@ -79,6 +79,15 @@ def evaluate(
 
     Raises:
         InputError: as `empirical_ntk` and `activation_patterns`.
+
+    Examples:
+        >>> import jax
+        >>> first, second, third = jax.random.split(jax.random.key(0), 3)
+        >>> weights = {"hidden": jax.random.normal(first, (3, 16)), "output": jax.random.normal(second, (16, 2))}
+        >>> images = jax.random.normal(third, (5, 3))
+        >>> scores = evaluate(lambda w, x: jax.nn.relu(x @ w["hidden"]) @ w["output"], weights, images)
+        >>> scores.neurons, scores.parameters, scores.linear_regions.samples, str(scores.ntk.health)
+        (16, 80, 5, 'full rank')
     """
     kernel = empirical_ntk(fn, variables, images, batch_stats=batch_stats, trainable=trainable, block_size=block_size)
 

@@ -29,6 +29,11 @@ def hamming_kernel(
 
     Raises:
         InputError: where the patterns are not a two-dimensional bool array, or empty.
+
+    Examples:
+        >>> import numpy as np
+        >>> hamming_kernel(np.array([[True, False, True], [True, True, True]])).tolist()
+        [[3.0, 2.0], [2.0, 3.0]]
     """
     if patterns.ndim != 2 or patterns.dtype != bool or 0 in patterns.shape:
         raise InputError(
@@ -57,6 +62,14 @@ def effective_regions(patterns: Bool[Array, "samples bits"]) -> Float[Array, ""]
 
     Raises:
         InputError: as `hamming_kernel`.
+
+    Examples:
+        Two of four patterns are equal; the others are far from them and from each other: the exponential of 1.5 log 2.
+
+        >>> import numpy as np
+        >>> patterns = np.repeat(np.eye(3, dtype=bool), 20, axis=1)[[0, 0, 1, 2]]
+        >>> round(float(effective_regions(patterns)), 3), round(2**1.5, 3)
+        (2.828, 2.828)
     """
     similarity = jnp.exp(hamming_kernel(patterns) - patterns.shape[1])
     return jnp.exp(-jnp.log(similarity.mean(1)).mean())

@@ -390,6 +390,15 @@ def analytic_ntk(
     Raises:
         InputError: for integer images, fewer than two, images too small for the network's strides, or a bad NumPy mask.
         NotAnalyticError: for an operator that has no kernel in closed form; a NumPy mask without it is read.
+
+    Examples:
+        >>> import jax
+        >>> from tenas_jax import NAS_BENCH_201, condition_number
+        >>> images = jax.random.normal(jax.random.key(0), (3, 4, 4, 3))
+        >>> mask = NAS_BENCH_201.parse("|nor_conv_1x1~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_3x3~2|")
+        >>> kernel = analytic_ntk(NAS_BENCH_201, mask, images, macro=Macro(channels=16, cells=1, stages=1))
+        >>> kernel.shape, condition_number(kernel).health
+        ((3, 3), 'full rank')
     """
     macro = macro or space.macro("ntk")._replace(channels=16)
     _check(space, mask, images, macro, settings)

@@ -59,6 +59,14 @@ def canonical_string(mask: Mask) -> str:
 
     Raises:
         InputError: as `isomorphism_string`.
+
+    Examples:
+        A skip that is written down, and one that is left out:
+
+        >>> canonical_string(NAS_BENCH_201.parse("|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|skip_connect~2|"))
+        '1=nor_conv_3x3(x);1'
+        >>> canonical_string(NAS_BENCH_201.parse("|none~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|none~2|"))
+        '1=nor_conv_3x3(x);1'
     """
     units, output = _linear_forms(mask)
     live: set[int] = set()

@@ -59,6 +59,14 @@ def linen_model(
     Raises:
         InputError: for an unknown `batch_stats` or variables without parameters; when the function is called, for a module
             in eval mode whose statistics are missing, and for one in train mode that should be frozen.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> module = nn.Dense(3)
+        >>> images = jnp.ones((2, 5), "float32")
+        >>> model = linen_model(module, module.init(jax.random.key(0), images))
+        >>> model.apply_fn(model.variables, images).shape
+        (2, 3)
     """
     _check(batch_stats)
     if "params" not in variables:
@@ -102,6 +110,12 @@ def nnx_model(module: nnx.Module, *, batch_stats: BatchStats = "frozen") -> Mode
 
     Raises:
         InputError: for an unknown `batch_stats`, or a module without parameters.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> model = nnx_model(nnx.Linear(5, 3, rngs=nnx.Rngs(0)))
+        >>> model.apply_fn(model.variables, jnp.ones((2, 5), "float32")).shape
+        (2, 3)
     """
     _check(batch_stats)
     copy = nnx.merge(*nnx.split(module))
@@ -133,6 +147,13 @@ def equinox_model(model: Any, state: Any = None, *, batch_stats: BatchStats = "f
     Raises:
         InputError: for an unknown `batch_stats`, a model without parameters, a batch norm without state, and one in
             "frozen" that has seen no batch yet.
+
+    Examples:
+        >>> import equinox as eqx
+        >>> import jax.numpy as jnp
+        >>> model = equinox_model(eqx.nn.Linear(5, 3, key=jax.random.key(0)))
+        >>> model.apply_fn(model.variables, jnp.ones((2, 5))).shape
+        (2, 3)
     """
     import equinox as eqx
 

@@ -57,6 +57,12 @@ def spectrum(kernel: Float[Any, "... n n"]) -> Spectrum:
 
     Raises:
         InputError: for another shape or a dtype that NumPy does not count as floating-point.
+
+    Examples:
+        >>> import numpy as np
+        >>> eigenvalues, health = spectrum(np.diag([4.0, 1.0]))
+        >>> eigenvalues.tolist(), str(health)
+        ([1.0, 4.0], 'full rank')
     """
     kernel = np.asarray(kernel)
     square = kernel.ndim >= 2 and kernel.shape[-1] == kernel.shape[-2] > 0
@@ -104,6 +110,13 @@ def condition_number(kernel: Float[Any, "n n"]) -> ConditionNumber:
 
     Raises:
         InputError: as `spectrum`, and for a stack of kernels.
+
+    Examples:
+        >>> import numpy as np
+        >>> condition_number(np.diag([4.0, 1.0]))
+        ConditionNumber(value=4.0, health='full rank')
+        >>> condition_number(np.ones((2, 2)))
+        ConditionNumber(value=inf, health='rank-deficient')
     """
     if np.ndim(kernel) != 2:
         raise InputError(f"`kernel` must be one matrix (n, n); it has shape {np.shape(kernel)}. Index the stack first.")
@@ -186,6 +199,15 @@ def empirical_ntk(
     Raises:
         InputError: for integer images, a batch of one image, logits that are not (n, classes), an unknown `batch_stats`
             or `output`, a parameter that is no floating-point array, or a `trainable` that names nothing.
+
+    Examples:
+        For a linear function it is the inner product of the images.
+
+        >>> import jax.numpy as jnp
+        >>> variables = {"params": {"kernel": jnp.ones((2, 1))}}
+        >>> images = jnp.array([[3.0, 4.0], [1.0, 0.0]])
+        >>> empirical_ntk(lambda v, x: x @ v["params"]["kernel"], variables, images).tolist()
+        [[25.0, 3.0], [3.0, 1.0]]
     """
     _check_choice("batch_stats", batch_stats, ("frozen", "coupled"))
     _check_choice("output", output, ("sum", "trace", "full"))

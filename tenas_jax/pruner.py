@@ -352,6 +352,20 @@ def prune(
 
     Raises:
         InputError: as `step`, or for limits that no architecture meets.
+
+    Examples:
+        A score of one's own needs no compiled program: the search for the most parameters.
+
+        >>> from tenas_jax import NAS_BENCH_201, cost
+        >>> def evaluate(key, masks):
+        ...     values = cost.parameters(NAS_BENCH_201, masks)[None].astype(float)
+        ...     return Scores(values, np.full(values.shape, "counted"))
+        >>> indicator = Indicator("parameters", lower_is_better=False, evaluate=evaluate, program=None)
+        >>> mask, infos = prune(jax.random.key(0), NAS_BENCH_201, [indicator])
+        >>> NAS_BENCH_201.format(mask)
+        '|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|'
+        >>> len(infos)  # each takes one of 24 operators; six edges keep one
+        18
     """
     if limits is not None:
         limits.check(space)

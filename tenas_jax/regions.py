@@ -83,6 +83,11 @@ def count_linear_regions(patterns: Bool[Array, "samples bits"]) -> LinearRegions
 
     Raises:
         InputError: where the patterns are not a two-dimensional bool array, or empty.
+
+    Examples:
+        >>> import numpy as np
+        >>> count_linear_regions(np.array([[True, False], [True, True], [True, False]]))
+        LinearRegions(count=2, samples=3, saturated=False)
     """
     if patterns.ndim != 2 or patterns.dtype != bool or len(patterns) == 0:
         raise InputError(

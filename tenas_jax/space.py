@@ -178,6 +178,10 @@ class SearchSpace:
 
         Raises:
             InputError: where the mask is not a single architecture.
+
+        Examples:
+            >>> NAS_BENCH_201.format(NAS_BENCH_201.one_hot(np.array([[3, 1, 0, 0, 2, 0]])))
+            '|nor_conv_3x3~0|+|skip_connect~0|none~1|+|none~0|nor_conv_1x1~1|none~2|'
         """
         return self.formatter(self, self.choice(mask))
 
@@ -189,6 +193,11 @@ class SearchSpace:
 
         Raises:
             InputError: for text of another form, a wrong operator, node or count.
+
+        Examples:
+            >>> mask = NAS_BENCH_201.parse("|nor_conv_3x3~0|+|skip_connect~0|none~1|+|none~0|nor_conv_1x1~1|none~2|")
+            >>> mask.shape, NAS_BENCH_201.choice(mask).tolist()
+            ((1, 6, 5), [[3, 1, 0, 0, 2, 0]])
         """
         return self.one_hot(self.parser(self, architecture))
 
@@ -198,6 +207,12 @@ class SearchSpace:
         Args:
             key: a JAX key.
             n: how many.
+
+        Examples:
+            >>> import jax
+            >>> masks = NAS_BENCH_201.sample(jax.random.key(0), 10)
+            >>> masks.shape, masks.sum(-1).max().item()
+            ((10, 1, 6, 5), 1)
         """
         rng = host_generator(key)
         choice = rng.integers(len(self.operators), size=(n, *self.mask_shape[:2]))

@@ -45,6 +45,12 @@ def statistics(kernels: Float[Any, "... n n"]) -> KernelStatistics:
 
     Raises:
         InputError: as `ntk.spectrum`.
+
+    Examples:
+        >>> import numpy as np
+        >>> found = statistics(np.eye(4))
+        >>> float(found.trace), round(float(found.effective_rank), 6), str(found.health)
+        (4.0, 4.0, 'full rank')
     """
     eigenvalues, health = spectrum(kernels)
     full = health == "full rank"

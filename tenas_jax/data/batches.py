@@ -27,6 +27,12 @@ def image_batch(
 
     Raises:
         InputError: where the source holds fewer images than the batch, or `side` does not divide their size.
+
+    Examples:
+        >>> import jax
+        >>> from tenas_jax.data import open_images
+        >>> image_batch(jax.random.key(0), open_images(), 8, side=4).shape
+        (8, 4, 4, 3)
     """
     _check_count("size", size)
     if size > source.size:

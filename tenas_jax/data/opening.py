@@ -51,6 +51,11 @@ def open_images(
 
     Raises:
         InputError: where the data set is unknown, or the data are missing, damaged or of another form.
+
+    Examples:
+        >>> source = open_images(seed=1)
+        >>> source.name, source.shape, source.read([0]).dtype
+        ('synthetic', (32, 32, 3), dtype('uint8'))
     """
     if dataset is not None and dataset not in DATASETS:
         raise InputError(f"the data set must be one of {', '.join(DATASETS)}; it is {dataset!r}.")
