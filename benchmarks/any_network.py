@@ -3,13 +3,15 @@
     python benchmarks/any_network.py              # batch 32 and, for memory, ResNet-18 at batch 64 with blocks of 16
 
 Every way runs in a process of its own, so that its peak memory is its own, and computes the kernel of the sum of logits of
-the same network on the same images; the kernels are compared with ours. Writes benchmarks/results/any_network.json.
+the same network on the same images; the kernels are compared with ours. The ways take turns, `--rounds` times, and each
+process notes the machine's load before it starts. Writes benchmarks/results/any_network.json.
 """
 
 # pyright: reportMissingImports=false
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -105,7 +107,6 @@ def measure(way: str, network: str, images: np.ndarray, block: int | None, repea
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "first_run_seconds": round(first, 3),
-        "median_seconds": round(float(np.median(seconds)), 4) if seconds else None,
         "all_seconds": [round(value, 4) for value in seconds],
         "peak_mebibytes": round(peak * 1024 / MEBIBYTE),
         "peak_mebibytes_before": round(before * 1024 / MEBIBYTE),
@@ -120,14 +121,42 @@ def in_a_process(way: str, network: str, options: argparse.Namespace, batch: int
         command = [sys.executable, __file__, "--way", way, "--networks", network]
         command += ["--batch", str(batch), "--side", str(options.side), "--repeats", str(options.repeats)]
         command += ["--into", str(path)] + ([] if block is None else ["--block", str(block)])
+        load = round(os.getloadavg()[0], 2)
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=options.timeout)
         except subprocess.TimeoutExpired:
-            return {"failed": f"not finished after {options.timeout} s"}
+            return {"failed": f"not finished after {options.timeout} s", "load_before": load}
         if done.returncode or not path.exists():
             errors = [line for line in done.stderr.splitlines() if "Error" in line or "Exception" in line]
-            return {"failed": errors[-1] if errors else f"exit code {done.returncode}"}
-        return json.loads(path.read_text())
+            return {"failed": errors[-1] if errors else f"exit code {done.returncode}", "load_before": load}
+        return {**json.loads(path.read_text()), "load_before": load}
+
+
+def in_turn(ways: list[str], network: str, options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """All ways, `options.rounds` times one after the other; a way that failed is not tried again."""
+    rounds: dict[str, list[dict[str, Any]]] = {way: [] for way in ways}
+    for _ in range(options.rounds):
+        for way, found in rounds.items():
+            if not any("failed" in result for result in found):
+                found.append(in_a_process(way, network, options, options.batch, None))
+    return {way: summary(found) for way, found in rounds.items()}
+
+
+def summary(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """One way's processes as one result: the largest peak, and minimum and median over all repeats."""
+    if "failed" in found[-1]:
+        return found[-1]
+    seconds = [value for result in found for value in result["all_seconds"]]
+    return {
+        "first_run_seconds": min(result["first_run_seconds"] for result in found),
+        "minimum_seconds": min(seconds),
+        "median_seconds": round(float(np.median(seconds)), 4),
+        "all_seconds": seconds,
+        "peak_mebibytes": max(result["peak_mebibytes"] for result in found),
+        "peak_mebibytes_before": max(result["peak_mebibytes_before"] for result in found),
+        "load_before": [result["load_before"] for result in found],
+        "kernel": found[0]["kernel"],
+    }
 
 
 def compare(results: dict[str, dict[str, Any]]) -> None:
@@ -144,7 +173,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--networks", nargs="+", default=["resnet20", "resnet18"], choices=["resnet20", "resnet18"])
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--side", type=int, default=32)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=5, help="runs of a process, after the one that compiles")
+    parser.add_argument("--rounds", type=int, default=3, help="processes of a way")
     parser.add_argument("--timeout", type=int, default=900, help="seconds a way")
     parser.add_argument("--large-batch", type=int, default=64, help="of ResNet-18 in blocks; 0 leaves it out")
     parser.add_argument("--large-block", type=int, default=16)
@@ -161,16 +191,13 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         return result
     content: dict[str, Any] = {"batch": options.batch, "side": options.side, "networks": {}}
     for network in options.networks:
-        results = {
-            way: in_a_process(way, network, options, options.batch, None)
-            for way in dict.fromkeys(["ours", *options.ways])
-        }
+        results = in_turn(list(dict.fromkeys(["ours", *options.ways])), network, options)
         compare(results)
         content["networks"][network] = results
         for way, result in results.items():
             print(network, way, json.dumps(result), flush=True)
     if options.large_batch:
-        result = in_a_process("ours", "resnet18", options, options.large_batch, options.large_block)
+        result = summary([in_a_process("ours", "resnet18", options, options.large_batch, options.large_block)])
         result.pop("kernel", None)
         content["resnet18_in_blocks"] = {"batch": options.large_batch, "block": options.large_block, **result}
         print("resnet18 in blocks", json.dumps(content["resnet18_in_blocks"]), flush=True)

@@ -18,10 +18,10 @@ from scipy.stats import kendalltau
 
 from tenas_jax import DARTS, cost
 from tenas_jax.architectures import read_rows, row_architecture
+from tenas_jax.command_line import use_compilation_cache
 from tenas_jax.data import open_images
 from tenas_jax.ranking import average_rank, sum_of_log_ranks
 from tenas_jax.recipe import prepare
-from tenas_jax.search import use_compilation_cache
 from tenas_jax.views import DEFAULT_SCORES, scores_of
 
 

@@ -63,7 +63,8 @@ def study(space, table_path: Path, column: str | None, arguments: list[str], ima
             runs.append(record)
             names = [row["architecture"] for row in rows]
             accuracy = np.array([accuracies[name] for name in names])
-            goodness = {"sum of log ranks": np.array([float(row["log_rank_sum"]) for row in rows])}
+            sums = {"smoothed": "smoothed", "sum of log ranks": "log_rank_sum"}
+            goodness = {label: np.array([float(row[name]) for row in rows]) for label, name in sums.items()}
             for score in record["scores"]:
                 values = np.array([float(row[score]) for row in rows])
                 bad = -values if score == "condition_number" else values
@@ -76,9 +77,7 @@ def study(space, table_path: Path, column: str | None, arguments: list[str], ima
                     # Ties and infinities as places: correlation looks at nothing else.
                     places = np.unique(values[chosen], return_inverse=True)[1].astype(float)
                     by_score.setdefault(score, {}).setdefault(part, []).append(judged(places, accuracy[chosen]))
-            print(
-                space.name, source, seed, by_score["sum of log ranks"]["all"][-1], record["process_seconds"], flush=True
-            )
+            print(space.name, source, seed, by_score["smoothed"]["all"][-1], record["process_seconds"], flush=True)
         result["rows"] += [
             {
                 "images": source,
@@ -101,7 +100,7 @@ def main() -> None:
     parser.add_argument("--darts", type=Path, required=True, help="csv of genotypes with accuracies")
     parser.add_argument("--darts-column", default="val_accuracy_nb301_surrogate")
     parser.add_argument("--data", type=Path, help="an .npz of CIFAR-10 images")
-    parser.add_argument("--seeds", type=int, nargs=2, default=(10, 13))
+    parser.add_argument("--seeds", type=int, nargs=2, default=(30, 35))
     arguments = parser.parse_args()
     images: dict[str, list[str]] = {"synthetic": []}
     if arguments.data:

@@ -179,7 +179,8 @@ def _figure_heads(figures: dict[str, int]) -> list[str]:
 def ranking() -> str:
     """Kendall's tau of the default ranking of NAS-Bench-201, and what it puts first."""
     labels = {
-        "sum of log ranks": "**sum of log ranks**",
+        "smoothed": "**smoothed sum of log ranks**",
+        "sum of log ranks": "sum of log ranks",
         "condition_number": "condition number",
         "effective_regions_wide": "effective regions, wide",
         "effective_regions_deep": "effective regions, deep",
@@ -212,10 +213,48 @@ def published() -> str:
     found = {
         (row["images"], row["score"]): row["all"]["kendall_tau"] for row in _read("ranking")["nasbench201"]["rows"]
     }
-    for score, label in (("flops", "FLOPs, our table"), ("sum of log ranks", "**tenas_jax, default scores**")):
+    for score, label in (("flops", "FLOPs, our table"), ("smoothed", "**tenas_jax, default scores**")):
         tau = found["synthetic", score]
         rows.append([label, f"{tau['mean']:.3f}{_spread(tau)}", "`benchmarks/results/ranking.json`, synthetic images"])
     return _table(["", "Kendall's tau", "source"], rows)
+
+
+def ranking_ablation() -> str:
+    """Kendall's tau and the first architectures of sums of log ranks of subsets of scores, plain and smoothed."""
+    rows = []
+    for row in _read("ranking_ablation")["rows"]:
+        cells = []
+        for name in ("log_rank_sum", "smoothed"):
+            whole = row[name]["all"]
+            cells += [f"{whole['kendall_tau']['mean']:.3f}{_spread(whole['kendall_tau'])}"]
+            cells += [f"{whole[figure]['mean']:.2f}" for figure in ("first", "mean_of_first_ten")]
+        rows.append([row["subset"].replace("_", " "), *cells])
+    heads = ["tau", "first", "first ten"]
+    return _table(["scores", *heads, *(f"smoothed: {head}" for head in heads)], rows)
+
+
+def strategies() -> str:
+    """What each strategy of the search finds on NAS-Bench-201, with and without a limit on multiply-adds."""
+    rows = []
+    for row in _read("strategies")["nasbench201"]:
+        limit = f"{row['max_flops'] / 1e6:.0f} M" if row["max_flops"] else "none"
+        reached = f"{row['accuracy']['mean']:.2f} ({row['accuracy']['standard_error']:.2f})"
+        seconds = f"{row['seconds_cold']:.0f} s / {row['seconds_warm']:.0f} s"
+        best = f"{row['optimum']:.2f} / {row['median']:.2f}"
+        rows.append([limit, row["strategy"], reached, best, f"{row['evaluations']:,}", seconds])
+    heads = ["limit", "strategy", "found", "best / median below the limit", "evaluations", "first run / later"]
+    return _table(heads, rows)
+
+
+def darts_strategies() -> str:
+    """What pruning and evolution find on DARTS."""
+    rows = []
+    for row in _read("strategies")["darts"]:
+        score = f"{row['score']['mean']:.0f} ({row['score']['standard_error']:.0f})"
+        size = f"{row['million_parameters']['mean']:.2f} M"
+        seconds = f"{row['seconds_cold']:.0f} s / {row['seconds_warm']:.0f} s"
+        rows.append([row["strategy"], score, size, f"{row['evaluations']:,}", seconds])
+    return _table(["strategy", "log-determinant, drawn anew", "parameters", "evaluations", "first run / later"], rows)
 
 
 def scaling() -> str:
@@ -235,6 +274,39 @@ def _duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{max(1, round(seconds))} s"
+
+
+def any_network() -> str:
+    """Seconds and peak memory of the empirical NTK of two residual networks, here and elsewhere."""
+    measured = _read("any_network")
+    labels = {
+        "ours": "here",
+        "neural_tangents_1": "neural-tangents, Jacobian contraction",
+        "neural_tangents_2": "neural-tangents, NTK-vector products",
+        "neural_tangents_3": "neural-tangents, structured derivatives",
+        "torch_func": "PyTorch, `torch.func`",
+        "torch_func_1_thread": "PyTorch, `torch.func`, one thread",
+    }
+
+    def cell(result):
+        if "failed" in result:
+            return result["failed"]
+        memory = result["peak_mebibytes"] / 1024
+        return f"{_seconds(result['minimum_seconds'])} ({_seconds(result['median_seconds'])}), {memory:.2f} GiB"
+
+    rows = [
+        [label, *(cell(results[way]) for results in measured["networks"].values())] for way, label in labels.items()
+    ]
+    return _table([f"batch {measured['batch']}", *measured["networks"]], rows)
+
+
+def any_network_in_blocks() -> str:
+    """A large batch in blocks."""
+    blocks = _read("any_network")["resnet18_in_blocks"]
+    head = ["ResNet-18", "seconds, minimum (median)", "peak memory"]
+    times = f"{blocks['minimum_seconds']:.1f} ({blocks['median_seconds']:.1f})"
+    name = f"batch {blocks['batch']} in blocks of {blocks['block']}"
+    return _table(head, [[name, times, f"{blocks['peak_mebibytes'] / 1024:.2f} GiB"]])
 
 
 def line_regions() -> str:
@@ -306,7 +378,12 @@ TABLES: dict[Callable[[], str], str] = {
     ranking: "docs/ranking.md",
     darts_ranking: "docs/ranking.md",
     published: "README.md",
+    ranking_ablation: "docs/ranking.md",
+    strategies: "docs/search.md",
+    darts_strategies: "docs/search.md",
     scaling: "docs/scaling.md",
+    any_network: "docs/any_network.md",
+    any_network_in_blocks: "docs/any_network.md",
     line_regions: "docs/depth_and_width.md",
     ntk_by_depth: "docs/depth_and_width.md",
     nngp_by_depth: "docs/depth_and_width.md",

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from tenas_jax.activations import ActivationPatterns as ActivationPatterns
     from tenas_jax.activations import activation_patterns as activation_patterns
     from tenas_jax.errors import InputError as InputError
+    from tenas_jax.errors import NotAnalyticError as NotAnalyticError
     from tenas_jax.evaluation import Evaluation as Evaluation
     from tenas_jax.evaluation import evaluate as evaluate
     from tenas_jax.hamming import hamming_kernel as hamming_kernel
@@ -33,6 +34,7 @@ _HOMES = {
     "InputError": "errors",
     "KernelStatistics": "spectra",
     "NAS_BENCH_201": "space",
+    "NotAnalyticError": "errors",
     "SearchSpace": "space",
     "activation_patterns": "activations",
     "analytic_ntk": "infinite",

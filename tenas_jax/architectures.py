@@ -98,14 +98,15 @@ def choose(space: SearchSpace, wanted: str, key: Key[Array, ""]) -> Listing:
 
 
 def _at_random(space: SearchSpace, count: int, key) -> np.ndarray:
-    most = None if space.kept_edges else len(space.operators) ** (len(space.cells) * len(space.edges))
+    most = None if space.kept_edges else space.size
     if count < 1 or (most and count > most):
         raise InputError(f"--architectures must be from 1 to {most or 'any number'}, or all, or a file; it is {count}.")
-    if most:
+    if most and most <= 10_000_000:
         # Without repetition: the first so many of a shuffled space.
         numbers = host_generator(key).permutation(most)[:count]
         choice = np.stack(np.unravel_index(numbers, [len(space.operators)] * (len(space.cells) * len(space.edges))), -1)
         return space.one_hot(choice.reshape(count, len(space.cells), len(space.edges)))
+    # Of so many that hardly one comes twice.
     return _distinct(space.sample(key, count)).masks
 
 

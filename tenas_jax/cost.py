@@ -4,21 +4,21 @@ A cost is a sum over the operators that are alive, whether or not a signal reach
 NAS-Bench-201 it counts dead branches too.
 """
 
+import itertools
+import math
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
+from jax.extend.core import ClosedJaxpr
 from jaxtyping import Bool, Int
 
+from tenas_jax.errors import InputError
+from tenas_jax.layers import open_layer
 from tenas_jax.network import Macro, network
+from tenas_jax.programs import bodies
 from tenas_jax.space import SearchSpace
-
-# The networks that are trained: NAS-Bench-201's (Dong and Yang 2020, section 2.1) and DARTS's on CIFAR-10 (Liu et al. 2019,
-# section 3.2), whose stem has three times the channels.
-TRAINED_MACROS = {
-    "nasbench201": Macro(channels=16, cells=5),
-    "darts": Macro(channels=36, cells=20, stem_multiplier=3),
-}
 
 
 class Shape(NamedTuple):
@@ -49,7 +49,7 @@ class Cost(NamedTuple):
 
 
 class CostReading:
-    """Shapes flow through the network, and every operation adds to its bill. See `network.Reading`."""
+    """Shapes flow through the network, and every operation adds to its bill. See `operators.Reading`."""
 
     def __init__(self) -> None:
         """Starts with an empty bill."""
@@ -107,6 +107,18 @@ class CostReading:
         """Nothing to do."""
         return values
 
+    def custom(self, name, x, layer):
+        """Its parameters, and the multiply-adds of convolutions and matrix products in its program."""
+        images = jax.ShapeDtypeStruct((1, x.side, x.side, x.channels), np.dtype(np.float32))
+        opened = open_layer(name, layer, images)
+        values = {path: jax.ShapeDtypeStruct(shape, images.dtype) for path, (shape, _) in opened.parameters.items()}
+        program = jax.make_jaxpr(opened.apply)(values, images)
+        self._pay(parameters=sum(math.prod(v.shape) for v in values.values()), flops=multiply_adds(program))
+        shapes = [output.shape for output in program.out_avals]
+        if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][0] != 1 or shapes[0][1] != shapes[0][2]:
+            raise InputError(f"the layer of {name} must turn (1, h, h, c) into (1, h', h', c'); it makes {shapes}.")
+        return Shape(shapes[0][1], shapes[0][3])
+
     def edges(self, x, weights, operators, names):
         """Pays for the operators whose weight is not zero; they all give the same shape, which one of them tells."""
         outside = self.cost
@@ -124,9 +136,70 @@ class CostReading:
         return Shape(1, classes)
 
 
+def multiply_adds(program: ClosedJaxpr) -> int:
+    """Multiply-adds of the convolutions and matrix products in a program: the dearest branch, one turn of a while loop.
+
+    Args:
+        program: from `jax.make_jaxpr`.
+    """
+    total = 0
+    for equation in program.jaxpr.eqns:
+        inner = [multiply_adds(body) for body in bodies(equation)]
+        name, params = equation.primitive.name, equation.params
+        if name == "conv_general_dilated":
+            weights, outputs = equation.invars[1].aval.shape, equation.outvars[0].aval.shape
+            out_channels = weights[params["dimension_numbers"].rhs_spec[0]]
+            total += math.prod(outputs) * math.prod(weights) // out_channels
+        elif name == "dot_general":
+            left, outputs = equation.invars[0].aval.shape, equation.outvars[0].aval.shape
+            total += math.prod(outputs) * math.prod(left[axis] for axis in params["dimension_numbers"][0][0])
+        elif name == "cond":
+            total += max(inner)
+        else:
+            total += sum(inner) * params.get("length", 1) if name == "scan" else sum(inner)
+    return total
+
+
+def check_operators(space: SearchSpace) -> None:
+    """Refuses operators of a space's own that fail, or whose output has another shape than an edge's.
+
+    Args:
+        space: the search space.
+
+    Raises:
+        InputError: names the operator and says what it did.
+    """
+    side, channels = 8, 16
+    for name, stride in itertools.product(space.definitions, (1, 2) if space.family == "darts" else (1,)):
+        try:
+            shape = space.operator(name)(CostReading(), name, Shape(side, channels), channels, stride)
+        except InputError:
+            raise
+        except Exception as error:
+            said = str(error).strip().splitlines() or [""]
+            raise InputError(
+                f"the operator {name!r} of {space.name} fails ({type(error).__name__}: {said[0]}); it must use the "
+                "operations of its reading only, and `read.custom` for anything else."
+            ) from error
+        if shape != Shape(side // stride, channels):
+            raise InputError(
+                f"the operator {name!r} of {space.name} must turn {side} x {side} positions with {channels} channels into "
+                f"{side // stride} x {side // stride} with {channels} at stride {stride}; it makes {shape}."
+            )
+
+
 @lru_cache
-def _prices(space: SearchSpace, macro: Macro, side: int) -> Cost:
-    """For each cost an int array (1 + cells * edges * operators): what every network pays, then each operator's share."""
+def prices(space: SearchSpace, macro: Macro, side: int) -> tuple[Cost, Cost]:
+    """What every network pays, and what each operator on each edge adds.
+
+    Args:
+        space: the search space.
+        macro: how cells are stacked.
+        side: of the images.
+
+    Returns:
+        Integers, and int arrays (cells, edges, operators).
+    """
 
     def total(mask):
         read: Any = CostReading()
@@ -135,8 +208,9 @@ def _prices(space: SearchSpace, macro: Macro, side: int) -> Cost:
 
     nothing = np.zeros(space.mask_shape, bool)
     base = total(nothing)
-    shares = [total(one) for one in np.eye(nothing.size, dtype=bool).reshape(-1, *space.mask_shape)]
-    return Cost(*(np.array([fixed, *(s[i] - fixed for s in shares)]) for i, fixed in enumerate(base)))
+    with_one = [total(one) for one in np.eye(nothing.size, dtype=bool).reshape(-1, *space.mask_shape)]
+    shares = Cost(*(np.reshape(column, space.mask_shape) for column in zip(*with_one, strict=True)))
+    return base, Cost(*(share - fixed for share, fixed in zip(shares, base, strict=True)))
 
 
 def costs(
@@ -147,7 +221,7 @@ def costs(
     Args:
         space: the search space.
         mask: alive operators, one mask or many.
-        macro: how cells are stacked; by default as in the networks that are trained, see `TRAINED_MACROS`.
+        macro: how cells are stacked; by default as in the networks that are trained, see `macro.MACROS`.
         side: of the images.
 
     Returns:
@@ -162,8 +236,8 @@ def costs(
         [7.78305, 220.11969]
     """
     flat = np.asarray(mask).reshape(*np.shape(mask)[:-3], -1).astype(np.int64)
-    prices = _prices(space, macro or TRAINED_MACROS[space.name], side)
-    return Cost(*(price[0] + flat @ price[1:] for price in prices))
+    base, shares = prices(space, macro or space.macro("trained"), side)
+    return Cost(*(fixed + flat @ share.ravel() for fixed, share in zip(base, shares, strict=True)))
 
 
 def parameters(

@@ -3,3 +3,12 @@
 
 class InputError(ValueError):
     """Bad input from outside: the message is one sentence that says what was wrong, what arrived and how to mend it."""
+
+
+class NotAnalyticError(InputError):
+    """Something of a network has no kernel in closed form; the empirical NTK reads it."""
+
+    def __init__(self, name: str, reason: str):
+        """Names the operator, or the part of the network, and says why."""
+        super().__init__(f"the analytic NTK cannot read {name!r}: {reason}. Take the empirical one.")
+        self.name, self.reason = name, reason

@@ -15,6 +15,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from tenas_jax.convolution import convolve
+from tenas_jax.errors import InputError
+from tenas_jax.layers import Initialiser, open_layer
 from tenas_jax.network import Macro, cell, network
 from tenas_jax.pooling import max_pool
 from tenas_jax.space import SearchSpace
@@ -32,11 +34,13 @@ class Declaration(NamedTuple):
 
     Attributes:
         shape: its shape; convolutions are (k, k, in, out), depthwise ones (k, k, 1, channels), the linear layer (in, out).
-        kind: "weight" for convolutions and the linear layer, "scale" or "bias".
+        kind: "weight" for convolutions and the linear layer, "scale" or "bias"; "own" of a custom layer.
+        initial: the custom layer's initialiser, `(key, shape, dtype) -> array`.
     """
 
     shape: tuple[int, ...]
-    kind: Literal["weight", "scale", "bias"]
+    kind: Literal["weight", "scale", "bias", "own"]
+    initial: Initialiser | None = None
 
 
 class FeatureReading:
@@ -59,23 +63,30 @@ class FeatureReading:
         self.bits: list[Array] = []
         self.moments: dict[str, tuple[Array, Array]] = {}
 
-    def parameter(self, name: str, shape: tuple[int, ...], kind: Literal["weight", "scale", "bias"], dtype) -> Array:
+    def parameter(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        kind: Literal["weight", "scale", "bias", "own"],
+        dtype,
+        initial: Initialiser | None = None,
+    ) -> Array:
         """The parameter of that name; zeros while the network is only being declared."""
-        self.declared[name] = Declaration(shape, kind)
+        self.declared[name] = Declaration(shape, kind, initial)
         return jnp.zeros(shape, dtype) if self._parameters is None else self._parameters[name]
 
     def convolution(self, name, x, channels, *, kernel=1, stride=1, dilation=1):
-        """See `network.Reading`."""
+        """See `operators.Reading`."""
         weights = self.parameter(f"{name}.kernel", (kernel, kernel, x.shape[-1], channels), "weight", x.dtype)
         return convolve(x, weights, stride=stride, dilation=dilation)
 
     def depthwise_convolution(self, name, x, *, kernel, stride=1, dilation=1):
-        """See `network.Reading`."""
+        """See `operators.Reading`."""
         weights = self.parameter(f"{name}.kernel", (kernel, kernel, 1, x.shape[-1]), "weight", x.dtype)
         return convolve(x, weights, stride=stride, dilation=dilation, depthwise=True)
 
     def batch_norm(self, name, x):
-        """See `network.Reading`; the variance is the biased one and is computed in two passes."""
+        """See `operators.Reading`; the variance is the biased one and is computed in two passes."""
         scale = self.parameter(f"{name}.scale", x.shape[-1:], "scale", x.dtype)
         bias = self.parameter(f"{name}.bias", x.shape[-1:], "bias", x.dtype)
         mean, variance = self._moments(name, x)
@@ -90,13 +101,13 @@ class FeatureReading:
         return self.moments[name]
 
     def relu(self, x):
-        """See `network.Reading`; notes which neurons are on."""
+        """See `operators.Reading`; notes which neurons are on."""
         on = x > 0
         self.bits.append(on.reshape(len(x), -1))
         return jnp.where(on, x, jnp.zeros_like(x))
 
     def average_pool(self, x, *, window, stride, padding):
-        """See `network.Reading`."""
+        """See `operators.Reading`."""
 
         def total(x):
             return self.add(windows(x, window, stride=stride, padding=padding))
@@ -104,32 +115,32 @@ class FeatureReading:
         return total(x) / total(jnp.ones((1, *x.shape[1:3], 1), x.dtype))
 
     def max_pool(self, x, *, window, stride, padding):
-        """See `network.Reading`."""
+        """See `operators.Reading`."""
         return max_pool(x, window, stride, padding)
 
     def crop(self, x, *, offset, stride):
-        """See `network.Reading`."""
+        """See `operators.Reading`."""
         padded = jnp.pad(x, ((0, 0), (0, offset), (0, offset), (0, 0)))
         return padded[:, offset::stride, offset::stride]
 
     def zero(self, x, *, stride):
-        """See `network.Reading`; the channels are those of `x`."""
+        """See `operators.Reading`; the channels are those of `x`."""
         return jnp.zeros_like(x[:, ::stride, ::stride])
 
     def concatenate(self, values):
-        """See `network.Reading`."""
+        """See `operators.Reading`."""
         return jnp.concatenate(values, axis=-1)
 
     def add(self, values):
-        """See `network.Reading`."""
+        """See `operators.Reading`."""
         return sum(values[1:], start=values[0])
 
     def cell_inputs(self, values):
-        """See `network.Reading`."""
+        """See `operators.Reading`."""
         return values
 
     def edges(self, x, weights, operators: Sequence[Callable[[str, Any], Any]], names: Sequence[str]):
-        """See `network.Reading`; a dead operator costs nothing, whether its weight is traced or not."""
+        """See `operators.Reading`; a dead operator costs nothing, whether its weight is traced or not."""
         return [
             self.add(
                 [
@@ -167,10 +178,19 @@ class FeatureReading:
         return y, record
 
     def head(self, name, x, classes):
-        """See `network.Reading`."""
+        """See `operators.Reading`."""
         weights = self.parameter(f"{name}.kernel", (x.shape[-1], classes), "weight", x.dtype)
         bias = self.parameter(f"{name}.bias", (classes,), "bias", x.dtype)
         return jnp.dot(x.mean((1, 2)), weights, precision="highest") + bias[None]
+
+    def custom(self, name, x, layer):
+        """See `operators.Reading`; a module's parameters are the network's, initialised as the module says."""
+        opened = open_layer(name, layer, x)
+        values = {
+            path: self.parameter(f"{name}.{path}", shape, "own", x.dtype, initial)
+            for path, (shape, initial) in opened.parameters.items()
+        }
+        return opened.apply(values, x)
 
 
 def _channels(values):
@@ -238,9 +258,18 @@ class CellNetwork(nn.Module):
             mask: alive operators.
 
         Returns:
-            (b, bits), in the order in which the network meets its ReLUs.
+            (b, bits), in the order in which the network meets its ReLUs; a custom layer adds none.
+
+        Raises:
+            InputError: where the network has no ReLU.
         """
-        return jnp.concatenate(self._read(images, mask, True)[1].bits, axis=1)
+        bits = self._read(images, mask, True)[1].bits
+        if not bits:
+            raise InputError(
+                f"the network of {self.space.name} has no ReLU, and so no activation patterns; take scores of kernels, or "
+                "end it with `network.finish`."
+            )
+        return jnp.concatenate(bits, axis=1)
 
     @nn.compact
     def _read(self, images, mask, train: bool):
@@ -265,8 +294,8 @@ class CellNetwork(nn.Module):
 
     def _parameters(self, declared: Mapping[str, Declaration], dtype) -> Parameters:
         return {
-            name: self.param(name, partial(_initial, self.fan, declaration.kind), declaration.shape, dtype)
-            for name, declaration in declared.items()
+            name: self.param(name, d.initial or partial(_initial, self.fan, d.kind), d.shape, dtype)
+            for name, d in declared.items()
         }
 
 

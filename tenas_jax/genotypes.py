@@ -18,29 +18,67 @@ if TYPE_CHECKING:
     from tenas_jax.space import SearchSpace
 
 
-def format_nasbench201(space: "SearchSpace", choice: np.ndarray) -> str:
-    """The official string of a NAS-Bench-201 cell.
+def format_cells(space: "SearchSpace", choice: np.ndarray) -> str:
+    """Cells as NAS-Bench-201 writes them; of several cells each with its name, as in `normal:|...|+|...| reduce:|...|`.
 
     Args:
         space: the space.
-        choice: operator numbers (1, edges).
+        choice: operator numbers (cells, edges).
+
+    Raises:
+        InputError: where a node keeps more or fewer input edges than the space's final architectures.
     """
-    nodes: dict[int, list[str]] = {}
-    for operator, (source, target) in zip(choice[0], space.edges, strict=True):
-        nodes.setdefault(target, []).append(f"{space.operators[operator]}~{source}")
-    return "+".join(f"|{'|'.join(edges)}|" for edges in nodes.values())
+    _check_kept(space, choice)
+    cells = [_format_cell(space, operators) for operators in choice]
+    return cells[0] if len(cells) == 1 else " ".join(map("{}:{}".format, space.cells, cells))
 
 
-def parse_nasbench201(space: "SearchSpace", architecture: str) -> np.ndarray:
-    """Operator numbers (1, edges) of an official string.
+def parse_cells(space: "SearchSpace", architecture: str) -> np.ndarray:
+    """Operator numbers (cells, edges) of what `format_cells` wrote.
 
     Args:
         space: the space.
         architecture: the string.
 
     Raises:
-        InputError: for a wrong number of nodes or edges, an unknown operator or a wrong source node.
+        InputError: for missing cells, a wrong number of nodes or edges, an unknown operator or a wrong source node.
     """
+    texts = [architecture]
+    if len(space.cells) > 1:
+        named = [text.partition(":") for text in architecture.split()]
+        if [name for name, _, _ in named] != list(space.cells):
+            form = " ".join(f"{cell}:|...|" for cell in space.cells)
+            raise InputError(
+                f"the architecture {architecture!r} is not of the form `{form}`, the cells of {space.name}."
+            )
+        texts = [text for _, _, text in named]
+    choice = np.array([_parse_nodes(space, text) for text in texts])
+    _check_kept(space, choice)
+    return choice
+
+
+def _check_kept(space: "SearchSpace", choice: np.ndarray) -> None:
+    if space.kept_edges is None:
+        return
+    for cell, operators in zip(space.cells, choice, strict=True):
+        for node in range(space.inputs, space.nodes):
+            entering = [o for o, (_, target) in zip(operators, space.edges, strict=True) if target == node]
+            count, kept = sum(space.operators[o] != "none" for o in entering), min(space.kept_edges, len(entering))
+            if count != kept:
+                raise InputError(
+                    f"an architecture of {space.name} has {kept} input edges at node {node}; this one has {count} in the "
+                    f'cell {cell}. The others hold "none".'
+                )
+
+
+def _format_cell(space: "SearchSpace", operators: np.ndarray) -> str:
+    nodes: dict[int, list[str]] = {}
+    for operator, (source, target) in zip(operators, space.edges, strict=True):
+        nodes.setdefault(target, []).append(f"{space.operators[operator]}~{source}")
+    return "+".join(f"|{'|'.join(edges)}|" for edges in nodes.values())
+
+
+def _parse_nodes(space: "SearchSpace", architecture: str) -> list[int]:
     nodes = architecture.strip().split("+")
     expected = sorted({target for _, target in space.edges})
     if len(nodes) != len(expected):
@@ -68,7 +106,7 @@ def parse_nasbench201(space: "SearchSpace", architecture: str) -> np.ndarray:
                     f"{source}: write `{operator}~{source}`."
                 )
             choice.append(space.operators.index(operator))
-    return np.array([choice])
+    return choice
 
 
 def format_darts(space: "SearchSpace", choice: np.ndarray) -> str:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from tenas_jax.errors import InputError
+from tenas_jax.errors import InputError, NotAnalyticError
 from tenas_jax.kernels import (
     Batch,
     Kernels,
@@ -30,7 +30,7 @@ from tenas_jax.kernels import (
     total,
     window_means,
 )
-from tenas_jax.network import Macro, darts_reductions, network
+from tenas_jax.network import Macro, network, reductions
 from tenas_jax.space import SearchSpace
 
 # Channels that are drawn where a maximum leaves no closed form (max pooling), with a fixed key.
@@ -60,7 +60,7 @@ class MaxPooled:
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["maps", "sources", "fresh", "rectified", "pooled"],
-    meta_fields=["side", "channels", "after_relu"],
+    meta_fields=["side", "channels", "after_relu", "entangled"],
 )
 @dataclass(frozen=True)
 class Field:
@@ -78,6 +78,8 @@ class Field:
         side: height and width.
         channels: number of channels (for the standard parametrisation).
         after_relu: whether a ReLU was the last to act, so that a following weight has variance 2 / fan_in.
+        entangled: whether `fresh` is no Gaussian of its own: something nonlinear, or a sum with sources, has become a
+            part of it, and fresh weights have not followed yet.
     """
 
     maps: dict[int, Array]
@@ -88,14 +90,20 @@ class Field:
     side: int
     channels: int
     after_relu: bool = False
+    entangled: bool = False
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether a nonlinear function of it would depend on sources."""
+        return self.entangled or bool(self.maps or self.pooled)
 
 
-def _field(kernels: Kernels, side: int, channels: int, after_relu: bool = False) -> Field:
-    return Field({}, {}, kernels, None, (), side, channels, after_relu)
+def _field(kernels: Kernels, side: int, channels: int, after_relu: bool = False, entangled: bool = False) -> Field:
+    return Field({}, {}, kernels, None, (), side, channels, after_relu, entangled)
 
 
 class KernelReading:
-    """Fields flow through the network. See `network.Reading` for the operations."""
+    """Fields flow through the network. See `operators.Reading` for the operations."""
 
     def __init__(self, batch: Batch, settings: Settings):
         """Reads for a batch of images, in the limit that the settings name."""
@@ -113,7 +121,9 @@ class KernelReading:
 
     def cell_inputs(self, values):
         """A cell's inputs are its first sources; with what came before there is nothing to be correlated."""
-        return [self._sealed(self._realise(x), replace(x, pooled=()), {}, {}) for x in values]
+        if any(x.after_relu for x in values):
+            raise NotAnalyticError("network", "a ReLU comes right before a cell, whose inputs are taken for Gaussians")
+        return [self._sealed(self._realise(x), replace(x, pooled=(), entangled=False), {}, {}) for x in values]
 
     # Operators that bring fresh weights.
 
@@ -125,7 +135,7 @@ class KernelReading:
     def depthwise_convolution(self, name, x, *, kernel, stride=1, dilation=1):
         """As a convolution, group by group. Not Gaussian, but the pointwise convolution that follows is."""
         kernels = window_means(self._realise(x), x.side, kernel, stride, dilation)
-        return self._weighted(kernels, x, kernel**2, -(-x.side // stride), x.channels)
+        return replace(self._weighted(kernels, x, kernel**2, -(-x.side // stride), x.channels), entangled=True)
 
     def _weighted(self, kernels, x, fan_in: int, side: int, channels: int):
         gain = 2.0 if x.after_relu else 1.0
@@ -143,12 +153,16 @@ class KernelReading:
     def relu(self, x):
         """The arc-cosine kernel of order 1, and of order 0 for the gradient (Cho and Saul 2009)."""
         kernels = x.rectified if x.rectified is not None else self._rectified(x)
-        return _field(kernels, x.side, x.channels, after_relu=True)
+        return _field(kernels, x.side, x.channels, after_relu=True, entangled=True)
 
     def batch_norm(self, name, x):
         """Batch norm over images and positions, group by group."""
         kernels = normalise(self._realise(x), self._batch, self._settings)
-        return _field(kernels, x.side, x.channels)
+        return _field(kernels, x.side, x.channels, entangled=x.is_mixed)
+
+    def custom(self, name, x, layer):
+        """Nothing is known of its kernel."""
+        raise NotAnalyticError(name, "it has a custom layer")
 
     # Operators that are linear in positions.
 
@@ -168,13 +182,16 @@ class KernelReading:
         side = round(len(matrix) ** 0.5)
         if x.fresh is not None:  # outside a cell: nothing that follows is correlated with it
             kernels = self._realise(x)
-            return _field(congruence(jnp.asarray(matrix, kernels.dtype), kernels), side, x.channels, x.after_relu)
+            kernels = congruence(jnp.asarray(matrix, kernels.dtype), kernels)
+            return _field(kernels, side, x.channels, x.after_relu, x.is_mixed)
         maps = {s: _product(matrix, m) for s, m in x.maps.items()}
         pooled = tuple(replace(t, after=_product(matrix, t.after)) for t in x.pooled)
         return Field(maps, x.sources, None, None, pooled, side, x.channels)
 
     def max_pool(self, x, *, window, stride, padding):
         """No closed form: kept as it is until a ReLU, where channels are drawn (see `_sampled`)."""
+        if x.after_relu:
+            raise NotAnalyticError("max_pool", "it takes maxima right behind a ReLU")
         if x.fresh is not None:
             x = self.cell_inputs([x])[0]
         side = (x.side + 2 * padding - window) // stride + 1
@@ -202,7 +219,8 @@ class KernelReading:
         """Channel groups side by side; repeated where their numbers differ, so that all stand for equally many channels."""
         channels = sum(value.channels for value in values)
         kernels = _stacked([self._realise(value) for value in values])
-        field = _field(kernels, values[0].side, channels, values[0].after_relu)
+        entangled = any(value.is_mixed for value in values)
+        field = _field(kernels, values[0].side, channels, values[0].after_relu, entangled)
         if not any(value.pooled for value in values):
             return field
         # The ReLU that follows has to see the maxima themselves, not a Gaussian of their moments.
@@ -217,7 +235,10 @@ class KernelReading:
         pooled = tuple(term for value in values for term in value.pooled)
         fresh = [value.fresh for value in values if value.fresh is not None]
         fresh = total(fresh) if fresh else None
-        return replace(values[0], maps=maps, sources=sources, fresh=fresh, rectified=None, pooled=pooled)
+        entangled = any(value.entangled for value in values)
+        return replace(
+            values[0], maps=maps, sources=sources, fresh=fresh, rectified=None, pooled=pooled, entangled=entangled
+        )
 
     def edges(self, x, weights, operators, names):
         """Every operator is computed once for all edges, which differ by their weights and are independent copies."""
@@ -226,13 +247,30 @@ class KernelReading:
         # A mask that is known while tracing leaves the dead operators out.
         static = isinstance(weights, np.ndarray)
         branches = {o: partial(f, "") for o, f in enumerate(operators) if not static or weights[:, o].any()}
-        random = [o for o, branch in branches.items() if jax.eval_shape(branch, x).fresh is not None]
+        shapes = {o: _branch_shape(branch, x, operators[o]) for o, branch in branches.items()}
+        random = [o for o, shape in shapes.items() if shape.fresh is not None]
         x = replace(x, rectified=_when(_any(weights[:, random]), lambda: self._rectified(x)))
         outputs = {
             o: _when(_any(weights[:, o]), partial(branch, x)) if o in random else branch(x)
             for o, branch in branches.items()
         }
         return [self.add([_scaled(y, row[o]) for o, y in outputs.items() if not static or row[o]]) for row in weights]
+
+
+def _branch_shape(branch, x: Field, operator) -> Field:
+    """The shape of an operator's output, which has to be a map of the sources plus a Gaussian with weights of its own."""
+    name = getattr(operator, "name", "operator")
+    try:
+        output = jax.eval_shape(branch, x)
+    except NotAnalyticError as error:
+        raise NotAnalyticError(name, error.reason) from error
+    if output.fresh is not None and output.entangled:
+        raise NotAnalyticError(
+            name, "no convolution follows its last ReLU, depthwise convolution or batch norm of a sum"
+        )
+    if set(output.sources) - set(x.sources):
+        raise NotAnalyticError(name, "it takes maxima behind weights of its own")
+    return output
 
 
 def _any(weights):
@@ -351,6 +389,7 @@ def analytic_ntk(
 
     Raises:
         InputError: for integer images, fewer than two, images too small for the network's strides, or a bad NumPy mask.
+        NotAnalyticError: for an operator that has no kernel in closed form; a NumPy mask without it is read.
 
     Examples:
         >>> import jax
@@ -361,7 +400,7 @@ def analytic_ntk(
         >>> kernel.shape, condition_number(kernel).health
         ((3, 3), 'full rank')
     """
-    macro = macro or DEFAULT_MACROS[space.name]
+    macro = macro or space.macro("ntk")._replace(channels=16)
     _check(space, mask, images, macro, settings)
     batch = Batch.of(images.shape[0])
     x = _field(input_kernels(images, batch), images.shape[1], images.shape[-1])
@@ -371,7 +410,20 @@ def analytic_ntk(
     return kernel.at[batch.second, batch.first].set(ntk)
 
 
-DEFAULT_MACROS = {"nasbench201": Macro(channels=16, cells=1), "darts": Macro(channels=16, cells=2)}
+def analytic_obstacle(space: SearchSpace) -> NotAnalyticError | None:
+    """Why a space has no analytic NTK: the first operator that `analytic_ntk` cannot read, or None. Nothing is computed.
+
+    Args:
+        space: the search space.
+    """
+    if not space.is_own:
+        return None
+    mask, images = jax.ShapeDtypeStruct(space.mask_shape, bool), jax.ShapeDtypeStruct((2, 8, 8, 3), np.float32)
+    try:
+        jax.eval_shape(lambda mask, images: analytic_ntk(space, mask, images), mask, images)
+    except NotAnalyticError as error:
+        return error
+    return None
 
 
 def _check(space, mask, images, macro, settings) -> None:
@@ -380,12 +432,11 @@ def _check(space, mask, images, macro, settings) -> None:
             f"`images` must be floating-point (n, h, w, c) with n at least 2; they are {images.dtype} {images.shape}. "
             "Normalise a batch with `tenas_jax.data.image_batch`."
         )
-    reductions = macro.stages - 1 if space.name == "nasbench201" else len(darts_reductions(macro))
-    side = images.shape[1]
-    if images.shape[2] != side or side % 2**reductions:
+    side, halved = images.shape[1], reductions(space, macro)
+    if images.shape[2] != side or side % 2**halved:
         raise InputError(
-            f"the network halves the sides of its images {reductions} times, so they must be square with a side that is a "
-            f"multiple of {2**reductions}; they are {side} x {images.shape[2]}. Pool or crop them."
+            f"the network halves the sides of its images {halved} times, so they must be square with a side that is a "
+            f"multiple of {2**halved}; they are {side} x {images.shape[2]}. Pool or crop them."
         )
     if settings.statistics == "coupled" and settings.batch_norm != "exact":
         raise InputError(

@@ -1,7 +1,7 @@
 """Which cells are equal.
 
 Two notions for NAS-Bench-201: the benchmark's own, which is coarser than it looks, and an exact one, good for computing a
-score once for all cells that share it. For DARTS, whose cells have nothing dead: cells that differ in the order of nodes.
+score once for all cells that share it. For all other spaces: cells that differ in the order of nodes.
 """
 
 import itertools
@@ -12,6 +12,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from tenas_jax.space import NAS_BENCH_201, Mask, SearchSpace
+
+MOST_NODES = 6  # of a cell, inputs aside, whose orders are all tried: 720
 
 
 def isomorphism_string(mask: Mask) -> str:
@@ -94,11 +96,16 @@ def representatives(
 
     Returns:
         (m, cells, edges, operators). On NAS-Bench-201 the first of the space with the same canonical string, in which
-        nothing is dead; on DARTS the smallest that the order of a cell's nodes allows.
+        nothing is dead; elsewhere the smallest that the order of a cell's nodes allows, whatever the operators do. Where a
+        space has a network function of its own nothing is known of that order, and with more than `MOST_NODES` there are
+        too many: each architecture stands for itself.
     """
-    if space is NAS_BENCH_201:
+    if space == NAS_BENCH_201:
         first = _first_choices()
         return space.one_hot(np.array([first[canonical_string(mask)] for mask in masks]))
+    movable = space.nodes - space.inputs
+    if space.network is not None or "none" not in space.operators or movable > MOST_NODES:
+        return masks
     return np.stack([_in_smallest_order(space, mask) for mask in masks])
 
 
@@ -111,17 +118,21 @@ def _first_choices() -> dict[str, np.ndarray]:
 
 
 def _in_smallest_order(space: SearchSpace, mask: Mask) -> Mask:
-    """Nodes of a cell are summed into a concatenation, whose order of channels says nothing before training."""
+    """Every node sums what enters it, so nodes can change places, but for inputs and the one output of a cell.
+
+    Where nodes are concatenated (DARTS) the order of channels says nothing before training.
+    """
+    last = space.nodes - 1 if space.family == "nasbench201" else space.nodes
     numbers = {edge: e for e, edge in enumerate(space.edges)}
     none = space.operators.index("none")
     cells = []
     for choice in space.choice(mask):
         orders = []
-        for order in itertools.permutations(range(space.inputs, space.nodes)):
-            place = [*range(space.inputs), *order]
+        for order in itertools.permutations(range(space.inputs, last)):
+            place = [*range(space.inputs), *order, *range(last, space.nodes)]
             moved = np.full(len(space.edges), none)
             kept = [(place[a], place[b], o) for (a, b), o in zip(space.edges, choice, strict=True) if o != none]
-            if all(a < b for a, b, _ in kept):
+            if all((a, b) in numbers for a, b, _ in kept):
                 for a, b, operator in kept:
                     moved[numbers[a, b]] = operator
                 orders.append(moved.tolist())

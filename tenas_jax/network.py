@@ -1,160 +1,21 @@
-"""The cell networks, written once against a small set of operations.
+"""The cell networks, written once against the operations of a `Reading`.
 
-A network here is a function of a *reading*: an object that says what a convolution, a batch norm, a ReLU, ... means for the
-kind of value that flows through. `finite.py` reads feature maps with weights, `infinite.py` reads Gaussian-process kernels.
-An operator of a search space is therefore written in one place, in `OPERATORS`, and every reading understands it.
-
-The networks are those of NAS-Bench-201 (Dong and Yang 2020, section 2) and DARTS (Liu et al. 2019, section 3), with the
-order ReLU, convolution, batch norm inside every block, as TE-NAS (Chen et al. 2021) uses them.
+They are those of NAS-Bench-201 (Dong and Yang 2020, section 2) and DARTS (Liu et al. 2019, section 3), as TE-NAS (Chen et
+al. 2021) uses them; a space of one's own is stacked like one of the two, or brings a network function of its own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple
 
-from tenas_jax.space import SearchSpace
+from tenas_jax.macro import Macro as Macro
+from tenas_jax.operators import OPERATORS as OPERATORS
+from tenas_jax.operators import Operator, Reading, Value, factorized_reduce, relu_conv_bn
+from tenas_jax.space import SPACES, SearchSpace
 
-Value = TypeVar("Value")
-Operator = Callable[["Reading[Value]", str, Value, int, int], Value]
-
-
-class Reading(Protocol[Value]):
-    """What a reading has to define. Names are unique paths within the network: a reading may key its weights by them."""
-
-    def convolution(
-        self, name: str, x: Value, channels: int, *, kernel: int = 1, stride: int = 1, dilation: int = 1
-    ) -> Value:
-        """A `kernel` x `kernel` convolution to `channels` channels, zero padded to keep positions, without bias."""
-        ...
-
-    def depthwise_convolution(self, name: str, x: Value, *, kernel: int, stride: int = 1, dilation: int = 1) -> Value:
-        """One `kernel` x `kernel` filter a channel, zero padded to keep positions, without bias."""
-        ...
-
-    def batch_norm(self, name: str, x: Value) -> Value:
-        """Batch norm with a learned scale and shift, in training mode."""
-        ...
-
-    def relu(self, x: Value) -> Value:
-        """The positive part."""
-        ...
-
-    def average_pool(self, x: Value, *, window: int, stride: int, padding: int) -> Value:
-        """Averages over windows; padded positions do not count."""
-        ...
-
-    def max_pool(self, x: Value, *, window: int, stride: int, padding: int) -> Value:
-        """Maxima over windows; padded positions do not count."""
-        ...
-
-    def crop(self, x: Value, *, offset: int, stride: int) -> Value:
-        """Positions `offset`, `offset + stride`, ... along both sides; past the border there are zeros."""
-        ...
-
-    def zero(self, x: Value, *, stride: int) -> Value:
-        """A value of the shape that a convolution of this stride would give, and nothing in it."""
-        ...
-
-    def concatenate(self, values: Sequence[Value]) -> Value:
-        """Stacks channels."""
-        ...
-
-    def add(self, values: Sequence[Value]) -> Value:
-        """The sum."""
-        ...
-
-    def cell_inputs(self, values: Sequence[Value]) -> Sequence[Value]:
-        """Marks where a cell begins: fresh weights have just made these values."""
-        ...
-
-    def edges(
-        self, x: Value, weights: Any, operators: Sequence[Callable[[str, Value], Value]], names: Sequence[str]
-    ) -> Sequence[Value]:
-        """The edges that leave node `x`: edge e is the sum over o of `weights[e, o] * operators[o](names[e] + ..., x)`.
-
-        `weights` (edges, operators) may be traced; an operator whose weights are zero need not be computed. Edges have
-        weights of their own, so a finite reading calls every operator for every edge.
-        """
-        ...
-
-    def head(self, name: str, x: Value, classes: int) -> Value:
-        """Global average pooling and a linear layer with bias."""
-        ...
-
-
-def relu_conv_bn(read, name, x, channels, stride, *, kernel, dilation=1):
-    """ReLU, convolution, batch norm: the convolution block of both spaces."""
-    x = read.convolution(f"{name}.conv", read.relu(x), channels, kernel=kernel, stride=stride, dilation=dilation)
-    return read.batch_norm(f"{name}.norm", x)
-
-
-def separable(read, name, x, channels, stride, *, kernel, dilation=1):
-    """ReLU, depthwise convolution, pointwise convolution, batch norm (DARTS; with `dilation` its `dil_conv`)."""
-    x = read.depthwise_convolution(f"{name}.depthwise", read.relu(x), kernel=kernel, stride=stride, dilation=dilation)
-    return read.batch_norm(f"{name}.norm", read.convolution(f"{name}.pointwise", x, channels))
-
-
-def twice_separable(read, name, x, channels, stride, *, kernel):
-    """Two separable blocks, the first with the stride (DARTS's `sep_conv`)."""
-    x = separable(read, f"{name}.first", x, channels, stride, kernel=kernel)
-    return separable(read, f"{name}.second", x, channels, 1, kernel=kernel)
-
-
-def factorized_reduce(read, name, x, channels, stride):
-    """DARTS's skip connection of stride 2: two 1x1 convolutions on grids shifted by one pixel, concatenated."""
-    x = read.relu(x)
-    halves = [
-        read.convolution(f"{name}.{half}", read.crop(x, offset=offset, stride=stride), size)
-        for half, offset, size in (("even", 0, channels // 2), ("odd", 1, channels - channels // 2))
-    ]
-    return read.batch_norm(f"{name}.norm", read.concatenate(halves))
-
-
-def skip(read, name, x, channels, stride):
-    """The identity, or a factorized reduction where the stride is 2."""
-    return x if stride == 1 else factorized_reduce(read, name, x, channels, stride)
-
-
-OPERATORS: dict[str, Operator] = {
-    "none": lambda read, name, x, channels, stride: read.zero(x, stride=stride),
-    "skip_connect": skip,
-    "nor_conv_1x1": partial(relu_conv_bn, kernel=1),
-    "nor_conv_3x3": partial(relu_conv_bn, kernel=3),
-    "sep_conv_3x3": partial(twice_separable, kernel=3),
-    "sep_conv_5x5": partial(twice_separable, kernel=5),
-    "dil_conv_3x3": partial(separable, kernel=3, dilation=2),
-    "dil_conv_5x5": partial(separable, kernel=5, dilation=2),
-    "avg_pool_3x3": lambda read, name, x, channels, stride: read.average_pool(x, window=3, stride=stride, padding=1),
-    "max_pool_3x3": lambda read, name, x, channels, stride: read.max_pool(x, window=3, stride=stride, padding=1),
-}
-
-
-class Macro(NamedTuple):
-    """How cells are stacked.
-
-    Attributes:
-        channels: channels of the first stage.
-        cells: NAS-Bench-201: cells a stage (its N). DARTS: cells in all; those at one and two thirds reduce.
-        stages: NAS-Bench-201: stages, with a residual block that halves the sides between two of them. DARTS: not used.
-        stem: whether a 3x3 convolution and a batch norm come before the first cell.
-        classes: outputs of the linear layer; 0 leaves out pooling and linear layer.
-        stem_multiplier: DARTS: the stem has `stem_multiplier * channels` channels.
-    """
-
-    channels: int
-    cells: int
-    stages: int = 3
-    stem: bool = True
-    classes: int = 10
-    stem_multiplier: int = 1
-
-
-# The networks of the released TE-NAS (its protocol for NAS-Bench-201 and DARTS).
-NTK_MACROS = {"nasbench201": Macro(channels=3, cells=1), "darts": Macro(channels=1, cells=2)}
-REGION_MACROS = {
-    "nasbench201": Macro(channels=1, cells=1, stages=1, stem=False, classes=0),
-    "darts": Macro(channels=1, cells=2, stem=False, classes=0),
-}
+# The networks of the released TE-NAS, by the name of the space.
+NTK_MACROS = {name: space.macro("ntk") for name, space in SPACES.items()}
+REGION_MACROS = {name: space.macro("regions") for name, space in SPACES.items()}
 
 
 def edge_weights(mask):
@@ -171,9 +32,34 @@ def edge_weights(mask):
     return alive / (total + (total == 0).astype(float))
 
 
-def bound_operators(
-    read: Reading[Value], space: SearchSpace, channels: int, stride: int
-) -> list[Callable[[str, Value], Value]]:
+class BoundOperator(NamedTuple):
+    """An operator of an edge: `operator(path, x)`.
+
+    Attributes:
+        name: of the operator.
+        read: the reading.
+        definition: what it does.
+        channels: of the edge's value.
+        stride: of the edge.
+    """
+
+    name: str
+    read: Any
+    definition: Operator
+    channels: int
+    stride: int
+
+    def __call__(self, path: str, x: Any) -> Any:
+        """The operator's output; its weights are found under its name behind the path.
+
+        Args:
+            path: of the edge.
+            x: what enters.
+        """
+        return self.definition(self.read, f"{path}.{self.name}", x, self.channels, self.stride)
+
+
+def bound_operators(read: Reading[Value], space: SearchSpace, channels: int, stride: int) -> list[BoundOperator]:
     """The operators of an edge, as `Reading.edges` takes them.
 
     Args:
@@ -182,10 +68,7 @@ def bound_operators(
         channels: of the edge's value.
         stride: of the edge.
     """
-    return [
-        lambda path, x, operator=operator: OPERATORS[operator](read, f"{path}.{operator}", x, channels, stride)
-        for operator in space.operators
-    ]
+    return [BoundOperator(name, read, space.operator(name), channels, stride) for name in space.operators]
 
 
 def cell(
@@ -219,6 +102,8 @@ def cell(
             nodes.append(read.add(incoming[source]))
         stride = 2 if reduce and source < space.inputs else 1
         leaving = [e for e, (start, _) in enumerate(space.edges) if start == source]
+        if not leaving:
+            continue
         operators = bound_operators(read, space, channels, stride)
         names = [f"{name}.edge{e}" for e in leaving]
         for e, value in zip(leaving, read.edges(nodes[source], weights[leaving, :], operators, names), strict=True):
@@ -285,7 +170,16 @@ def finish(read: Reading[Value], x: Value, macro: Macro) -> Value:
     return read.head("head.linear", x, macro.classes) if macro.classes else x
 
 
-NETWORKS = {"nasbench201": nas_bench_201, "darts": darts}
+def reductions(space: SearchSpace, macro: Macro) -> int:
+    """How often the network of a space halves the sides of its images; 0 for a network function of the space's own.
+
+    Args:
+        space: the search space.
+        macro: how cells are stacked.
+    """
+    if space.network is not None:
+        return 0
+    return macro.stages - 1 if space.family == "nasbench201" else len(darts_reductions(macro))
 
 
 def network(read: Reading[Value], space: SearchSpace, mask, images: Value, macro: Macro, cell=cell) -> Value:
@@ -302,4 +196,5 @@ def network(read: Reading[Value], space: SearchSpace, mask, images: Value, macro
     Returns:
         The output of the head, of the reading's kind; without a head, the last cell's output.
     """
-    return NETWORKS[space.name](read, space, edge_weights(mask), images, macro, cell)
+    stack = space.network or (nas_bench_201 if space.family == "nasbench201" else darts)
+    return stack(read, space, edge_weights(mask), images, macro, cell)

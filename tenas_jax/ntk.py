@@ -13,11 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from tenas_jax import _neural_tangents
 from tenas_jax.errors import InputError
+from tenas_jax.layerwise import take_apart
 
 Health = Literal["full rank", "rank-deficient", "not finite"]
 ApplyFunction = Callable[[Any, Array], Array]
+# Rows of images, in bytes, that a kernel in blocks holds; of more images they are computed again for every pair of groups.
+_HELD_BYTES = 2**30
 
 
 class Spectrum(NamedTuple):
@@ -185,9 +187,11 @@ def empirical_ntk(
         output: "sum" is the kernel of the sum of an image's logits (TE-NAS); "trace" the mean of the classes' kernels;
             "full" the kernel of every pair of logits, (n, m, classes, classes).
         trainable: which leaves of `variables` are parameters, by their path joined with "/".
-        block_size: how many images' gradients ("frozen") or backward passes of the batch ("coupled") are computed side
-            by side; all by default. Fewer need less memory and more time. Outside of `jax.jit` the blocks of "frozen" are
-            one compiled program that is called for each pair of them, which a CPU runs faster than a compiled loop.
+        block_size: how many images ("frozen") or backward passes of the batch ("coupled") are computed side by side; all
+            by default. Fewer need less memory and more time. With blocks, "frozen" holds up to 1 GiB of what the layers of
+            all images get and give back, and beyond that computes it again for every pair of groups of images. Outside
+            of `jax.jit` its blocks are one compiled program that is called for each of them, which a CPU runs faster
+            than a compiled loop.
 
     Returns:
         (n, m), with output="full" (n, m, classes, classes), in the dtype of the logits.
@@ -249,39 +253,60 @@ def _check_batch(name, images, apply_fn, variables) -> None:
 
 
 def _frozen(function, parameters, images, others, block_size, full):
-    """Per-example gradients, contracted one pair of blocks of images at a time."""
-    tangents = _neural_tangents.load()
-    axes = () if full else (-1,)
-    kernel_of = tangents.empirical_ntk_fn(
-        function, trace_axes=axes, vmap_axes=0, implementation=tangents.NtkImplementation.JACOBIAN_CONTRACTION
-    )
+    """Rows of single images, a block at a time; then their inner products, layer by layer."""
+    layerwise = take_apart(function, parameters, images[:1], full)
     # Convolutions within a compiled loop run several times slower on a CPU: where all arrays are known, one program is
-    # compiled and called for each pair.
+    # compiled and called for each block.
     traced = _is_traced((parameters, images, others))
-    pair_kernel = kernel_of if traced else jax.jit(lambda a, b, parameters: kernel_of(a, b, parameters))
+    compiled = (lambda function: function) if traced else jax.jit
+    rows_of, contract = compiled(layerwise.rows), compiled(layerwise.contract)
     n, m = len(images), len(images if others is None else others)
     if block_size is None or block_size >= max(n, m):
-        return pair_kernel(images, others, parameters)
-    rows = _blocks(images, block_size)
-    columns = rows if others is None else _blocks(others, block_size)
+
+        def whole(parameters, images, others):
+            rows = layerwise.rows(parameters, images)
+            return layerwise.contract(rows, None if others is None else layerwise.rows(parameters, others))
+
+        return compiled(whole)(parameters, images, others)
+
+    def rows_in_blocks(images):
+        blocks = _blocks(images, block_size)
+        if traced:
+            rows = jax.lax.map(lambda block: rows_of(parameters, block), blocks)
+        else:
+            rows = jax.tree.map(lambda *parts: jnp.stack(parts), *[rows_of(parameters, block) for block in blocks])
+        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[: len(images)], rows)
+
+    def of_pair(left, right):
+        return contract(rows_in_blocks(left), None if right is None else rows_in_blocks(right))
+
+    held = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(jax.eval_shape(rows_of, parameters, images)))
+    size = block_size * max(1, _HELD_BYTES * n // (held * block_size))
+    return of_pair(images, others) if size >= max(n, m) else _by_pairs(of_pair, images, others, size, traced, full)
+
+
+def _by_pairs(kernel_of, images, others, size, traced, full):
+    """The kernel of one pair of groups of images after the other, where the rows of all are too many to hold."""
+    n, m = len(images), len(images if others is None else others)
+    rows = _blocks(images, size)
+    columns = rows if others is None else _blocks(others, size)
     first, second = np.indices((len(rows), len(columns))).reshape(2, -1)
     if others is None:
         first, second = np.triu_indices(len(rows))
     if traced:
-        above = jax.lax.map(lambda pair: pair_kernel(rows[pair[0]], columns[pair[1]], parameters), (first, second))
+        above = jax.lax.map(lambda pair: kernel_of(rows[pair[0]], columns[pair[1]]), (first, second))
     else:
-        pairs = zip(first, second, strict=True)
-        above = jnp.stack([pair_kernel(rows[a], columns[b], parameters).block_until_ready() for a, b in pairs])
+        above = jnp.stack([kernel_of(rows[a], columns[b]) for a, b in zip(first, second, strict=True)])
     kernel = jnp.zeros((len(rows), len(columns), *above.shape[1:]), above.dtype)
     if others is None:
         transposed = above.swapaxes(1, 2)
         kernel = kernel.at[second, first].set(transposed.swapaxes(3, 4) if full else transposed)
     kernel = kernel.at[first, second].set(above).swapaxes(1, 2)
-    return kernel.reshape(len(rows) * block_size, len(columns) * block_size, *above.shape[3:])[:n, :m]
+    return kernel.reshape(len(rows) * size, len(columns) * size, *above.shape[3:])[:n, :m]
 
 
 def _blocks(images, size):
-    """The last block is filled up with images from the start, so that one compiled program serves all pairs."""
+    """The last block is filled up with images from the start, so that one compiled program serves all."""
     count = -(-len(images) // size)
     return images[np.arange(count * size) % len(images)].reshape(count, size, *images.shape[1:])
 

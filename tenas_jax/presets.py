@@ -138,7 +138,7 @@ DARTS_PRESETS = {
     "released": _RELEASED_DARTS,
 }
 
-_OF_SPACE = {"nasbench201": PRESETS, "darts": DARTS_PRESETS}
+_OF_FAMILY = {"nasbench201": PRESETS, "darts": DARTS_PRESETS}
 
 _ANALYTIC = {"ntk": "analytic", "ntk_images": 8, "ntk_side": 4, "ntk_channels": 16}
 # Small images rank as well as large ones and cost a fraction; frozen statistics need per-example gradients only.
@@ -158,7 +158,7 @@ def preset(
     Args:
         name: one of `PRESETS`.
         ntk: "analytic", "empirical", or None for the preset's own; naming one takes the condition number in.
-        space: the search space's name.
+        space: the search space's name; for a space of one's own its family, see `space.SearchSpace`.
         dataset: the data set's name; ImageNet's two have settings of their own on DARTS.
         prune_number: operators that go from every edge in a round; None for the preset's own.
 
@@ -169,11 +169,11 @@ def preset(
         raise InputError(f"the preset {name!r} is unknown; choose one of {', '.join(PRESETS)}.")
     if ntk not in (None, "analytic", "empirical"):
         raise InputError(f"the kernel {ntk!r} is unknown; choose --ntk analytic or --ntk empirical.")
-    if space not in _OF_SPACE:
-        raise InputError(f"the search space {space!r} is unknown; choose one of {', '.join(_OF_SPACE)}.")
+    if space not in _OF_FAMILY:
+        raise InputError(f"the search space {space!r} is unknown; choose one of {', '.join(_OF_FAMILY)}.")
     if prune_number is not None and prune_number < 1:
         raise InputError(f"--prune-number must be a whole number from 1; it is {prune_number}.")
-    chosen = _OF_SPACE[space][name]
+    chosen = _OF_FAMILY[space][name]
     if space == "darts" and dataset in ("imagenet", "imagenet16-120"):
         chosen = replace(chosen, prune_number=2, ntk_images=24 if name == "released" else chosen.ntk_images)
     if ntk is not None:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 # The names of primitives that only call a function; both spellings of several JAX releases.
-_CALLS = {
-    *("jit", "pjit", "closed_call", "core_call", "checkpoint", "remat", "remat2"),
+PLAIN_CALLS = frozenset({"jit", "pjit", "closed_call", "core_call"})
+CALLS = PLAIN_CALLS | {
+    *("checkpoint", "remat", "remat2"),
     *("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"),
 }
 _BODIES = {"scan": ("jaxpr",), "while": ("cond_jaxpr", "body_jaxpr"), "cond": ("branches",)}
@@ -45,9 +46,6 @@ class Step:
         Args:
             operands: one value an input.
         """
-        callee = _callee(self.equation)
-        if callee is not None:
-            return list(jaxpr_as_fun(callee)(*operands))
         primitive = self.equation.primitive
         # Older releases of JAX return functions beside the parameters.
         bound = primitive.get_bind_params(self.equation.params)
@@ -73,9 +71,9 @@ class Program:
     outputs: tuple[int, ...]
 
 
-def _callee(equation: JaxprEqn) -> ClosedJaxpr | None:
+def _callee(equation: JaxprEqn, calls: frozenset[str]) -> ClosedJaxpr | None:
     """What an equation calls, where it does nothing but call."""
-    if equation.primitive.name not in _CALLS:
+    if equation.primitive.name not in calls:
         return None
     (body,) = [value for value in equation.params.values() if isinstance(value, ClosedJaxpr | Jaxpr)]
     return body if isinstance(body, ClosedJaxpr) else ClosedJaxpr(body, ())
@@ -97,8 +95,8 @@ def bodies(equation: JaxprEqn) -> Iterator[ClosedJaxpr]:
 
 
 class _Writer:
-    def __init__(self, whole: frozenset[str]):
-        self.whole = whole
+    def __init__(self, whole: frozenset[str], calls: frozenset[str]):
+        self.whole, self.calls = whole, calls
         self.steps: list[Step] = []
         self.constants: dict[int, Any] = {}
         self.numbers = 0
@@ -123,7 +121,7 @@ class _Writer:
         for equation in jaxpr.eqns:
             operands = tuple(map(read, equation.invars))
             here = scope + tuple(part for part in str(equation.source_info.name_stack).split("/") if part)
-            callee, name = _callee(equation), str(equation.params.get("name", equation.primitive.name))
+            callee, name = _callee(equation, self.calls), str(equation.params.get("name", equation.primitive.name))
             if callee is not None and name not in self.whole:
                 # A custom derivative of a compiled function names it twice.
                 within = here if name in here[-1:] or name == equation.primitive.name else (*here, name)
@@ -131,7 +129,7 @@ class _Writer:
             else:
                 results = [self.new() for _ in equation.outvars]
                 operation = equation.primitive.name if callee is None else name
-                inner = tuple(program_of(body, self.whole) for body in _inner(equation))
+                inner = tuple(program_of(body, self.whole, self.calls) for body in _inner(equation))
                 self.steps.append(Step(equation, operation, operands, tuple(results), here, inner))
             known.update(zip(equation.outvars, results, strict=True))
         return [read(atom) for atom in jaxpr.outvars]
@@ -142,17 +140,19 @@ def _inner(equation: JaxprEqn) -> list[ClosedJaxpr]:
     return [body for value in found for body in (value if isinstance(value, tuple) else (value,))]
 
 
-def program_of(closed: ClosedJaxpr, whole: frozenset[str] = frozenset()) -> Program:
+def program_of(closed: ClosedJaxpr, whole: frozenset[str] = frozenset(), calls: frozenset[str] = CALLS) -> Program:
     """Writes a jaxpr out as a program.
 
     Args:
         closed: from `jax.make_jaxpr`.
         whole: names of functions whose calls stay one step.
+        calls: names of the primitives that are written out. `PLAIN_CALLS` leaves custom derivatives and checkpoints, which
+            matter to whoever differentiates the steps, as one step each.
 
     Returns:
         The program, without the steps that no output needs.
     """
-    writer = _Writer(whole)
+    writer = _Writer(whole, calls)
     inputs = tuple(writer.new() for _ in closed.jaxpr.invars)
     outputs = tuple(writer.write(closed, inputs, ()))
     needed, kept = set(outputs), []

@@ -24,11 +24,14 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from tenas_jax.errors import InputError
 from tenas_jax.indicators import Indicator, Scores
+from tenas_jax.limits import Limits
 from tenas_jax.ranking import log_rank, rank_sum, relative_change, released_rank, round_decimals
-from tenas_jax.sampling import carriers, completions, entering, genotypes
+from tenas_jax.sampling import architectures, carriers, entering
 from tenas_jax.space import SearchSpace
 
 MOST_BATCHES = 8  # of one completion: more would cost more than they tell
+
+NOTHING = np.zeros((0, 3), int)  # no candidates
 
 Rule = Literal["completion", "removal"]
 Mask = Bool[np.ndarray, "cells edges ops"]
@@ -60,6 +63,7 @@ class Info(NamedTuple):
         health: by indicator, how many evaluations said what.
         evaluations: masks that were scored, times batches.
         pruned: (k, 3), the candidates that went.
+        unaffordable: (u, 3), operators that went before, because no architecture with them meets the limits on cost.
     """
 
     candidates: Int[np.ndarray, "c 3"]
@@ -70,6 +74,7 @@ class Info(NamedTuple):
     health: dict[str, dict[str, int]]
     evaluations: int
     pruned: Int[np.ndarray, "k 3"]
+    unaffordable: Int[np.ndarray, "u 3"] = NOTHING
 
 
 def init(space: SearchSpace) -> State:
@@ -141,7 +146,9 @@ def without(mask: Mask, pruned: Int[np.ndarray, "k 3"], space: SearchSpace) -> M
     """
     mask = mask.copy()
     mask[tuple(pruned.T)] = False
-    mask[~mask.any(-1), space.operators.index("none")] = True
+    empty = ~mask.any(-1)
+    if empty.any():
+        mask[empty, space.operators.index("none")] = True
     return mask
 
 
@@ -155,6 +162,7 @@ def step(
     paths: int = 96,
     fresh: bool = False,
     prune_number: int | None = None,
+    limits: Limits | None = None,
 ) -> tuple[State, Info]:
     """Prunes once.
 
@@ -170,6 +178,8 @@ def step(
             the same for all.
         prune_number: how many operators go from every edge, the last one stays. By default one; with completion one of
             the whole network. Where edges go, all that a node has too many of go at once.
+        limits: on what the network may cost. Operators that no affordable architecture holds go first; after that the
+            mask always holds an architecture that meets the limits, and completions are architectures that do.
 
     Returns:
         The next state and what was seen.
@@ -184,11 +194,15 @@ def step(
     if prune_number is not None and prune_number < 1:
         raise InputError(f"the prune number must be at least 1; it is {prune_number}.")
     key = jax.random.fold_in(key, state.round)
-    if rule == "completion":
-        info = _by_completion(key, state, space, indicators, paths, prune_number)
+    unaffordable = limits.unaffordable(space, state.mask) if limits else NOTHING
+    mask = without(state.mask, unaffordable, space)
+    if is_done(State(mask, state.round), space):
+        info = Info(NOTHING, {}, {}, {}, np.zeros(0), {}, 0, NOTHING)
+    elif rule == "completion":
+        info = _by_completion(key, mask, space, indicators, paths, prune_number, limits)
     else:
-        info = _by_removal(key, state, space, indicators, fresh, prune_number or 1)
-    return State(without(state.mask, info.pruned, space), state.round + 1), info
+        info = _by_removal(key, mask, space, indicators, fresh, prune_number or 1, limits)
+    return State(without(mask, info.pruned, space), state.round + 1), info._replace(unaffordable=unaffordable)
 
 
 class _Contest(NamedTuple):
@@ -204,15 +218,21 @@ class _Contest(NamedTuple):
     groups: Int[np.ndarray, " c"]
     whole: bool
 
-    def losers(self, total, space: SearchSpace, number: int) -> Int[np.ndarray, "k 3"]:
-        """The candidates with the smallest totals, `number` a group; the last of a group stays, or the edges to keep."""
-        places = []
+    def losers(self, total, mask: Mask, space: SearchSpace, number: int, limits: Limits | None):
+        """The candidates (k, 3) with the smallest totals, `number` a group; the last one stays, or the edges to keep.
+
+        None goes without which the mask would hold nothing that meets the limits.
+        """
+        gone = NOTHING
         for group in np.unique(self.groups):
             members = np.flatnonzero(self.groups == group)
             surplus = len(members) - (space.kept_edges or 0 if self.whole else 1)
-            members = members[np.argsort(total[members], kind="stable")]
-            places += members[: surplus if self.whole else min(number, surplus)].tolist()
-        return self.options[places]
+            left = surplus if self.whole else min(number, surplus)
+            for member in members[np.argsort(total[members], kind="stable")]:
+                tried = np.concatenate([gone, self.options[[member]]])
+                if left and (limits is None or limits.cheapest(space, without(mask, tried, space)) is not None):
+                    gone, left = tried, left - 1
+        return gone
 
 
 def _contest(mask: Mask, space: SearchSpace) -> _Contest:
@@ -222,18 +242,15 @@ def _contest(mask: Mask, space: SearchSpace) -> _Contest:
     return _Contest(options, groups, whole)
 
 
-def _by_completion(key, state, space, indicators, paths, prune_number) -> Info:
+def _by_completion(key, mask, space, indicators, paths, prune_number, limits) -> Info:
     draw, score = jax.random.split(key)
-    if space.kept_edges is None:
-        choices = completions(draw, state.mask, paths)
-    else:
-        choices = genotypes(draw, state.mask, paths, space)
+    choices = (limits.sample if limits else architectures)(draw, mask, paths, space)
     batches = max(1, min(MOST_BATCHES, paths // len(choices)))
     results = {i.name: _on_batches(i, score, space.one_hot(choices), batches) for i in indicators}
     logs = {i.name: np.log(results[i.name].values).mean(0) for i in indicators}
     log_ranks = {i.name: log_rank(logs[i.name], descending=not i.lower_is_better) for i in indicators}
 
-    contest = _contest(state.mask, space)
+    contest = _contest(mask, space)
     options = contest.options
     holds = np.stack([choices[:, cell, edge] == operator for cell, edge, operator in options])
 
@@ -246,7 +263,9 @@ def _by_completion(key, state, space, indicators, paths, prune_number) -> Info:
 
     changes = {name: lead(values) for name, values in log_ranks.items()}
     total = np.sum(list(changes.values()), axis=0)
-    single = prune_number is None and not contest.whole
+    if prune_number is None and not contest.whole:
+        # All operators compete with each other: one group, of which one goes.
+        contest = contest._replace(groups=np.zeros(len(options), int))
     return Info(
         candidates=options,
         scores={name: mean(values) for name, values in logs.items()},
@@ -255,7 +274,7 @@ def _by_completion(key, state, space, indicators, paths, prune_number) -> Info:
         total=total,
         health=_health(results),
         evaluations=len(choices) * batches,
-        pruned=options[[np.argmin(total)]] if single else contest.losers(total, space, prune_number or 1),
+        pruned=contest.losers(total, mask, space, prune_number or 1, limits),
     )
 
 
@@ -264,11 +283,11 @@ def _on_batches(indicator: Indicator, key, masks, batches: int) -> Scores:
     return Scores(*(np.concatenate(parts) for parts in zip(*results, strict=True)))
 
 
-def _by_removal(key, state, space, indicators, fresh, prune_number) -> Info:
-    contest = _contest(state.mask, space)
+def _by_removal(key, mask, space, indicators, fresh, prune_number, limits) -> Info:
+    contest = _contest(mask, space)
     options = contest.options
-    masks = np.stack([without(state.mask, option[None], space) for option in options])
-    results = {i.name: _compared(i, key, state.mask, masks, fresh) for i in indicators}
+    masks = np.stack([without(mask, option[None], space) for option in options])
+    results = {i.name: _compared(i, key, mask, masks, fresh) for i in indicators}
     scores, changes, ranks = {}, {}, {}
     for indicator in indicators:
         before, after = np.split(results[indicator.name].values.reshape(-1, 2, len(options)), 2, axis=1)
@@ -279,7 +298,7 @@ def _by_removal(key, state, space, indicators, fresh, prune_number) -> Info:
         # What goes first improves the score most, or harms it least.
         ranks[indicator.name] = released_rank(changes[indicator.name], descending=not indicator.lower_is_better)
     total = rank_sum(list(ranks.values()))
-    pruned = contest.losers(total, space, prune_number)
+    pruned = contest.losers(total, mask, space, prune_number, limits)
     evaluations = len(options) * 2 if fresh else len(options) + 1
     return Info(options, scores, changes, ranks, total.astype(float), _health(results), evaluations, pruned)
 
@@ -314,6 +333,7 @@ def prune(
     paths: int = 96,
     fresh: bool = False,
     prune_number: int | None = None,
+    limits: Limits | None = None,
 ) -> tuple[Mask, list[Info]]:
     """The whole search: from the supernet to one architecture.
 
@@ -325,12 +345,13 @@ def prune(
         paths: see `step`.
         fresh: see `step`.
         prune_number: see `step`.
+        limits: see `step`.
 
     Returns:
         The mask of the architecture found, and what every step saw.
 
     Raises:
-        InputError: as `step`.
+        InputError: as `step`, or for limits that no architecture meets.
 
     Examples:
         A score of one's own needs no compiled program: the search for the most parameters.
@@ -346,8 +367,10 @@ def prune(
         >>> len(infos)  # each takes one of 24 operators; six edges keep one
         18
     """
+    if limits is not None:
+        limits.check(space)
     state, infos = init(space), []
-    settings = {"rule": rule, "paths": paths, "fresh": fresh, "prune_number": prune_number}
+    settings = {"rule": rule, "paths": paths, "fresh": fresh, "prune_number": prune_number, "limits": limits}
     while not is_done(state, space):
         state, info = step(key, state, space=space, indicators=indicators, **settings)
         infos.append(info)

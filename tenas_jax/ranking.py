@@ -6,7 +6,7 @@ A score that is not finite is never an accident of sorting: infinity on the bad 
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 
 
 def relative_change(after: Float[np.ndarray, "..."], before: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
@@ -159,3 +159,28 @@ def sum_of_log_ranks(ranks: Sequence[Float[np.ndarray, " m"]]) -> Float[np.ndarr
         (m,), at most 0; larger is better.
     """
     return np.sum(np.log(ranks), axis=0)
+
+
+def neighbour_mean(
+    values: Float[np.ndarray, " m"], choices: Shaped[np.ndarray, "m edges"], neighbours: int
+) -> Float[np.ndarray, " m"]:
+    """The mean over all architectures that differ in the operator of one edge.
+
+    A neighbour that is not among those at hand counts as the architecture itself, so that a mean over few says little.
+
+    Args:
+        values: finite, of distinct architectures.
+        choices: their operators, edge by edge.
+        neighbours: how many an architecture has in the whole space, at least 1.
+
+    Returns:
+        (m,).
+    """
+    values = np.asarray(values, float)
+    total, present = np.zeros(len(values)), np.zeros(len(values))
+    for edge in range(choices.shape[1]):
+        _, group = np.unique(np.delete(choices, edge, axis=1), axis=0, return_inverse=True)
+        group = group.ravel()
+        total += np.bincount(group, values)[group] - values
+        present += np.bincount(group)[group] - 1
+    return (total + (neighbours - present) * values) / neighbours

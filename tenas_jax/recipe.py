@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from tenas_jax.data import ImageSource
-from tenas_jax.space import SPACES
+from tenas_jax.space import SearchSpace, find_space
 from tenas_jax.views import Ntk, View, build_views, check_scores
 
 DISCONNECTED = "disconnected"
@@ -33,13 +33,13 @@ class Recipe:
     """A recipe that travels: names, and the arrays that were drawn. Programs are compiled where it is used.
 
     Attributes:
-        space: the search space's name.
+        space: the search space.
         scores: names of scores that need a view.
         ntk: which kernel.
         drawn: by view and repeat, what all masks share.
     """
 
-    space: str
+    space: SearchSpace
     scores: tuple[str, ...]
     ntk: Ntk
     drawn: tuple[tuple[tuple[np.ndarray, ...], ...], ...]
@@ -47,7 +47,7 @@ class Recipe:
     @cached_property
     def views(self) -> list[View]:
         """The views of the scores."""
-        return build_views(SPACES[self.space], self.scores, self.ntk)
+        return build_views(self.space, self.scores, self.ntk)
 
     def __getstate__(self) -> dict:
         """All but the compiled programs."""
@@ -62,8 +62,7 @@ class Recipe:
         Returns:
             Every score; no value depends on what else is evaluated beside it.
         """
-        space = SPACES[self.space]
-        connected = np.array([space.is_connected(mask) for mask in masks])
+        connected = np.array([self.space.is_connected(mask) for mask in masks])
         repeats = len(self.drawn[0]) if self.drawn else 0
         values = {name: np.full((repeats, len(masks)), np.nan) for name in self.scores}
         health = {name: np.full((repeats, len(masks)), DISCONNECTED, "U32") for name in self.scores}
@@ -78,12 +77,18 @@ class Recipe:
 
 
 def prepare(
-    space: str, scores: Sequence[str], source: ImageSource, *, ntk: Ntk = "analytic", seed: int = 0, repeats: int = 8
+    space: SearchSpace | str,
+    scores: Sequence[str],
+    source: ImageSource,
+    *,
+    ntk: Ntk = "analytic",
+    seed: int = 0,
+    repeats: int = 8,
 ) -> Recipe:
     """Draws images and weights for some scores.
 
     Args:
-        space: the search space's name.
+        space: the search space, or its name as `space.find_space` takes it.
         scores: names of scores, see `views.scores_of`; costs are not evaluated and may be left out.
         source: of images.
         ntk: which kernel.
@@ -96,9 +101,10 @@ def prepare(
     Raises:
         InputError: for unknown scores, or images that are too few or too small.
     """
-    check_scores(SPACES[space], scores)
+    space = find_space(space) if isinstance(space, str) else space
+    check_scores(space, scores)
     evaluated = tuple(name for name in scores if name not in ("parameters", "flops"))
-    views = build_views(SPACES[space], evaluated, ntk)
+    views = build_views(space, evaluated, ntk)
     key = jax.random.key(seed)
     drawn = tuple(
         tuple(view.draw(jax.random.fold_in(key, repeat), source) for repeat in range(repeats)) for view in views

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from tenas_jax.finite import CellNetwork, Declaration, Fan, FeatureReading, Parameters, kaiming_deviation
+from tenas_jax.layers import Initialiser
 from tenas_jax.network import bound_operators
 from tenas_jax.space import SearchSpace
 
@@ -107,8 +108,14 @@ class RolledReading(FeatureReading):
         share = jnp.asarray(weights)
         jax.eval_shape(partial(edge, one), share[0], origin[0])
         stacked = {
-            inner: self.parameter(f"{path}.{inner}", (len(edges), *shape), kind, nodes.dtype)
-            for inner, (shape, kind) in one.declared.items()
+            inner: self.parameter(
+                f"{path}.{inner}",
+                (len(edges), *d.shape),
+                d.kind,
+                nodes.dtype,
+                d.initial and partial(_each_edge, d.initial),
+            )
+            for inner, d in one.declared.items()
         }
         statistics = None
         if self._statistics is not None:
@@ -142,14 +149,24 @@ class RolledNetwork(CellNetwork):
         return {name: self.param(name, lambda _, value=value: value) for name, value in drawn.items()}
 
 
+def _each_edge(initial: Initialiser, key, shape: tuple[int, ...], dtype) -> Array:
+    """A custom layer's parameter (edges, ...), drawn for each edge."""
+    return jnp.stack([initial(edge_key, shape[1:], dtype) for edge_key in jax.random.split(key, shape[0])])
+
+
 def _drawn(key, fan: Fan, declared: Mapping[str, Declaration], dtype) -> dict[str, Array]:
     """Initial values as `CellNetwork` has them, from one call: a call a weight costs more to compile than the network."""
-    weights = {name: shape for name, (shape, kind) in declared.items() if kind == "weight"}
+    weights = {name: d.shape for name, d in declared.items() if d.kind == "weight"}
     sizes = [math.prod(shape) for shape in weights.values()]
     deviations = [kaiming_deviation(fan, shape) for shape in weights.values()]
     numbers = jax.random.normal(key, (sum(sizes),), dtype) * jnp.asarray(np.repeat(deviations, sizes), dtype)
     pieces = dict(zip(weights, jnp.split(numbers, np.cumsum(sizes)[:-1]), strict=True))
-    return {
-        name: pieces[name].reshape(shape) if kind == "weight" else jnp.full(shape, float(kind == "scale"), dtype)
-        for name, (shape, kind) in declared.items()
-    }
+
+    def value(place: int, name: str, d: Declaration) -> Array:
+        if d.initial is not None:
+            return d.initial(jax.random.fold_in(key, place), d.shape, dtype)
+        return (
+            pieces[name].reshape(d.shape) if d.kind == "weight" else jnp.full(d.shape, float(d.kind == "scale"), dtype)
+        )
+
+    return {name: value(place, name, d) for place, (name, d) in enumerate(declared.items())}

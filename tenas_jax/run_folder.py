@@ -50,7 +50,7 @@ class RunFolder:
             if (path / "config.json").exists():
                 self._resume(config)
             else:
-                self._write("config.json", config)
+                replace_file(path / "config.json", _as_json(config).encode())
             # Opening for append also tells, before anything is computed, whether the folder can be written.
             with self._rounds_file.open("a"):
                 pass
@@ -82,7 +82,7 @@ class RunFolder:
                 # Whatever follows a damaged line builds on it: it is computed again.
                 complete = b"".join(complete.splitlines(keepends=True)[:number])
                 break
-        self._replace("rounds.jsonl", complete)
+        replace_file(self._rounds_file, complete)
 
     def append(self, record: dict[str, Any]) -> None:
         """Adds a round; it is on the disc when this returns.
@@ -114,11 +114,26 @@ class RunFolder:
 
         Args:
             result: plain JSON values.
+
+        Raises:
+            InputError: where it cannot be written.
+        """
+        self.write("result.json", _as_json(result))
+
+    def write(self, name: str, content: str) -> None:
+        """Writes a file of the folder, all or nothing.
+
+        Args:
+            name: of the file.
+            content: all of it.
+
+        Raises:
+            InputError: where it cannot be written.
         """
         try:
-            self._write("result.json", result)
+            replace_file(self.path / name, content.encode())
         except OSError as error:
-            raise InputError(f"{self.path}/result.json cannot be written ({error.strerror}); run again.") from error
+            raise InputError(f"{self.path / name} cannot be written ({error.strerror}); run again.") from error
 
     def _read(self, name: str) -> dict[str, Any]:
         try:
@@ -128,8 +143,6 @@ class RunFolder:
                 f"{self.path}/{name} is damaged, it is not a JSON object; choose another --output, or remove it."
             ) from error
 
-    def _write(self, name: str, content: dict[str, Any]) -> None:
-        self._replace(name, (json.dumps(content, indent=2) + "\n").encode())
 
-    def _replace(self, name: str, content: bytes) -> None:
-        replace_file(self.path / name, content)
+def _as_json(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=2) + "\n"

@@ -30,6 +30,21 @@ def entering(space: SearchSpace, node: int) -> list[int]:
     return [e for e, (_, target) in enumerate(space.edges) if target == node]
 
 
+def architectures(key: Key[Array, ""], mask: Mask, count: int, space: SearchSpace) -> Int[np.ndarray, "m cells edges"]:
+    """Single architectures that a mask still holds, by `completions` or, where nodes choose their inputs, `genotypes`.
+
+    Args:
+        key: decides the sample.
+        mask: the operators that are alive.
+        count: at most so many.
+        space: the search space.
+
+    Raises:
+        InputError: where `count` is so small that an operator would go unseen.
+    """
+    return completions(key, mask, count) if space.kept_edges is None else genotypes(key, mask, count, space)
+
+
 def completions(key: Key[Array, ""], mask: Mask, count: int) -> Int[np.ndarray, "m cells edges"]:
     """Single architectures that a mask still holds: all of them where there are at most `count`, else a balanced sample.
 

@@ -1,14 +1,13 @@
 """`python -m tenas_jax.search`: from a search space and images to one architecture, without training."""
 
-import argparse
 import json
-import os
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
+from tenas_jax.command_line import SPACE_NAMES, Parser, amount, provenance, say, use_compilation_cache
 from tenas_jax.errors import InputError
 from tenas_jax.presets import Preset, preset
 from tenas_jax.run_folder import RunFolder
@@ -18,10 +17,12 @@ if TYPE_CHECKING:
     from tenas_jax.benchmark_table import BenchmarkTable
     from tenas_jax.data import ImageSource
     from tenas_jax.indicators import Indicator
-    from tenas_jax.pruner import Info
+    from tenas_jax.limits import Limits
     from tenas_jax.space import SearchSpace
 
-SPACE_NAMES = ("nasbench201", "darts")
+STRATEGIES = ("prune", "evolve", "exhaustive")
+EVALUATIONS = 1000  # of an evolution
+REPEATS = 8  # draws over which scores are averaged, as in a ranking
 
 
 @dataclass(frozen=True)
@@ -34,23 +35,15 @@ class Config:
     side: int | None = None
     preset: str = "default"
     ntk: str | None = None
+    strategy: str = "prune"
     prune_number: int | None = None
+    evaluations: int | None = None
+    max_params: int | None = None
+    max_flops: int | None = None
     seed: int = 0
     benchmark: Path | None = None
     benchmark_column: str | None = None
     output: Path | None = None
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose complaints are input errors."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raises instead of leaving the program.
-
-        Args:
-            message: what is wrong.
-        """
-        raise InputError(f"{message}; `{self.prog} --help` lists the options")
 
 
 def _arguments(argv: list[str] | None) -> Config:
@@ -66,7 +59,8 @@ def _arguments(argv: list[str] | None) -> Config:
         "--space",
         default=Config.space,
         metavar="NAME",
-        help=f"search space: {', '.join(SPACE_NAMES)} (default: %(default)s)",
+        help=f"search space: {', '.join(SPACE_NAMES)}, or your own as FILE.py:NAME or package.module:NAME (default: "
+        "%(default)s)",
     )
     add(
         "--dataset",
@@ -108,6 +102,17 @@ def _arguments(argv: list[str] | None) -> Config:
         help="operators that go from every edge in a round, of which the last one always stays (default: on darts 3, "
         "on ImageNet 2; on nasbench201 1, or one of the whole network in the default preset)",
     )
+    add(
+        "--strategy", default=Config.strategy, metavar="NAME",
+        help="prune (a supernet, operator by operator, as TE-NAS); evolve (a population) or exhaustive (everything), "
+        "which go by the scores of tenas_jax.rank (default: %(default)s)",
+    )  # fmt: skip
+    add(
+        "--evaluations", type=int, metavar="N",
+        help=f"architectures that an evolution scores (default: {EVALUATIONS})",
+    )  # fmt: skip
+    add("--max-params", type=amount, metavar="N", help="the most parameters that the trained network may have: 1.5M")
+    add("--max-flops", type=amount, metavar="N", help="the most multiply-adds for a 32 x 32 image: 200M")
     add("--seed", type=int, default=Config.seed, metavar="N", help="of everything random (default: %(default)s)")
     add(
         "--benchmark",
@@ -149,36 +154,115 @@ def run(config: Config) -> str:
         InputError: for bad input.
     """
     start = time.perf_counter()
-    settings = _settings(config)
-    if config.seed < 0:
-        raise InputError(f"--seed must be a whole number from 0; it is {config.seed}.")
+    _check(config)
+
+    from tenas_jax.space import find_space
+
+    space = find_space(config.space)
+    settings = _settings(config, space)
 
     from tenas_jax.benchmark_table import read_table
     from tenas_jax.data import open_images
-    from tenas_jax.space import SPACES
+    from tenas_jax.fallback import readable_kernel
+    from tenas_jax.report import report
 
+    asked = settings.ntk if settings.trainability else "empirical"
+    if readable_kernel(space, asked) != asked:
+        config = replace(config, ntk="empirical")
+        settings = _settings(config, space)
     table = read_table(config.benchmark, config.benchmark_column) if config.benchmark else None
     source = open_images(config.dataset, config.data, seed=config.seed, side=config.side)
-    space = SPACES[config.space]
+    limits = _limits(config, space)
+    if config.strategy == "exhaustive" and space.kept_edges is not None:
+        raise InputError(f"{space.name} is too large to go through; take --strategy evolve or --strategy prune.")
     _check_images(source, settings)
-    folder = RunFolder(_output(config), _identity(config, settings, source))
+    folder = RunFolder(_output(config, space), _identity(config, space, settings, source))
     result = folder.result()
     if result is None:
-        indicators = build_indicators(space, source, settings)
-        architecture = prune_in_folder(config.seed, space, indicators, settings, folder)
-        compiling = sum(indicator.program.compile_seconds for indicator in indicators)
+        architecture, compiling = _searched(config, space, source, settings, folder, limits)
         result = _result(config, settings, folder, architecture, time.perf_counter() - start, compiling)
         folder.finish(result)
     if table:
         result["benchmark"] = _reported(table, result["architecture"])
         folder.finish(result)
+    folder.write("report.html", report(folder, space, result))
+    say(f"report: {folder.path / 'report.html'}")
     return result["architecture"]
 
 
-def _settings(config: Config) -> Preset:
+def _settings(config: Config, space: "SearchSpace") -> Preset:
     return preset(
-        config.preset, config.ntk, space=config.space, dataset=config.dataset, prune_number=config.prune_number
+        config.preset, config.ntk, space=space.family, dataset=config.dataset, prune_number=config.prune_number
     )
+
+
+def _check(config: Config) -> None:
+    """Refuses options that make no sense, alone or together."""
+    if config.seed < 0:
+        raise InputError(f"--seed must be a whole number from 0; it is {config.seed}.")
+    if config.strategy not in STRATEGIES:
+        raise InputError(f"the strategy {config.strategy!r} is unknown; choose one of {', '.join(STRATEGIES)}.")
+    if config.evaluations is not None and (config.evaluations < 1 or config.strategy != "evolve"):
+        raise InputError(
+            f"--evaluations is a whole number from 1 and belongs to --strategy evolve; it is {config.evaluations}, with "
+            f"--strategy {config.strategy}."
+        )
+    if config.strategy != "prune" and (config.preset != "default" or config.prune_number is not None):
+        raise InputError(
+            f"--preset and --prune-number are about pruning; --strategy {config.strategy} goes by the scores of "
+            "tenas_jax.rank. Leave them out, or take --strategy prune."
+        )
+    for option, value in (("--max-params", config.max_params), ("--max-flops", config.max_flops)):
+        if value is not None and value < 1:
+            raise InputError(f"{option} must be at least 1; it is {value}.")
+
+
+def _limits(config: Config, space: "SearchSpace") -> "Limits | None":
+    """The limits on cost, where there are any; refuses those that nothing meets."""
+    from tenas_jax.limits import Limits
+
+    if config.max_params is None and config.max_flops is None:
+        return None
+    limits = Limits(config.max_params, config.max_flops)
+    limits.check(space)
+    return limits
+
+
+def _searched(
+    config: Config,
+    space: "SearchSpace",
+    source: "ImageSource",
+    settings: Preset,
+    folder: RunFolder,
+    limits: "Limits | None",
+) -> tuple[str, float]:
+    """Runs or resumes the strategy; the architecture, and the seconds spent on compiling."""
+    from tenas_jax import strategies
+    from tenas_jax.evolution import Evolution
+    from tenas_jax.recipe import prepare
+
+    use_compilation_cache()
+    if config.strategy == "prune":
+        indicators = build_indicators(space, source, settings)
+        architecture = strategies.prune_in_folder(config.seed, space, indicators, settings, folder, limits)
+        return architecture, sum(indicator.program.compile_seconds for indicator in indicators)
+    scores = _scores(config, space)
+    if config.strategy == "exhaustive":
+        return strategies.exhaust_in_folder(
+            config.seed, space, scores, source, folder, ntk=settings.ntk, repeats=REPEATS, limits=limits
+        )
+    recipe = prepare(space, scores, source, ntk=settings.ntk, seed=config.seed, repeats=REPEATS)
+    evolution = Evolution(evaluations=config.evaluations or EVALUATIONS)
+    architecture = strategies.evolve_in_folder(config.seed, space, scores, recipe, evolution, folder, limits)
+    return architecture, sum(view.program.compile_seconds for view in recipe.views)
+
+
+def _scores(config: Config, space: "SearchSpace") -> tuple[str, ...]:
+    """What evolution and exhaustive search go by; naming a kernel takes its condition number in."""
+    from tenas_jax.views import DEFAULT_SCORES
+
+    scores = DEFAULT_SCORES[space.family]
+    return scores if config.ntk is None or "condition_number" in scores else ("condition_number", *scores)
 
 
 def _check_images(source: "ImageSource", settings: Preset) -> None:
@@ -201,11 +285,10 @@ def build_indicators(space: "SearchSpace", source: "ImageSource", settings: Pres
         settings: the preset.
     """
     from tenas_jax import indicators
-    from tenas_jax.network import NTK_MACROS, REGION_MACROS
 
     use_compilation_cache()
     thin = {
-        "macro": REGION_MACROS[space.name]._replace(channels=settings.region_width, cells=settings.region_cells),
+        "macro": space.macro("regions")._replace(channels=settings.region_width, cells=settings.region_cells),
         "channels": settings.region_channels,
         "patch": settings.region_patch,
         "samples": settings.region_samples,
@@ -217,7 +300,7 @@ def build_indicators(space: "SearchSpace", source: "ImageSource", settings: Pres
         expressivity = indicators.linear_region_count(space, source, batches=settings.region_batches, **thin)
     if not settings.trainability:
         return [expressivity]
-    macro = NTK_MACROS[space.name]._replace(channels=settings.ntk_channels)
+    macro = space.macro("ntk")._replace(channels=settings.ntk_channels)
     ntk_settings = {"images": settings.ntk_images, "side": settings.ntk_side, "repeats": settings.ntk_repeats}
     if settings.ntk == "analytic":
         ntk = indicators.analytic_condition_number(space, source, macro=macro, **ntk_settings)
@@ -228,155 +311,69 @@ def build_indicators(space: "SearchSpace", source: "ImageSource", settings: Pres
     return [ntk, expressivity]
 
 
-def use_compilation_cache() -> None:
-    """Keeps compiled programs between runs, unless `JAX_COMPILATION_CACHE_DIR` says where, or that not."""
-    import jax
-
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tenas_jax"
-        jax.config.update("jax_compilation_cache_dir", str(cache))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-
-
-def _output(config: Config) -> Path:
+def _output(config: Config, space: "SearchSpace") -> Path:
     dataset = config.dataset or ("own" if config.data else "synthetic")
     usual = replace(config, ntk=None, prune_number=None)
-    asked, own = _settings(config), _settings(usual)
+    asked, own = _settings(config, space), _settings(usual, space)
     kernel = f"-{config.ntk}" if (asked.ntk, asked.trainability) != (own.ntk, own.trainability) else ""
     number = f"-prune{config.prune_number}" if config.prune_number is not None else ""
     side = f"-side{config.side}" if config.side is not None else ""
-    name = f"{config.space}-{dataset}{side}-{config.preset}{kernel}{number}-seed{config.seed}"
+    way = config.preset if config.strategy == "prune" else config.strategy
+    numbers = ("evaluations", "max_params", "max_flops")
+    limits = "".join(f"-{name.replace('_', '')}{getattr(config, name)}" for name in numbers if getattr(config, name))
+    name = f"{space.name}-{dataset}{side}-{way}{kernel}{number}{limits}-seed{config.seed}"
     return config.output or Path("runs") / name
 
 
-def _identity(config: Config, settings: Preset, source: "ImageSource") -> dict[str, Any]:
+def _identity(config: Config, space: "SearchSpace", settings: Preset, source: "ImageSource") -> dict[str, Any]:
     """What decides the architecture found. Versions are recorded with the result, but are no part of it."""
+    if config.strategy == "prune":
+        by: dict[str, Any] = {"preset": config.preset, "settings": asdict(settings)}
+    else:
+        by = {"scores": list(_scores(config, space)), "ntk": settings.ntk, "repeats": REPEATS}
+    if config.strategy == "evolve":
+        by["evaluations"] = config.evaluations or EVALUATIONS
+    from tenas_jax.space import identity_of
+
     return {
-        "space": config.space,
+        "space": identity_of(space),
+        "strategy": config.strategy,
+        "max_params": config.max_params,
+        "max_flops": config.max_flops,
         "dataset": source.name,
         "data_sha256": source.fingerprint,
         "data_mean": source.mean,
         "data_std": source.std,
-        "preset": config.preset,
-        "settings": asdict(settings),
         "seed": config.seed,
+        **by,
     }
-
-
-def prune_in_folder(
-    seed: int, space: "SearchSpace", indicators: "list[Indicator]", settings: Preset, folder: RunFolder
-) -> str:
-    """Runs a search, or what is left of it, and records every round.
-
-    Args:
-        seed: of everything random.
-        space: the search space.
-        indicators: from `build_indicators`.
-        settings: the preset.
-        folder: with the rounds that have been taken.
-
-    Returns:
-        The architecture's string.
-    """
-    import jax
-    import numpy as np
-    from tqdm import tqdm
-
-    from tenas_jax import pruner
-
-    state = pruner.init(space)
-    for record in folder.rounds:
-        mask = pruner.without(state.mask, np.array(record["pruned"]), space)
-        state = pruner.State(mask, record["round"] + 1)
-    key = jax.random.key(seed)
-    left = pruner.surplus(state.mask, space)
-    total = pruner.surplus(space.supernet(), space)
-    quiet = not sys.stderr.isatty()
-    with tqdm(total=total, initial=total - left, desc="pruned", disable=quiet, file=sys.stderr) as bar:
-        while not pruner.is_done(state, space):
-            start = time.perf_counter()
-            mask = state.mask
-            state, info = pruner.step(
-                key, state, space=space, indicators=indicators, rule=settings.rule, paths=settings.paths,
-                fresh=settings.fresh, prune_number=settings.prune_number,
-            )  # fmt: skip
-            seconds = time.perf_counter() - start
-            folder.append(_round_record(space, state.round - 1, mask, info, seconds))
-            bar.update(len(info.pruned))
-            if quiet:
-                print(f"round {state.round - 1}: pruned {_names(space, info)} ({seconds:.1f} s)", file=sys.stderr)
-    return space.format(state.mask)
-
-
-def _names(space: "SearchSpace", info: "Info") -> str:
-    if len(info.pruned) > 6:
-        return f"{len(info.pruned)} operators of {len(info.candidates)}"
-    cells = [f" of the {space.cells[cell]} cell" if len(space.cells) > 1 else "" for cell in info.pruned[:, 0]]
-    return ", ".join(
-        f"{space.operators[o]} from edge {e}{cell}" for (_, e, o), cell in zip(info.pruned, cells, strict=True)
-    )
-
-
-def _round_record(space: "SearchSpace", number: int, mask, info: "Info", seconds: float) -> dict[str, Any]:
-    """All that a report may want to show of a round."""
-    gone = {tuple(candidate) for candidate in info.pruned.tolist()}
-    by_candidate = [
-        {
-            "cell": space.cells[cell],
-            "edge": edge,
-            "source": space.edges[edge][0],
-            "target": space.edges[edge][1],
-            "operator": space.operators[operator],
-            "scores": {name: _plain(values[place]) for name, values in info.scores.items()},
-            "changes": {name: _plain(values[place]) for name, values in info.changes.items()},
-            "ranks": {name: int(values[place]) for name, values in info.ranks.items()},
-            "total": _plain(info.total[place]),
-            "pruned": (cell, edge, operator) in gone,
-        }
-        for place, (cell, edge, operator) in enumerate(info.candidates.tolist())
-    ]
-    return {
-        "round": number,
-        "alive": mask.astype(int).tolist(),
-        "pruned": info.pruned.tolist(),
-        "candidates": by_candidate,
-        "health": info.health,
-        "evaluations": info.evaluations,
-        "seconds": round(seconds, 3),
-    }
-
-
-def _plain(value: float) -> float | str:
-    """JSON has no infinity."""
-    return float(value) if abs(value) < float("inf") else str(float(value))
 
 
 def _result(
     config: Config, settings: Preset, folder: RunFolder, architecture: str, seconds: float, compiling: float
 ) -> dict[str, Any]:
-    from importlib.metadata import version
-
-    import jax
-
+    from tenas_jax import cost
     from tenas_jax.genotypes import genotype_json
-    from tenas_jax.space import SPACES
+    from tenas_jax.space import DARTS, find_space
 
-    space = SPACES[config.space]
-    as_json = json.loads(genotype_json(space, space.parse(architecture))) if config.space == "darts" else None
+    space = find_space(config.space)
+    costs = cost.costs(space, space.parse(architecture))
+    as_json = json.loads(genotype_json(DARTS, DARTS.parse(architecture))) if config.space == "darts" else None
     return {
         "architecture": architecture,
         **({"genotype": as_json} if as_json else {}),
         "space": config.space,
         "dataset": config.dataset or ("own" if config.data else "synthetic"),
         "seed": config.seed,
+        "strategy": config.strategy,
         "config": {**asdict(settings), "preset": config.preset, "data": str(config.data) if config.data else None},
+        "cost": {"parameters": int(costs.parameters), "flops": int(costs.flops)},
         "rounds": len(folder.rounds),
+        "evaluations": sum(record["evaluations"] for record in folder.rounds),
         "benchmark": None,
         "wall_seconds": round(seconds, 3),
         "compile_seconds": round(compiling, 3),
-        "versions": {name: version(name) for name in ("tenas-jax", "jax", "jaxlib", "flax", "neural-tangents", "numpy")}
-        | {"python": sys.version.split()[0]},
-        "device": f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}",
+        **provenance(),
     }
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -81,10 +80,6 @@ class Shards:
         except OSError as error:
             beside.unlink(missing_ok=True)
             raise self._unwritable(error) from error
-
-    def remove(self) -> None:
-        """Removes the folder."""
-        shutil.rmtree(self.path, ignore_errors=True)
 
     def _file(self, number: int) -> Path:
         return self.path / f"{number:07d}.npz"

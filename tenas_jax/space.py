@@ -5,41 +5,97 @@ supernet, a half-pruned network and a single architecture differ in nothing else
 """
 
 import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Array, Bool, Key
 
 from tenas_jax import genotypes
 from tenas_jax.errors import InputError
+from tenas_jax.imported import Source, find_source
+from tenas_jax.macro import MACROS, Family, Macro, Purpose
+from tenas_jax.operators import OPERATORS, Operator
 
 Mask = Bool[np.ndarray, "cells edges ops"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SearchSpace:
     """Cells as graphs whose edges choose among operators.
 
     Attributes:
-        name: the space's name, as on the command line.
+        name: the space's name, as in records.
         operators: names in the order of a mask's last axis; "none" is an operator like any other.
         cells: kinds of cells, in the order of a mask's first axis.
         inputs: how many nodes are inputs of a cell; they are the first nodes.
-        edges: (source node, target node), in the order of a mask's middle axis, sorted by target.
+        edges: (source node, target node), in the order of a mask's middle axis, sorted by target; see `complete_edges`.
         kept_edges: how many input edges a node of a final architecture has; None for all. The others hold "none".
+        definitions: operators that are not in `operators.OPERATORS`, by name.
+        network: how cells are stacked, `network(read, space, weights, images, macro, cell)`, see `network.nas_bench_201`;
+            None: NAS-Bench-201's network for one input and DARTS's for two.
+        macros: sizes of networks by purpose, where they are not those of `macro.MACROS`.
         formatter: architecture, as operator numbers (cells, edges), to string.
         parser: string to operator numbers.
+        source: where `find_space` found the space.
+
+    Raises:
+        InputError: for a definition that is no search space; the sentence says why.
     """
 
     name: str
     operators: tuple[str, ...]
-    cells: tuple[str, ...]
-    inputs: int
+    cells: tuple[str, ...] = ("cell",)
+    inputs: int = 1
     edges: tuple[tuple[int, int], ...]
-    kept_edges: int | None
-    formatter: Callable[["SearchSpace", np.ndarray], str]
-    parser: Callable[["SearchSpace", str], np.ndarray]
+    kept_edges: int | None = None
+    definitions: Mapping[str, Operator] = field(default_factory=dict, hash=False)
+    network: Callable[..., Any] | None = None
+    macros: Mapping[Purpose, Macro] = field(default_factory=dict, hash=False)
+    formatter: Callable[["SearchSpace", np.ndarray], str] = genotypes.format_cells
+    parser: Callable[["SearchSpace", str], np.ndarray] = genotypes.parse_cells
+    source: Source | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuses what is no search space."""
+        _check_names(self)
+        _check_edges(self)
+        _check_network(self)
+
+    def __reduce__(self):
+        """A space that comes from a file travels as its text, since the functions in it could not be found elsewhere."""
+        if self.source is not None:
+            return _from_source, (self.source,)
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return _from_values, (values,)
+
+    @property
+    def family(self) -> Family:
+        """Whose network, macros, scores and settings are taken where the space has none of its own: by its inputs."""
+        return "nasbench201" if self.inputs == 1 else "darts"
+
+    @property
+    def is_own(self) -> bool:
+        """Whether something of the space's own decides what its networks compute."""
+        return bool(self.definitions) or self.network is not None
+
+    def macro(self, purpose: Purpose) -> Macro:
+        """How cells are stacked.
+
+        Args:
+            purpose: for the NTK, for linear regions, or as the network is trained.
+        """
+        return self.macros.get(purpose, MACROS[self.family][purpose])
+
+    def operator(self, name: str) -> Operator:
+        """What an operator does, see `operators.Operator`.
+
+        Args:
+            name: one of `operators`.
+        """
+        return self.definitions[name] if name in self.definitions else OPERATORS[name]
 
     @property
     def mask_shape(self) -> tuple[int, int, int]:
@@ -51,11 +107,15 @@ class SearchSpace:
         """Number of nodes of a cell, inputs included."""
         return max(target for _, target in self.edges) + 1
 
+    @property
+    def size(self) -> int:
+        """How many single architectures there are with any operator on any edge."""
+        return len(self.operators) ** (len(self.cells) * len(self.edges))
+
     def supernet(self) -> Mask:
         """Every operator on every edge, except "none" (as TE-NAS starts)."""
-        mask = np.ones(self.mask_shape, bool)
-        mask[..., self.operators.index("none")] = False
-        return mask
+        alive = np.array([operator != "none" for operator in self.operators])
+        return np.broadcast_to(alive, self.mask_shape).copy()
 
     def one_hot(self, choice: np.ndarray) -> Mask:
         """Masks of single architectures.
@@ -171,9 +231,9 @@ class SearchSpace:
         """All single architectures; the last edge's operator changes fastest.
 
         Raises:
-            InputError: where the space is too large to enumerate (nodes that choose their input edges).
+            InputError: where the space is too large to enumerate (over a million, or nodes that choose their input edges).
         """
-        if self.kept_edges is not None:
+        if self.kept_edges is not None or self.size > 1_000_000:
             raise InputError(f"{self.name} is too large to enumerate; draw architectures with `sample(key, n)`.")
         cells, edges, operators = self.mask_shape
         for choice in itertools.product(range(operators), repeat=cells * edges):
@@ -210,8 +270,145 @@ def host_generator(key: Key[Array, ""]) -> np.random.Generator:
     return np.random.default_rng(np.asarray(jax.random.key_data(key)))
 
 
-def _complete_edges(inputs: int, nodes: int) -> tuple[tuple[int, int], ...]:
+def complete_edges(inputs: int, nodes: int) -> tuple[tuple[int, int], ...]:
+    """An edge from every node to every later one that is no input, sorted by target.
+
+    Args:
+        inputs: how many of the nodes are inputs.
+        nodes: how many nodes, inputs included.
+
+    Returns:
+        (source, target) pairs.
+    """
     return tuple((source, target) for target in range(inputs, nodes) for source in range(target))
+
+
+def _from_values(values: dict[str, Any]) -> SearchSpace:
+    return SearchSpace(**values)
+
+
+def _names(values: Any, what: str) -> None:
+    good = isinstance(values, tuple) and all(isinstance(v, str) and re.fullmatch(r"[\w-]+", v) for v in values)
+    if not good or not values or len(set(values)) < len(values):
+        raise InputError(
+            f"`{what}` of a search space must be different names of letters, digits, - and _, as a tuple; it is {values!r}."
+        )
+
+
+def _check_names(space: SearchSpace) -> None:
+    _names((space.name,), "name")
+    _names(space.operators, "operators")
+    _names(space.cells, "cells")
+    for what in ("definitions", "macros"):
+        if not isinstance(getattr(space, what), Mapping):
+            raise InputError(f"`{what}` of {space.name} must be a dict; it is {getattr(space, what)!r}.")
+    for name, definition in space.definitions.items():
+        if name in OPERATORS or not callable(definition):
+            raise InputError(
+                f"`definitions` must hold functions under new names; {name!r} "
+                f"{'is one of the operators that there are, choose another name' if name in OPERATORS else 'is none'}."
+            )
+    for name in space.operators:
+        if name not in OPERATORS and name not in space.definitions:
+            known = ", ".join([*OPERATORS, *space.definitions])
+            raise InputError(f"the operator {name!r} of {space.name} is unknown; define it, or take one of {known}.")
+    if space.operators == ("none",) or (space.kept_edges is not None and "none" not in space.operators):
+        raise InputError(
+            f"`operators` of {space.name} must hold one that carries a signal, and, where nodes keep some of their edges, "
+            f'"none"; they are {", ".join(space.operators)}.'
+        )
+
+
+def _check_edges(space: SearchSpace) -> None:
+    if not isinstance(space.inputs, int) or space.inputs < 1:
+        raise InputError(f"`inputs` of {space.name} must be a whole number from 1; it is {space.inputs!r}.")
+    if space.kept_edges is not None and (not isinstance(space.kept_edges, int) or space.kept_edges < 1):
+        raise InputError(
+            f"`kept_edges` of {space.name} must be None or a whole number from 1; it is {space.kept_edges!r}."
+        )
+    pairs = isinstance(space.edges, tuple) and all(
+        isinstance(edge, tuple) and [type(node) for node in edge] == [int, int] for edge in space.edges
+    )
+    if not pairs or not space.edges:
+        raise InputError(f"`edges` of {space.name} must be a tuple of (source, target) pairs; it is {space.edges!r}.")
+    for source, target in space.edges:
+        if not 0 <= source < target or target < space.inputs:
+            raise InputError(
+                f"an edge of {space.name} must lead to a later node that is no input; ({source}, {target}) does not."
+            )
+    if list(space.edges) != sorted(set(space.edges), key=lambda edge: edge[::-1]):
+        raise InputError(
+            f"`edges` of {space.name} must be different and sorted by target, then by source; see `complete_edges`."
+        )
+    entered = {target for _, target in space.edges}
+    for node in range(space.inputs, space.nodes):
+        if node not in entered:
+            raise InputError(f"no edge of {space.name} enters node {node}; add one, or number the nodes without gaps.")
+    left = {source for source, _ in space.edges}
+    for node in range(space.nodes - 1):
+        if space.inputs == 1 and node not in left:
+            raise InputError(f"no edge of {space.name} leaves node {node}; add one: the last node alone is the output.")
+
+
+def _check_network(space: SearchSpace) -> None:
+    wrong = [key for key, value in space.macros.items() if key not in MACROS["darts"] or not isinstance(value, Macro)]
+    if wrong:
+        raise InputError(
+            f"`macros` of {space.name} must hold `Macro`s under ntk, regions or trained; {wrong[0]!r} is wrong."
+        )
+    if space.network is not None:
+        if not callable(space.network):
+            raise InputError(f"`network` of {space.name} must be a function or None; it is {space.network!r}.")
+    elif (space.inputs, len(space.cells)) not in ((1, 1), (2, 2)):
+        raise InputError(
+            f"without a `network` of its own a space has cells of one kind with one input (NAS-Bench-201) or of two kinds "
+            f"with two inputs (DARTS); {space.name} has {len(space.cells)} with {space.inputs}."
+        )
+
+
+def find_space(reference: str) -> SearchSpace:
+    """A search space by its name, or one of somebody's own.
+
+    Args:
+        reference: one of `SPACES`, or `FILE.py:NAME` or `package.module:NAME`, where NAME is a `SearchSpace`.
+
+    Raises:
+        InputError: where there is no such space.
+    """
+    if reference in SPACES:
+        return SPACES[reference]
+    if ":" not in reference:
+        raise InputError(
+            f"the search space {reference!r} is unknown; choose one of {', '.join(SPACES)}, or FILE.py:NAME for your own."
+        )
+    return _from_source(find_source(reference))
+
+
+def _from_source(source: Source) -> SearchSpace:
+    space = source.load()
+    if not isinstance(space, SearchSpace):
+        raise InputError(f"{source.reference} is no SearchSpace; it is of the type {type(space).__name__}.")
+    return replace(space, source=source)
+
+
+def identity_of(space: SearchSpace) -> Any:
+    """What decides a space, as JSON: the name of one of ours; of another one its definition and the hash of its code.
+
+    Args:
+        space: the search space.
+    """
+    if space in SPACES.values():
+        return space.name
+    return {
+        "name": space.name,
+        "operators": list(space.operators),
+        "cells": list(space.cells),
+        "inputs": space.inputs,
+        "edges": [list(edge) for edge in space.edges],
+        "kept_edges": space.kept_edges,
+        "macros": {purpose: list(macro) for purpose, macro in space.macros.items()},
+        "code_sha256": space.source and space.source.sha256(),
+    }
 
 
 NAS_BENCH_201 = SearchSpace(
@@ -219,10 +416,7 @@ NAS_BENCH_201 = SearchSpace(
     operators=("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"),
     cells=("cell",),
     inputs=1,
-    edges=_complete_edges(1, 4),
-    kept_edges=None,
-    formatter=genotypes.format_nasbench201,
-    parser=genotypes.parse_nasbench201,
+    edges=complete_edges(1, 4),
 )
 
 DARTS = SearchSpace(
@@ -239,7 +433,7 @@ DARTS = SearchSpace(
     ),
     cells=("normal", "reduce"),
     inputs=2,
-    edges=_complete_edges(2, 6),
+    edges=complete_edges(2, 6),
     kept_edges=2,
     formatter=genotypes.format_darts,
     parser=genotypes.parse_darts,

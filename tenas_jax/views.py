@@ -20,7 +20,7 @@ from tenas_jax.hamming import effective_regions, hamming_kernel, log_determinant
 from tenas_jax.indicators import finite_network, network_ntk
 from tenas_jax.infinite import analytic_ntk
 from tenas_jax.kernels import Settings
-from tenas_jax.network import NTK_MACROS, REGION_MACROS, Macro
+from tenas_jax.network import Macro
 from tenas_jax.presets import preset
 from tenas_jax.regions import SATURATED, count_hashes, hash_patterns
 from tenas_jax.scores import MaskProgram
@@ -120,16 +120,16 @@ class _Patterns(NamedTuple):
 
 
 def _definitions(space: SearchSpace, ntk: Ntk) -> list[_Kernel | _Patterns]:
-    settings = preset("default", ntk, space=space.name)
-    three_stages = NTK_MACROS[space.name]._replace(channels=settings.ntk_channels)
+    settings = preset("default", ntk, space=space.family)
+    three_stages = space.macro("ntk")._replace(channels=settings.ntk_channels)
     kernel = _Kernel("", three_stages, Settings("standard"), settings.ntk_images, settings.ntk_side or 32)
-    region = REGION_MACROS[space.name]._replace(channels=settings.region_width, cells=settings.region_cells)
+    region = space.macro("regions")._replace(channels=settings.region_width, cells=settings.region_cells)
     samples = settings.region_samples
     counted = ("linear_regions", "effective_regions", "hamming_log_determinant")
     thin = _Patterns("", region, settings.region_channels, settings.region_patch, samples, counted)
     # Patches of a thin network share patterns, and equal patterns have no determinant: whole images do not.
-    images = _Patterns("", NTK_MACROS[space.name]._replace(channels=4), 3, 8, 32, ("hamming",), whole=True)
-    if space.name == "darts":
+    images = _Patterns("", space.macro("ntk")._replace(channels=4), 3, 8, 32, ("hamming",), whole=True)
+    if space.family == "darts":
         return [kernel, thin, images]
     return [
         kernel,
@@ -157,7 +157,7 @@ def scores_of(space: SearchSpace) -> dict[str, Score]:
     for definition in _definitions(space, "analytic"):
         for name in _names(definition):
             score = (_OF_KERNELS | _OF_PATTERNS)[name.removesuffix(definition.variant)]
-            found[name] = score._replace(meaning=score.meaning + _VARIANTS[space.name][definition.variant])
+            found[name] = score._replace(meaning=score.meaning + _VARIANTS[space.family][definition.variant])
     return found | _COSTS
 
 
@@ -179,6 +179,15 @@ def check_scores(space: SearchSpace, names: Sequence[str]) -> None:
             raise InputError(f"the score {name!r} is unknown; {space.name} has {', '.join(known)}.")
         if name in names[:place]:
             raise InputError(f"the score {name} is asked for twice; name it once.")
+
+
+def need_kernel(names: Sequence[str]) -> bool:
+    """Whether a score is read from an NTK.
+
+    Args:
+        names: of scores.
+    """
+    return any(name.startswith(tuple(_OF_KERNELS)) for name in names)
 
 
 def build_views(space: SearchSpace, names: Sequence[str], ntk: Ntk) -> list[View]:

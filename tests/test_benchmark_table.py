@@ -1,11 +1,14 @@
 """Tables of accuracies: what an architecture reaches, and what is wrong with a table."""
 
+import bz2
 import gzip
+import pickle
+import sys
 
 import numpy as np
 import pytest
 
-from tenas_jax.benchmark_table import read_table
+from tenas_jax.benchmark_table import api_table, read_table
 from tenas_jax.errors import InputError
 
 
@@ -71,7 +74,7 @@ def test_byte_order_marks_are_no_part_of_a_column(tmp_path):
     assert read_table(path).accuracies == {"x": 1.0}
 
 
-def test_unreadable_files(tmp_path):
+def test_unreadable_files(tmp_path, monkeypatch):
     (tmp_path / "plain.csv.gz").write_text("architecture,accuracy\n")
     whole = gzip.compress(b"architecture,accuracy\n" + b"x,1\n" * 1000)
     (tmp_path / "half.csv.gz").write_bytes(whole[: len(whole) // 2])
@@ -79,5 +82,84 @@ def test_unreadable_files(tmp_path):
     for path in ("plain.csv.gz", "half.csv.gz", "packed.csv", "missing.csv"):
         with pytest.raises(InputError, match="cannot be read as csv"):
             read_table(tmp_path / path)
+    monkeypatch.setitem(sys.modules, "nats_bench", None)
     with pytest.raises(InputError, match="needs the package nats_bench, which is not installed"):
         read_table(tmp_path)
+
+
+ARCHITECTURES = [
+    "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|avg_pool_3x3~2|",
+    "|none~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|",
+]
+
+
+def nats_bench_file(path):
+    """A topology file of NATS-Bench, of two architectures and two seeds, written by the package's own classes."""
+    api_utils = pytest.importorskip("nats_bench.api_utils", reason="nats_bench is not installed (extra `test`)")
+    infos = {}
+    for number, string in enumerate(ARCHITECTURES):
+        infos[number] = {}
+        for epochs in (12, 200):
+            result = api_utils.ArchResults(number, string)
+            for dataset, split in (("cifar10", "ori-test"), ("cifar100", "x-test")):
+                for seed in (777, 888):
+                    losses, accuracies = ({epoch: float(epoch) for epoch in range(epochs)} for _ in range(2))
+                    trial = api_utils.ResultsCount(dataset, None, accuracies, losses, 1.0, 1.0, {}, seed, epochs, None)
+                    trial.train_times = dict.fromkeys(range(epochs), 1.0)
+                    accuracy = 90.0 + number + (seed - 777) / 111 + (epochs == 200) - 30 * (dataset == "cifar100")
+                    by_epoch = {f"{split}@{epoch}": float(epoch) for epoch in range(epochs)}
+                    trial.update_eval({**by_epoch, f"{split}@{epochs - 1}": accuracy}, by_epoch, by_epoch)
+                    result.update(dataset, seed, trial)
+            infos[number][f"{epochs:02d}"] = result.state_dict()
+    content = {"meta_archs": ARCHITECTURES, "arch2infos": infos, "evaluated_indexes": [0, 1]}
+    with bz2.BZ2File(path, "w") as file:
+        pickle.dump(content, file)
+
+
+@pytest.mark.parametrize(("dataset", "expected"), [(None, 91.5), ("cifar10", 91.5), ("cifar100", 61.5)])
+def test_nats_bench_is_read_through_its_own_package(tmp_path, dataset, expected):
+    """After 200 epochs, the mean over seeds, of the test split that papers report."""
+    path = tmp_path / "NATS-tss-v1_0-3ffb9.pickle.pbz2"
+    nats_bench_file(path)
+    table = read_table(path, dataset)
+    assert table.accuracies == {ARCHITECTURES[0]: expected, ARCHITECTURES[1]: expected + 1}
+    assert table.standing(ARCHITECTURES[0]).rank == 2
+
+
+def test_an_unknown_data_set_of_an_api_is_named(tmp_path):
+    path = tmp_path / "NATS-tss-v1_0-3ffb9.pickle.pbz2"
+    nats_bench_file(path)
+    with pytest.raises(InputError, match="no test accuracy of architecture 0 on imagenet"):
+        read_table(path, "imagenet")
+
+
+def test_what_a_package_cannot_read_is_one_sentence(tmp_path):
+    pytest.importorskip("nats_bench", reason="nats_bench is not installed (extra `test`)")
+    path = tmp_path / "broken.pickle.pbz2"
+    path.write_bytes(b"not a bz2 file")
+    with pytest.raises(InputError, match="nats_bench cannot read"):
+        read_table(path)
+    path = tmp_path / "NAS-Bench-201-v1_1-096897.pth"
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"nas_201_api"):
+        read_table(path)
+
+
+class Api:
+    """What NAS-Bench-201's package offers, as its version 2.1 declares it."""
+
+    def __len__(self):
+        return len(ARCHITECTURES)
+
+    def arch(self, index: int):
+        return ARCHITECTURES[index]
+
+    def get_more_info(self, index, dataset, iepoch=None, hp="12", is_random=True):
+        assert (iepoch, hp, is_random) == (None, "200", False)
+        return {"train-accuracy": 100.0, "test-accuracy": {"cifar10": 90.0, "cifar100": 70.0}[dataset] + index}
+
+
+def test_an_api_object_of_nas_bench_201():
+    assert api_table(Api(), "cifar100").accuracies == {ARCHITECTURES[0]: 70.0, ARCHITECTURES[1]: 71.0}
+    with pytest.raises(InputError, match="on svhn"):
+        api_table(Api(), "svhn")

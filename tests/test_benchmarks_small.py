@@ -11,6 +11,7 @@ from tenas_jax.space import NAS_BENCH_201
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
+import any_network
 from batch_statistics import random_architectures, rank_agreement, tau
 from timing import seconds_in_turn, summary
 
@@ -73,3 +74,32 @@ def test_compared_masks_are_a_supernet_a_part_of_it_and_one_architecture():
     assert (half.sum(-1) == 2).all()
     assert not (half & ~supernet).any()
     NAS_BENCH_201.format(single)
+
+
+def test_any_network_is_timed_in_processes_of_its_own():
+    options = ["--networks", "resnet20", "--batch", "2", "--side", "8", "--repeats", "2", "--rounds", "1"]
+    options += ["--ways", "ours", "neural_tangents_2", "--large-batch", "0", "--name", ""]
+    content = any_network.main(options)
+    results = content["networks"]["resnet20"]
+    assert list(results) == ["ours", "neural_tangents_2"]
+    for result in results.values():
+        assert result["relative_difference"] < 1e-4
+        assert 0 < result["minimum_seconds"] <= result["median_seconds"]
+        assert len(result["all_seconds"]) == 2
+        assert len(result["load_before"]) == 1
+        assert result["peak_mebibytes"] >= result["peak_mebibytes_before"] > 0
+        assert "kernel" not in result
+
+
+def test_processes_of_one_way_are_summed_up():
+    def process(seconds, **others):
+        sizes = {"first_run_seconds": 9.0, "peak_mebibytes": 70, "peak_mebibytes_before": 50, "load_before": 0.5}
+        return {"all_seconds": seconds, "kernel": [[1.0]], **sizes, **others}
+
+    found = any_network.summary(
+        [process([4.0, 1.0, 2.0]), process([8.0, 6.0, 7.0], peak_mebibytes=80, load_before=2.5)]
+    )
+    assert (found["minimum_seconds"], found["median_seconds"], found["peak_mebibytes"]) == (1, 5, 80)
+    assert found["load_before"] == [0.5, 2.5]
+    failed = {"failed": "not finished after 3 s", "load_before": 0.1}
+    assert any_network.summary([process([1.0]), failed]) == failed

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import time
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -15,6 +16,7 @@ from tenas_jax.errors import InputError
 from tenas_jax.recipe import Table, prepare
 
 ray = pytest.importorskip("ray")
+EXAMPLE = Path(__file__).parents[1] / "examples" / "own_space.py"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::FutureWarning"),
@@ -86,8 +88,10 @@ def test_the_cluster_gives_the_same_bits(connected):
     assert np.array_equal(here.health["effective_regions_wide"], there.health["effective_regions_wide"])
 
 
-def test_the_command_ranks_on_a_cluster(connected, tmp_path, capsys):
-    argv = ["--architectures", "20", "--repeats", "1", "--scores", "effective_regions_wide,flops", "--output"]
+@pytest.mark.parametrize("space", ["nasbench201", f"{EXAMPLE}:SPACE"])
+def test_the_command_ranks_on_a_cluster(connected, tmp_path, capsys, space):
+    argv = ["--space", space, "--architectures", "20", "--repeats", "1"]
+    argv += ["--scores", "effective_regions_wide,flops", "--output"]
     assert rank.main([*argv, str(tmp_path / "here.csv")]) == 0
     assert rank.main([*argv, str(tmp_path / "there.csv"), "--ray", "local"]) == 0
     assert (tmp_path / "here.csv").read_text() == (tmp_path / "there.csv").read_text()

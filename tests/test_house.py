@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tenas_jax import presets, rank, search, views
+from tenas_jax.command_line import SPACE_NAMES
 from tenas_jax.data import DATASETS
 from tenas_jax.space import SPACES
 
@@ -125,14 +126,14 @@ def test_readme_searches_are_understood(command, capsys):
         return
     config = search._arguments(argv)
     presets.preset(config.preset, config.ntk)
-    assert config.space in search.SPACE_NAMES
+    assert config.space in SPACE_NAMES
     assert config.dataset is None or config.dataset in DATASETS
 
 
 @pytest.mark.parametrize("command", RANKINGS)
 def test_readme_rankings_are_understood(command):
     config = rank.arguments(shlex.split(command)[3:])
-    assert config.space in search.SPACE_NAMES
+    assert config.space in SPACE_NAMES
     if config.scores:
         views.check_scores(SPACES[config.space], config.scores.split(","))
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jax.flatten_util import ravel_pytree
 
 import tenas_jax.ntk as ntk
 from tenas_jax import _neural_tangents
@@ -104,7 +105,7 @@ def test_frozen_kernel_is_made_of_gradients_of_one_image_each():
 def test_kernel_agrees_with_finite_differences(batch_stats, apply_fn):
     """Central differences over every single parameter: no automatic derivative on this route."""
     variables, images = example(n=4)
-    flat, restore = jax.flatten_util.ravel_pytree(variables["params"])
+    flat, restore = ravel_pytree(variables["params"])
     sums = jax.jit(lambda flat: apply_fn(variables | {"params": restore(flat)}, images).sum(1))
     step = 1e-6
     jacobian = np.stack(

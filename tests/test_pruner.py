@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies
 
-from tenas_jax import pruner
+from tenas_jax import pruner, sampling
 from tenas_jax.errors import InputError
 from tenas_jax.indicators import Indicator, Scores
 from tenas_jax.space import DARTS, NAS_BENCH_201
@@ -105,12 +105,12 @@ def test_fresh_draws_a_key_for_every_candidate_and_gives_the_same_scores():
 
 def test_completions_are_balanced_or_complete():
     mask = NAS_BENCH_201.supernet()
-    choices = pruner.completions(KEY, mask, 64)
+    choices = sampling.completions(KEY, mask, 64)
     assert choices.shape == (64, 1, 6)
     for edge in range(6):
         assert np.bincount(choices[:, 0, edge], minlength=5).tolist() == [0, 16, 16, 16, 16]
     mask[0, 1:] = np.eye(5, dtype=bool)[3]
-    everything = pruner.completions(KEY, mask, 64)
+    everything = sampling.completions(KEY, mask, 64)
     assert sorted(everything[:, 0, 0].tolist()) == [1, 2, 3, 4]
 
 
@@ -132,7 +132,7 @@ MASKS = strategies.lists(
 @settings(max_examples=60, deadline=None)
 @given(mask=MASKS, count=strategies.integers(5, 80), seed=strategies.integers(0, 99))
 def test_completions_hold_what_is_alive_equally_often(mask, count, seed):
-    choices = pruner.completions(jax.random.key(seed), mask, count)
+    choices = sampling.completions(jax.random.key(seed), mask, count)
     sizes = mask.sum(-1)[0]
     assert len(choices) == min(count, np.prod(sizes))
     for edge in range(6):
@@ -143,13 +143,13 @@ def test_completions_hold_what_is_alive_equally_often(mask, count, seed):
         assert held.max() - held.min() <= 1
     if len(choices) == np.prod(sizes) <= count:
         assert len(np.unique(choices, axis=0)) == len(choices)
-    np.testing.assert_array_equal(choices, pruner.completions(jax.random.key(seed), mask, count))
+    np.testing.assert_array_equal(choices, sampling.completions(jax.random.key(seed), mask, count))
 
 
 def test_completions_of_a_large_space():
     """7^28 architectures: their number does not fit into 64 bits."""
     mask = DARTS.supernet()
-    choices = pruner.completions(KEY, mask, 14)
+    choices = sampling.completions(KEY, mask, 14)
     assert choices.shape == (14, 2, 14)
     for cell, edge in np.ndindex(2, 14):
         assert sorted(choices[:, cell, edge]) == sorted(2 * list(range(1, 8)))

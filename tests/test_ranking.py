@@ -140,3 +140,28 @@ def test_log_ranks_count_places_from_the_best():
     np.testing.assert_allclose(
         ranking.log_rank(-values, descending=True), ranking.log_rank(values), rtol=1e-15, atol=1e-15
     )
+
+
+def test_neighbour_mean_is_that_of_brute_force(rng):
+    """Every pair of architectures compared, edge by edge."""
+    choices = np.unique(rng.integers(3, size=(40, 4)), axis=0)
+    values = rng.normal(size=len(choices))
+    neighbours = 4 * 2
+    expected = []
+    for own, value in zip(choices, values, strict=True):
+        near = [v for other, v in zip(choices, values, strict=True) if (other != own).sum() == 1]
+        expected.append(np.mean(near + [value] * (neighbours - len(near))))
+    np.testing.assert_allclose(ranking.neighbour_mean(values, choices, neighbours), expected, atol=1e-12)
+
+
+def test_neighbour_mean_of_a_whole_space_averages_neighbours_only():
+    choices = np.array(list(itertools.product(range(3), repeat=2)))
+    values = np.where((choices == 0).all(1), 9.0, 0.0)
+    np.testing.assert_allclose(
+        ranking.neighbour_mean(values, choices, 4), [0, 9 / 4, 9 / 4, 9 / 4, 0, 0, 9 / 4, 0, 0], atol=1e-12
+    )
+
+
+def test_neighbour_mean_without_neighbours_changes_no_order(rng):
+    values = rng.normal(size=5)
+    np.testing.assert_allclose(ranking.neighbour_mean(values, np.eye(5, dtype=int), 20), values)

@@ -5,7 +5,7 @@ import json
 import pytest
 from conftest import scored_by
 
-from tenas_jax import search
+from tenas_jax import strategies
 from tenas_jax.errors import InputError
 from tenas_jax.presets import PRESETS
 from tenas_jax.run_folder import RunFolder
@@ -84,7 +84,7 @@ def test_a_search_resumes_from_every_prefix(tmp_path, rng, preset, capsys):
     ]
 
     def searched(folder):
-        return search.prune_in_folder(3, NAS_BENCH_201, indicators, PRESETS[preset], RunFolder(folder, {}))
+        return strategies.prune_in_folder(3, NAS_BENCH_201, indicators, PRESETS[preset], RunFolder(folder, {}))
 
     def records(folder):
         rounds = [json.loads(line) for line in (folder / "rounds.jsonl").read_text().splitlines()]

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tenas_jax import presets, search
+from tenas_jax import presets, search, strategies
 from tenas_jax.data import open_images
 from tenas_jax.space import NAS_BENCH_201
 
@@ -105,7 +105,7 @@ def test_presets_compile_each_indicator_once(small, tmp_path):
         settings = presets.preset(name, ntk)
         indicators = search.build_indicators(NAS_BENCH_201, open_images(), settings)
         folder = search.RunFolder(tmp_path / str(number), {})
-        architecture = search.prune_in_folder(0, NAS_BENCH_201, indicators, settings, folder)
+        architecture = strategies.prune_in_folder(0, NAS_BENCH_201, indicators, settings, folder)
         assert NAS_BENCH_201.format(NAS_BENCH_201.parse(architecture)) == architecture
         assert [indicator.program.compilations for indicator in indicators] == [1, 1]
 
@@ -179,7 +179,9 @@ def test_side_is_that_of_the_images(monkeypatch, tmp_path):
     opened = []
     monkeypatch.setattr(search, "_check_images", lambda source, settings: opened.append(source))
     monkeypatch.setattr(search, "build_indicators", lambda *arguments: [])
-    monkeypatch.setattr(search, "prune_in_folder", lambda *arguments: "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|")
+    monkeypatch.setattr(
+        strategies, "prune_in_folder", lambda *arguments: "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
+    )
     search.run(search.Config(side=48, output=tmp_path / "run"))
     assert [source.shape for source in opened] == [(48, 48, 3)]
 
@@ -197,6 +199,10 @@ def test_help_answers_at_once():
         "side",
         "preset",
         "ntk",
+        "strategy",
+        "evaluations",
+        "max-params",
+        "max-flops",
         "seed",
         "benchmark",
         "benchmark-column",

@@ -1,0 +1,256 @@
+"""Scores of many architectures: evaluated in shards, averaged over repeats, put in order, written as csv."""
+
+import csv
+import hashlib
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from tenas_jax import cost, isomorphism
+from tenas_jax.cluster import evaluate_on_ray
+from tenas_jax.command_line import say
+from tenas_jax.data import ImageSource
+from tenas_jax.errors import InputError
+from tenas_jax.ranking import average_rank, dense_rank, neighbour_mean, rank_sum, sum_of_log_ranks
+from tenas_jax.recipe import Recipe, Table, prepare
+from tenas_jax.run_folder import replace_file
+from tenas_jax.shards import SIZE, Shards
+from tenas_jax.space import SearchSpace, identity_of
+from tenas_jax.views import Ntk, scores_of
+
+Masks = Bool[np.ndarray, "m cells edges ops"]
+
+
+class ScoreTable(NamedTuple):
+    """Architectures and their scores, the best by `smoothed` first.
+
+    Attributes:
+        masks: (m, cells, edges, operators).
+        columns: by name (m,): the sums of ranks, every score and its health.
+        distinct: how many of the architectures are different functions.
+        evaluated: how many of those were evaluated now, and in how many seconds.
+        compile_seconds: spent on compiling.
+    """
+
+    masks: Masks
+    columns: dict[str, np.ndarray]
+    distinct: int
+    evaluated: dict[str, float]
+    compile_seconds: float
+
+
+def score_architectures(
+    space: SearchSpace,
+    masks: Masks,
+    scores: Sequence[str],
+    source: ImageSource,
+    folder: Path,
+    *,
+    ntk: Ntk = "analytic",
+    seed: int = 0,
+    repeats: int = 8,
+    ray: Any = None,
+) -> ScoreTable:
+    """Scores architectures, equal ones once. What a folder holds of an interrupted run is not computed again.
+
+    Args:
+        space: the search space.
+        masks: (m, cells, edges, operators), single architectures.
+        scores: names, see `views.scores_of`.
+        source: of images.
+        folder: for the shards; the caller removes it when the result is safe.
+        ntk: which kernel.
+        seed: of everything random.
+        repeats: draws of images and weights over which a score is averaged.
+        ray: from `cluster.connect`, to hand the shards out.
+
+    Raises:
+        InputError: for unknown scores, unfit images, a folder of another ranking or that cannot be written.
+    """
+    equal = isomorphism.representatives(space, masks)
+    flat, places = np.unique(equal.reshape(len(equal), -1), axis=0, return_inverse=True)
+    distinct = flat.reshape(-1, *space.mask_shape)
+    recipe = prepare(space, scores, source, ntk=ntk, seed=seed, repeats=repeats)
+    identity = {
+        "space": identity_of(space),
+        "architectures_sha256": hashlib.sha256(np.packbits(distinct).tobytes()).hexdigest(),
+        "scores": list(scores),
+        "ntk": ntk,
+        "dataset": source.name,
+        "data_sha256": source.fingerprint,
+        "data_mean": source.mean,
+        "data_std": source.std,
+        "repeats": repeats,
+        "seed": seed,
+    }
+    found, evaluated = _evaluate(recipe, distinct, Shards(folder, identity), ray)
+    columns = averages(space, scores, masks, found, places.ravel())
+    columns = aggregates(space, scores, masks, columns) | columns
+    order = np.argsort(-columns["smoothed"], kind="stable")
+    compiling = sum(view.program.compile_seconds for view in recipe.views)
+    sorted_columns = {name: values[order] for name, values in columns.items()}
+    return ScoreTable(masks[order], sorted_columns, len(distinct), evaluated, compiling)
+
+
+def _evaluate(recipe: Recipe, distinct: Masks, shards: Shards, ray: Any) -> tuple[Table, dict[str, float]]:
+    """All shards' tables as one, and how fast those went that were not finished yet."""
+    from tqdm import tqdm
+
+    pieces = {n: distinct[n * SIZE : (n + 1) * SIZE] for n in range(-(-len(distinct) // SIZE))}
+    finished = {number: table for number in pieces if (table := shards.load(number)) is not None}
+    waiting = {number: masks for number, masks in pieces.items() if number not in finished}
+    if finished:
+        say(f"{sum(len(pieces[n]) for n in finished)} of {len(distinct)} distinct architectures were finished before")
+
+    def here() -> Iterator[tuple[int, Table]]:
+        for number, masks in waiting.items():
+            yield number, recipe(masks)
+
+    start, done, said = time.perf_counter(), 0, time.perf_counter()
+    total = sum(map(len, waiting.values()))
+    quiet = not sys.stderr.isatty()
+    with tqdm(total=len(distinct), initial=len(distinct) - total, unit="arch", disable=quiet, file=sys.stderr) as bar:
+        for number, table in evaluate_on_ray(ray, recipe, waiting) if ray else here():
+            shards.save(number, table)
+            finished[number] = table
+            done += len(waiting[number])
+            bar.update(len(waiting[number]))
+            if quiet and (time.perf_counter() - said > 10 or done == total):
+                said = time.perf_counter()
+                rate = done / (said - start)
+                say(
+                    f"{done} of {total} distinct architectures, {rate:.0f} a second, {(total - done) / rate:.0f} s left"
+                )
+    seconds = time.perf_counter() - start
+    tables = [finished[number] for number in sorted(finished)]
+    whole = Table(
+        *(
+            {name: np.concatenate([part[name] for part in parts], axis=1) for name in recipe.scores}
+            for parts in zip(*tables, strict=True)
+        )
+    )
+    return whole, {"distinct_architectures": done, "seconds": round(seconds, 3)}
+
+
+def averages(
+    space: SearchSpace, scores: Sequence[str], masks: Masks, found: Table, places: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Every score of every architecture, averaged over repeats, and its health.
+
+    Args:
+        space: the search space.
+        scores: names of scores.
+        masks: (m, cells, edges, operators).
+        found: of the distinct architectures.
+        places: (m,), which of them each architecture is.
+
+    Returns:
+        By name (m,): NaN where no input reaches the output; costs have no health.
+    """
+    known, columns, totals = scores_of(space), {}, cost.costs(space, masks)._asdict()
+    for name in scores:
+        if name in totals:
+            columns[name] = totals[name]
+        else:
+            columns[name] = _mean(found.values[name], known[name].geometric)[places]
+            columns[f"{name}_health"] = _joined(found.health[name])[places]
+    return columns
+
+
+def aggregates(
+    space: SearchSpace, scores: Sequence[str], masks: Masks, columns: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Sums of ranks among the architectures at hand.
+
+    Args:
+        space: the search space.
+        scores: names of scores.
+        masks: (m, cells, edges, operators), all different.
+        columns: from `averages`.
+
+    Returns:
+        By name (m,): `smoothed`, what is ordered by: the sum of log ranks, and the mean of those of the architectures that
+        are one operator away; `log_rank_sum`, larger is better (AZ-NAS); `rank_sum`, smaller is better (TE-NAS).
+    """
+    known = scores_of(space)
+    directions = [(columns[name], not known[name].lower_is_better) for name in scores]
+    log_ranks = sum_of_log_ranks([average_rank(values, descending=d) for values, d in directions])
+    choices = masks.argmax(-1).reshape(len(masks), -1)
+    return {
+        # Scores of one network are noisy. Its neighbours share most of the cell, and their noise is their own.
+        "smoothed": log_ranks + neighbour_mean(log_ranks, choices, _neighbours(space)),
+        "log_rank_sum": log_ranks,
+        "rank_sum": rank_sum([dense_rank(values, descending=d) for values, d in directions]),
+    }
+
+
+def _neighbours(space: SearchSpace) -> int:
+    """How many architectures are one operator away."""
+    cells, edges, operators = space.mask_shape
+    if space.kept_edges is None:
+        return cells * edges * (operators - 1)
+    return cells * (space.nodes - space.inputs) * space.kept_edges * (operators - 2)
+
+
+def _mean(values: Float[np.ndarray, "repeats m"], geometric: bool) -> Float[np.ndarray, " m"]:
+    """Over repeats; infinite where one is, NaN where one is."""
+    if not geometric:
+        return values.mean(0)
+    with np.errstate(divide="ignore"):
+        return np.exp(np.log(values).mean(0))
+
+
+def _joined(health: np.ndarray) -> np.ndarray:
+    """One health for all repeats: theirs where they agree, otherwise how many said what."""
+
+    def of(column):
+        states, counts = np.unique(column, return_counts=True)
+        if len(states) == 1:
+            return str(states[0])
+        return ", ".join(f"{state} in {count}" for state, count in zip(states, counts, strict=True))
+
+    return np.array([of(column) for column in health.T])
+
+
+def write_csv(path: Path, strings: list[str], columns: dict[str, np.ndarray]) -> None:
+    """Writes a row an architecture, all or nothing.
+
+    Args:
+        path: the file.
+        strings: architectures.
+        columns: by name, in the order of the strings.
+
+    Raises:
+        InputError: where the file cannot be written.
+    """
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["architecture", *columns])
+    writer.writerows(zip(strings, *(values.tolist() for values in columns.values()), strict=True))
+    write_text(path, text.getvalue())
+
+
+def write_text(path: Path, content: str) -> None:
+    """Writes a file, all or nothing; makes its folder.
+
+    Args:
+        path: the file.
+        content: all of it.
+
+    Raises:
+        InputError: where it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, content.encode())
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror}); make room or choose another --output, and run again: what is "
+            "finished is kept."
+        ) from error
