@@ -304,8 +304,10 @@ def any_network_in_blocks() -> str:
     """A large batch in blocks."""
     blocks = _read("any_network")["resnet18_in_blocks"]
     head = ["ResNet-18", "seconds, minimum (median)", "peak memory"]
-    times = f"{blocks['minimum_seconds']:.1f} ({blocks['median_seconds']:.1f})"
     name = f"batch {blocks['batch']} in blocks of {blocks['block']}"
+    if "failed" in blocks:
+        return _table(head, [[name, blocks["failed"], ""]])
+    times = f"{blocks['minimum_seconds']:.1f} ({blocks['median_seconds']:.1f})"
     return _table(head, [[name, times, f"{blocks['peak_mebibytes'] / 1024:.2f} GiB"]])
 
 
