@@ -103,3 +103,13 @@ def test_processes_of_one_way_are_summed_up():
     assert found["load_before"] == [0.5, 2.5]
     failed = {"failed": "not finished after 3 s", "load_before": 0.1}
     assert any_network.summary([process([1.0]), failed]) == failed
+
+
+def test_speed_of_a_ranking_beside_pytorch():
+    pytest.importorskip("torch", reason="PyTorch is not installed (extra `bench`)")
+    from rank_speed import main
+
+    content = main(["--architectures", "3", "--repeats", "1", "--name", ""])
+    assert content["architectures"] == 3
+    assert content["ours"]["seconds"] > 0
+    assert content["ratio"] == pytest.approx(content["pytorch"]["seconds"] / content["ours"]["seconds"], rel=0.2)
