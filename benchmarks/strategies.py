@@ -27,7 +27,7 @@ from tenas_jax.data import open_images
 from tenas_jax.limits import Limits
 from tenas_jax.recipe import prepare
 
-LIMITS = (None, 100_000_000, 60_000_000)  # multiply-adds
+LIMITS = (None, 60_000_000)  # multiply-adds
 JUDGE = 1000  # the seed of the draws by which DARTS genotypes are compared
 
 
