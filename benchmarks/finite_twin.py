@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tenas_jax.fields import gaussian_field, realise
 from tenas_jax.finite import EPSILON, FeatureReading
-from tenas_jax.infinite import KernelReading, _field, realise
+from tenas_jax.infinite import KernelReading
 from tenas_jax.kernels import Batch, Settings, input_kernels
 from tenas_jax.network import OPERATORS, Macro, network, residual_block
 from tenas_jax.ntk import empirical_ntk
@@ -129,7 +130,7 @@ def limit_kernel(build: Network, images, settings: Settings = Settings()) -> np.
         (n, n).
     """
     batch = Batch.of(len(images))
-    x = _field(input_kernels(images, batch), images.shape[1], images.shape[-1])
+    x = gaussian_field(input_kernels(images, batch), images.shape[1], images.shape[-1])
     # In the NTK parametrisation the number of channels does not matter; 2 lets a factorized reduction halve it.
     ntk = realise(build(KernelReading(batch, settings), x, 2))[1, 0, :, 0, 0]
     kernel = np.zeros((len(images), len(images)))

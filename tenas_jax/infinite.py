@@ -5,8 +5,8 @@ kernel) K and its neural tangent kernel T go through every operator in closed fo
 `docs/analytic_ntk.md` derives every formula used here.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from tenas_jax.errors import InputError, NotAnalyticError
+from tenas_jax.fields import Field, MaxPooled, gaussian_field, realise, sampled_kernels
 from tenas_jax.kernels import (
     Batch,
     Kernels,
@@ -26,80 +27,11 @@ from tenas_jax.kernels import (
     normalise,
     pooling_matrix,
     relu_kernels,
-    square,
     total,
     window_means,
 )
 from tenas_jax.network import Macro, network, reductions
 from tenas_jax.space import SearchSpace
-
-# Channels that are drawn where a maximum leaves no closed form (max pooling), with a fixed key.
-POOL_SAMPLES = 1024
-
-
-@partial(jax.tree_util.register_dataclass, data_fields=["after", "inner"], meta_fields=["window", "stride", "padding"])
-@dataclass(frozen=True)
-class MaxPooled:
-    """`after @ max_pool(inner)`: what no linear map of the sources can say.
-
-    Attributes:
-        after: (positions, positions of the pool's output), weights and linear maps that came after.
-        inner: the field that is pooled.
-        window: side of the window.
-        stride: step.
-        padding: of the border, with minus infinity.
-    """
-
-    after: Array
-    inner: "Field"
-    window: int
-    stride: int
-    padding: int
-
-
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["maps", "sources", "fresh", "rectified", "pooled"],
-    meta_fields=["side", "channels", "after_relu", "entangled"],
-)
-@dataclass(frozen=True)
-class Field:
-    """A random feature map: `sum_s maps[s] @ sources[s] + fresh`, with independent terms, and maxima of such maps.
-
-    The sources are what a cell's values are linear in: its inputs, and at every node what fresh weights added there. Two
-    paths that reach a node through skips and pools share their sources, so their correlation is exact.
-
-    Attributes:
-        maps: (positions, positions of the source) matrices, by source.
-        sources: kernels of the sources.
-        fresh: kernels of what fresh weights added, independent of the sources.
-        rectified: the kernels of this field's ReLU where they have been computed already.
-        pooled: terms that went through max pooling; they depend on the same sources.
-        side: height and width.
-        channels: number of channels (for the standard parametrisation).
-        after_relu: whether a ReLU was the last to act, so that a following weight has variance 2 / fan_in.
-        entangled: whether `fresh` is no Gaussian of its own: something nonlinear, or a sum with sources, has become a
-            part of it, and fresh weights have not followed yet.
-    """
-
-    maps: dict[int, Array]
-    sources: dict[int, Kernels]
-    fresh: Kernels | None
-    rectified: Kernels | None
-    pooled: tuple[MaxPooled, ...]
-    side: int
-    channels: int
-    after_relu: bool = False
-    entangled: bool = False
-
-    @property
-    def is_mixed(self) -> bool:
-        """Whether a nonlinear function of it would depend on sources."""
-        return self.entangled or bool(self.maps or self.pooled)
-
-
-def _field(kernels: Kernels, side: int, channels: int, after_relu: bool = False, entangled: bool = False) -> Field:
-    return Field({}, {}, kernels, None, (), side, channels, after_relu, entangled)
 
 
 class KernelReading:
@@ -141,7 +73,7 @@ class KernelReading:
         gain = 2.0 if x.after_relu else 1.0
         gradient = 1.0 if self._settings.parametrisation == "ntk" else fan_in / gain
         nngp, ntk = gain * kernels
-        return _field(jnp.stack([nngp, ntk + gradient * nngp]), side, channels)
+        return gaussian_field(jnp.stack([nngp, ntk + gradient * nngp]), side, channels)
 
     def head(self, name, x, classes):
         """Global average pooling and a linear layer: kernels of one position."""
@@ -153,12 +85,12 @@ class KernelReading:
     def relu(self, x):
         """The arc-cosine kernel of order 1, and of order 0 for the gradient (Cho and Saul 2009)."""
         kernels = x.rectified if x.rectified is not None else self._rectified(x)
-        return _field(kernels, x.side, x.channels, after_relu=True, entangled=True)
+        return gaussian_field(kernels, x.side, x.channels, after_relu=True, entangled=True)
 
     def batch_norm(self, name, x):
         """Batch norm over images and positions, group by group."""
         kernels = normalise(self._realise(x), self._batch, self._settings)
-        return _field(kernels, x.side, x.channels, entangled=x.is_mixed)
+        return gaussian_field(kernels, x.side, x.channels, entangled=x.is_mixed)
 
     def custom(self, name, x, layer):
         """Nothing is known of its kernel."""
@@ -183,7 +115,7 @@ class KernelReading:
         if x.fresh is not None:  # outside a cell: nothing that follows is correlated with it
             kernels = self._realise(x)
             kernels = congruence(jnp.asarray(matrix, kernels.dtype), kernels)
-            return _field(kernels, side, x.channels, x.after_relu, x.is_mixed)
+            return gaussian_field(kernels, side, x.channels, x.after_relu, x.is_mixed)
         maps = {s: _product(matrix, m) for s, m in x.maps.items()}
         pooled = tuple(replace(t, after=_product(matrix, t.after)) for t in x.pooled)
         return Field(maps, x.sources, None, None, pooled, side, x.channels)
@@ -210,17 +142,17 @@ class KernelReading:
         if not x.pooled:
             return closed_form(x)
         if not x.maps and x.fresh is None:
-            return _sampled(x, self._batch, function)
+            return sampled_kernels(x, self._batch, function)
         alive = jnp.stack([jnp.abs(t.after).max() > 0 for t in x.pooled]).any()
         plain = replace(x, pooled=())
-        return jax.lax.cond(alive, lambda: _sampled(x, self._batch, function), lambda: closed_form(plain))
+        return jax.lax.cond(alive, lambda: sampled_kernels(x, self._batch, function), lambda: closed_form(plain))
 
     def concatenate(self, values):
         """Channel groups side by side; repeated where their numbers differ, so that all stand for equally many channels."""
         channels = sum(value.channels for value in values)
         kernels = _stacked([self._realise(value) for value in values])
         entangled = any(value.is_mixed for value in values)
-        field = _field(kernels, values[0].side, channels, values[0].after_relu, entangled)
+        field = gaussian_field(kernels, values[0].side, channels, values[0].after_relu, entangled)
         if not any(value.pooled for value in values):
             return field
         # The ReLU that follows has to see the maxima themselves, not a Gaussian of their moments.
@@ -295,12 +227,6 @@ def _scaled(x: Field, weight) -> Field:
     return replace(x, maps=maps, fresh=None if x.fresh is None else weight**2 * x.fresh, rectified=None, pooled=pooled)
 
 
-def realise(x: Field) -> Kernels:
-    """The kernels of a field: `sum_s L_s K_s L_s^T` plus the fresh term's."""
-    terms = [congruence(matrix, x.sources[s]) for s, matrix in x.maps.items()]
-    return total(terms if x.fresh is None else [*terms, x.fresh])
-
-
 def _product(matrix, other: Array) -> Array:
     return jnp.dot(jnp.asarray(matrix, other.dtype), other, precision="highest")
 
@@ -308,59 +234,6 @@ def _product(matrix, other: Array) -> Array:
 def _stacked(kernels: Sequence[Kernels]) -> Kernels:
     groups = max(k.shape[1] for k in kernels)
     return jnp.concatenate([jnp.repeat(k, groups // k.shape[1], axis=1) for k in kernels], axis=1)
-
-
-def _sampled(x: Field, batch: Batch, function: Callable[[Array], Array]) -> Kernels:
-    """Kernels of `function(x)` from `POOL_SAMPLES` channels drawn with a fixed key: deterministic, without a closed form.
-
-    K is the sample mean of products. For T a second, independent field with covariance T is drawn for every source and
-    pushed through the derivative: its sample covariance has T' as its mean.
-    """
-    sources = _all_sources(x)
-    if x.fresh is not None:
-        sources[0] = x.fresh
-    values = {s: _draw(kernels[0], batch, 2 * s) for s, kernels in sources.items()}
-    tangents = {s: _draw(kernels[1], batch, 2 * s + 1) for s, kernels in sources.items()}
-    outputs = jax.jvp(lambda values: function(_evaluated(x, values)), (values,), (tangents,))
-    products = [
-        jnp.einsum("gsip,gsiq->gipq", y[:, :, batch.first], y[:, :, batch.second], precision="highest") for y in outputs
-    ]
-    return jnp.stack(products) / POOL_SAMPLES
-
-
-def _all_sources(x: Field) -> dict[int, Kernels]:
-    inner = [_all_sources(term.inner) for term in x.pooled]
-    return {s: kernels for sources in (*inner, x.sources) for s, kernels in sources.items()}
-
-
-def _draw(kernel: Array, batch: Batch, number: int) -> Array:
-    """Channels (groups, samples, images, positions) of a Gaussian process with covariance `kernel`."""
-
-    def root(group):
-        eigenvalues, vectors = jnp.linalg.eigh(square(group, batch))
-        return vectors * jnp.sqrt(jnp.maximum(eigenvalues, 0))[None]
-
-    roots = jax.vmap(root)(kernel)
-    noise = jax.random.normal(
-        jax.random.fold_in(jax.random.key(0), number), (POOL_SAMPLES, roots.shape[-1]), kernel.dtype
-    )
-    drawn = jnp.einsum("gij,sj->gsi", roots, noise, precision="highest")
-    return drawn.reshape(*drawn.shape[:2], batch.size, -1)
-
-
-def _evaluated(x: Field, values: dict[int, Array]) -> Array:
-    """The field's channels where its sources are these."""
-    terms = [jnp.einsum("pq,gsaq->gsap", matrix, values[s], precision="highest") for s, matrix in x.maps.items()]
-    if x.fresh is not None:
-        terms.append(values[0])
-    for term in x.pooled:
-        inner = _evaluated(term.inner, values)
-        places = pooling_matrix(term.inner.side, term.window, term.stride, term.padding) > 0
-        inside = [np.flatnonzero(row) for row in places]
-        # Windows at the border hold fewer positions: one of them is repeated, which does not change a maximum.
-        index = np.array([np.resize(row, term.window**2) for row in inside])
-        terms.append(jnp.einsum("pq,gsaq->gsap", term.after, inner[..., index].max(-1), precision="highest"))
-    return total(terms)
 
 
 def analytic_ntk(
@@ -403,7 +276,7 @@ def analytic_ntk(
     macro = macro or space.macro("ntk")._replace(channels=16)
     _check(space, mask, images, macro, settings)
     batch = Batch.of(images.shape[0])
-    x = _field(input_kernels(images, batch), images.shape[1], images.shape[-1])
+    x = gaussian_field(input_kernels(images, batch), images.shape[1], images.shape[-1])
     output = network(KernelReading(batch, settings), space, mask, x, macro)
     ntk = realise(output)[1, 0, :, 0, 0]
     kernel = jnp.zeros((batch.size, batch.size), ntk.dtype).at[batch.first, batch.second].set(ntk)

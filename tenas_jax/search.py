@@ -14,6 +14,8 @@ from tenas_jax.run_folder import RunFolder
 
 # JAX is imported where it is used: `--help` and a mistyped option answer at once.
 if TYPE_CHECKING:
+    from argparse import _ArgumentGroup as ArgumentGroup
+
     from tenas_jax.benchmark_table import BenchmarkTable
     from tenas_jax.data import ImageSource
     from tenas_jax.indicators import Indicator
@@ -54,76 +56,77 @@ def _arguments(argv: list[str] | None) -> Config:
         epilog="A run is a folder. The same command resumes it after an interruption, and ends with the same architecture. "
         "The last line on standard output is the architecture.",
     )
-    add = parser.add_argument
+    _what_options(parser.add_argument_group("what is searched"))
+    _how_options(parser.add_argument_group("how"))
+    _record_options(parser.add_argument_group("record"))
+    return Config(**vars(parser.parse_args(argv)))
+
+
+def _what_options(group: "ArgumentGroup") -> None:
+    add = group.add_argument
     add(
-        "--space",
-        default=Config.space,
-        metavar="NAME",
-        help=f"search space: {', '.join(SPACE_NAMES)}, or your own as FILE.py:NAME or package.module:NAME (default: "
-        "%(default)s)",
-    )
+        "--space", default=Config.space, metavar="NAME",
+        help=f"search space: {', '.join(SPACE_NAMES)}, or your own as FILE.py:NAME or package.module:NAME "
+        "(default: %(default)s)",
+    )  # fmt: skip
     add(
-        "--dataset",
-        metavar="NAME",
-        help="synthetic (default; drawn by the program, nothing to download), cifar10, "
-        "cifar100, imagenet16-120 or imagenet, by tensorflow-datasets; with --data: how to normalise that data",
-    )
+        "--dataset", metavar="NAME",
+        help="synthetic (default; drawn by the program, nothing to download), cifar10, cifar100, imagenet16-120 or "
+        "imagenet, by tensorflow-datasets; with --data: how to normalise that data",
+    )  # fmt: skip
     add(
-        "--data",
-        type=Path,
-        metavar="PATH",
-        help="own images: an .npz with `x` uint8 (n, height, width, 3), a folder of "
-        "images, or the original batches of CIFAR or ImageNet16",
-    )
+        "--data", type=Path, metavar="PATH",
+        help="own images: an .npz with `x` uint8 (n, height, width, 3), a folder of images, or the original batches of "
+        "CIFAR or ImageNet16",
+    )  # fmt: skip
     add(
         "--side", type=int, metavar="N",
         help="height and width of synthetic images and of pictures, cut from their middle at their own resolution "
         "(default: 32, to which pictures are resized, as the released TE-NAS does)",
     )  # fmt: skip
-    add(
-        "--preset",
-        default=Config.preset,
-        metavar="NAME",
-        help="default; paper (batch 32, 5000 samples) or released "
-        "(batch 72, on darts 14 or 24; 3000 samples) for the settings of TE-NAS, which take minutes to hours "
-        "(default: %(default)s)",
-    )
-    add(
-        "--ntk",
-        metavar="KIND",
-        help="analytic (infinite width, no random weights; the default preset's on nasbench201) or empirical "
-        "(one finite network, drawn at random; paper and released); the default on darts goes by expressivity alone unless "
-        "a kernel is named",
-    )
-    add(
-        "--prune-number",
-        type=int,
-        metavar="N",
-        help="operators that go from every edge in a round, of which the last one always stays (default: on darts 3, "
-        "on ImageNet 2; on nasbench201 1, or one of the whole network in the default preset)",
-    )
+    add("--max-params", type=amount, metavar="N", help="the most parameters that the trained network may have: 1.5M")
+    add("--max-flops", type=amount, metavar="N", help="the most multiply-adds for a 32 x 32 image: 200M")
+
+
+def _how_options(group: "ArgumentGroup") -> None:
+    add = group.add_argument
     add(
         "--strategy", default=Config.strategy, metavar="NAME",
         help="prune (a supernet, operator by operator, as TE-NAS); evolve (a population) or exhaustive (everything), "
         "which go by the scores of tenas_jax.rank (default: %(default)s)",
     )  # fmt: skip
     add(
+        "--preset", default=Config.preset, metavar="NAME",
+        help="of pruning: default; paper (batch 32, 5000 samples) or released (batch 72, on darts 14 or 24; 3000 samples) "
+        "for the settings of TE-NAS, which take minutes to hours (default: %(default)s)",
+    )  # fmt: skip
+    add(
+        "--ntk", metavar="KIND",
+        help="analytic (infinite width, no random weights; the default preset's on nasbench201) or empirical (one finite "
+        "network, drawn at random; paper and released); the default on darts goes by expressivity alone unless a kernel is "
+        "named",
+    )  # fmt: skip
+    add(
+        "--prune-number", type=int, metavar="N",
+        help="operators that go from every edge in a round, of which the last one always stays (default: on darts 3, on "
+        "ImageNet 2; on nasbench201 1, or one of the whole network in the default preset)",
+    )  # fmt: skip
+    add(
         "--evaluations", type=int, metavar="N",
         help=f"architectures that an evolution scores (default: {EVALUATIONS})",
     )  # fmt: skip
-    add("--max-params", type=amount, metavar="N", help="the most parameters that the trained network may have: 1.5M")
-    add("--max-flops", type=amount, metavar="N", help="the most multiply-adds for a 32 x 32 image: 200M")
     add("--seed", type=int, default=Config.seed, metavar="N", help="of everything random (default: %(default)s)")
+
+
+def _record_options(group: "ArgumentGroup") -> None:
+    add = group.add_argument
     add(
-        "--benchmark",
-        type=Path,
-        metavar="TABLE",
-        help="csv or csv.gz with `architecture` and an accuracy column: report "
-        "what the architecture found reaches there; takes no part in the search",
-    )
+        "--benchmark", type=Path, metavar="TABLE",
+        help="csv or csv.gz with `architecture` and an accuracy column: report what the architecture found reaches there; "
+        "takes no part in the search",
+    )  # fmt: skip
     add("--benchmark-column", metavar="NAME", help="the accuracy column, where the table has several")
-    add("--output", type=Path, metavar="DIR", help="run folder (default: runs/SPACE-DATASET-PRESET-seedN)")  # fmt: skip
-    return Config(**vars(parser.parse_args(argv)))
+    add("--output", type=Path, metavar="DIR", help="run folder (default: runs/SPACE-DATASET-PRESET-seedN)")
 
 
 def main(argv: list[str] | None = None) -> int:

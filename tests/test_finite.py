@@ -97,7 +97,8 @@ def test_initial_variances(rng):
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("name", list(OPERATORS))
 def test_every_operator_in_both_readings(rng, name, stride):
-    from tenas_jax.infinite import KernelReading, _field
+    from tenas_jax.fields import gaussian_field
+    from tenas_jax.infinite import KernelReading
     from tenas_jax.kernels import Batch, Settings, input_kernels
 
     x = jnp.asarray(rng.normal(size=(3, 4, 4, 4)))
@@ -105,7 +106,7 @@ def test_every_operator_in_both_readings(rng, name, stride):
     assert out.shape == (3, 4 // stride, 4 // stride, 4)
     batch = Batch.of(3)
     read = KernelReading(batch, Settings())
-    (field,) = read.cell_inputs([_field(input_kernels(x, batch), 4, 4)])
+    (field,) = read.cell_inputs([gaussian_field(input_kernels(x, batch), 4, 4)])
     kernels = read._realise(OPERATORS[name](read, name, field, 4, stride))
     assert kernels.shape[2:] == (6, (4 // stride) ** 2, (4 // stride) ** 2)
     assert np.isfinite(kernels).all()

@@ -10,7 +10,8 @@ import pytest
 
 from tenas_jax import _neural_tangents
 from tenas_jax.data import image_batch, open_images
-from tenas_jax.infinite import KernelReading, _field, analytic_ntk
+from tenas_jax.fields import gaussian_field
+from tenas_jax.infinite import KernelReading, analytic_ntk
 from tenas_jax.kernels import Batch, Settings, input_kernels
 from tenas_jax.space import DARTS, NAS_BENCH_201
 
@@ -187,7 +188,7 @@ def test_strides_and_pools_equal_neural_tangents(rng, parametrisation):
 
     batch = Batch.of(3)
     read = KernelReading(batch, Settings(parametrisation=parametrisation))
-    x = read.convolution("", _field(input_kernels(images, batch), 5, 2), 4, kernel=3, stride=2)
+    x = read.convolution("", gaussian_field(input_kernels(images, batch), 5, 2), 4, kernel=3, stride=2)
     x = read.average_pool(read.relu(x), window=3, stride=1, padding=1)
     x = read.relu(read.convolution("", x, 6, kernel=5))
     x = read.convolution("", read.average_pool(x, window=3, stride=2, padding=1), 5, kernel=3)
@@ -203,8 +204,8 @@ def test_dilation_is_a_convolution_on_interleaved_grids(rng):
     images = jnp.asarray(rng.normal(size=(3, 6, 6, 2)))
     batch = Batch.of(3)
     read = KernelReading(batch, Settings())
-    dilated = read.convolution("", _field(input_kernels(images, batch), 6, 2), 4, kernel=3, dilation=2).fresh
-    grid = read.convolution("", _field(input_kernels(images[:, 1::2, ::2], batch), 3, 2), 4, kernel=3).fresh
+    dilated = read.convolution("", gaussian_field(input_kernels(images, batch), 6, 2), 4, kernel=3, dilation=2).fresh
+    grid = read.convolution("", gaussian_field(input_kernels(images[:, 1::2, ::2], batch), 3, 2), 4, kernel=3).fresh
     inside = np.arange(36).reshape(6, 6)[1::2, ::2].reshape(-1)
     np.testing.assert_allclose(dilated[..., inside[:, None], inside], grid, rtol=1e-12)
 
@@ -228,7 +229,7 @@ def test_dead_max_pooling_draws_no_channels(images, alive):
     """With a weight of zero that is only known at run time, kernels are the closed form's to the bit."""
     batch = Batch.of(5)
     read = KernelReading(batch, Settings())
-    (x,) = read.cell_inputs([_field(input_kernels(images, batch), 4, 3)])
+    (x,) = read.cell_inputs([gaussian_field(input_kernels(images, batch), 4, 3)])
 
     @jax.jit
     def kernels(weights):

@@ -7,8 +7,9 @@ import pytest
 
 from tenas_jax import _neural_tangents
 from tenas_jax.errors import InputError
+from tenas_jax.fields import gaussian_field
 from tenas_jax.finite import FeatureReading
-from tenas_jax.infinite import KernelReading, _field, analytic_ntk
+from tenas_jax.infinite import KernelReading, analytic_ntk
 from tenas_jax.kernels import EPSILON, Batch, Settings, input_kernels, normalise, relu_kernels, square
 from tenas_jax.network import Macro, network
 from tenas_jax.ntk import condition_number, empirical_ntk
@@ -31,7 +32,7 @@ def full(kernels):
 
 
 def start(images):
-    return Batch.of(len(images)), _field(
+    return Batch.of(len(images)), gaussian_field(
         input_kernels(images, Batch.of(len(images))), images.shape[1], images.shape[-1]
     )
 

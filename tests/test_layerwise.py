@@ -108,7 +108,7 @@ def expected(fn, parameters, images, others, full):
     return kernel if full else np.einsum("abii->ab", kernel) / 3
 
 
-def check(fn, parameters, images, others=None, output="trace"):
+def assert_equal_to_jacobian(fn, parameters, images, others=None, output="trace"):
     found = jax.jit(lambda p, x, y: ntk.empirical_ntk(fn, p, x, y, output=output))(parameters, images, others)
     values = expected(fn, parameters, images, images if others is None else others, output == "full")
     np.testing.assert_allclose(found, values, rtol=1e-10, atol=1e-11 * np.abs(values).max())
@@ -126,8 +126,8 @@ def test_layers_equal_the_contracted_jacobian(layer, images, rng, monkeypatch):
     (found,) = layers_of(fn, parameters, images)
     for by_positions in [False] if found.groups > 1 else [False, True]:
         monkeypatch.setattr(layerwise, "_few_positions", lambda *_, chosen=by_positions: chosen)
-        check(fn, parameters, images)
-        check(fn, parameters, images, others, output="full")
+        assert_equal_to_jacobian(fn, parameters, images)
+        assert_equal_to_jacobian(fn, parameters, images, others, output="full")
 
 
 def test_few_positions_are_chosen_where_they_need_fewer_multiplications():
@@ -171,7 +171,7 @@ def checkpointed(parameters, x):
 def test_other_parameters_get_their_gradients_from_jax(fn, images, rng):
     parameters = [jnp.asarray(rng.normal(size=(3, 3, 4, 4))) / 6]
     assert layers_of(fn, parameters, images) == []
-    check(fn, parameters, images)
+    assert_equal_to_jacobian(fn, parameters, images)
 
 
 @jax.custom_vjp
@@ -193,7 +193,7 @@ def test_layers_mix_with_everything_else(images, rng):
         return x @ p[2] @ (p[3] @ p[3].T) + p[5]
 
     assert sorted(layer.parameter for layer in layers_of(fn, parameters, images)) == [0, 2]
-    check(fn, parameters, images)
+    assert_equal_to_jacobian(fn, parameters, images)
 
 
 def test_kernels_are_mapped_and_differentiated(images, rng):
