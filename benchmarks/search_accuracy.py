@@ -34,7 +34,10 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, nargs=2, default=(20, 30), help="first seed, and the one after the last")
     parser.add_argument("--rules", nargs="+", choices=RULES, default=RULES)
+    parser.add_argument("--indicators", nargs="+", choices=list(CHOICES), default=list(CHOICES))
+    parser.add_argument("--name", default="search_accuracy", help="of the result's file")
     arguments = parser.parse_args()
+    choices = {name: CHOICES[name] for name in arguments.indicators}
     table = read_table(arguments.table)
 
     settings = PRESETS["default"]
@@ -44,14 +47,14 @@ def main() -> None:
             # A supernet is compared by three repeats, as TE-NAS does; completions are many already.
             repeats = 3 if rule == "removal" else 1
             chosen = replace(settings, ntk_repeats=repeats, region_repeats=repeats)
-            found: dict[str, list[str]] = {name: [] for name in CHOICES}
-            seconds: dict[str, list[float]] = {name: [] for name in CHOICES}
+            found: dict[str, list[str]] = {name: [] for name in choices}
+            seconds: dict[str, list[float]] = {name: [] for name in choices}
             for seed in range(*arguments.seeds):
                 source = (
                     open_images(seed=seed) if source_name == "synthetic" else open_images("cifar10", arguments.data)
                 )
                 indicators = build_indicators(NAS_BENCH_201, source, chosen)
-                for name, choice in CHOICES.items():
+                for name, choice in choices.items():
                     start = time.perf_counter()
                     mask, _ = prune(
                         jax.random.key(seed), NAS_BENCH_201, indicators[choice], rule=rule, paths=settings.paths
@@ -72,7 +75,7 @@ def main() -> None:
                 rows.append(row)
                 print(source_name, rule, name, row["accuracy"], flush=True)
     optimum = max(table.accuracies.values())
-    write("search_accuracy", {"seeds": list(range(*arguments.seeds)), "optimum": optimum, "rows": rows})
+    write(arguments.name, {"seeds": list(range(*arguments.seeds)), "optimum": optimum, "rows": rows})
 
 
 if __name__ == "__main__":
