@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -22,6 +23,24 @@ class Parser(argparse.ArgumentParser):
             message: what is wrong.
         """
         raise InputError(f"{message}; `{self.prog} --help` lists the options")
+
+
+def exit_code(command: Callable[[], str]) -> int:
+    """Runs a command: prints what it returns, or one sentence for bad input.
+
+    Args:
+        command: returns the last line of standard output.
+
+    Returns:
+        0, or 2 for bad input.
+    """
+    try:
+        found = command()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(found)
+    return 0
 
 
 def amount(text: str) -> int:

@@ -2,21 +2,19 @@
 
 The youngest architectures are the population. A child is a mutation of the best of a random few of them, whatever its age
 and however good its parents were; the oldest die. What is best is told by the sum of log ranks among all architectures
-that have been seen (`ranking.sum_of_log_ranks`), so several scores need no common scale.
+that have been seen (`ranking.log_rank_sum`), so several scores need no common scale.
 
 Children are made many at a time, all from the same population, because scores are evaluated many at a time.
 """
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from tenas_jax.errors import InputError
 from tenas_jax.limits import Limits
-from tenas_jax.ranking import average_rank, sum_of_log_ranks
-from tenas_jax.sampling import carriers, entering
+from tenas_jax.sampling import alternatives, carriers, entering
 from tenas_jax.space import SearchSpace, host_generator
 
 Choices = Int[np.ndarray, "m cells edges"]
@@ -77,7 +75,7 @@ def next_generation(
     Args:
         key: decides parents and mutations.
         history: all architectures that have been scored, the oldest first.
-        goodness: of each, larger is better; see `aggregate`.
+        goodness: of each, larger is better; see `ranking.log_rank_sum`.
         space: the search space.
         settings: of the evolution.
         limits: on what the network may cost.
@@ -100,15 +98,6 @@ def next_generation(
             seen.add(child.tobytes())
             children.append(child)
     return np.stack(children) if children else np.zeros((0, *history.shape[1:]), history.dtype)
-
-
-def alternatives(space: SearchSpace) -> Bool[np.ndarray, "cells edges ops"]:
-    """The operators that an edge can hold: all, or all but "none" where a node chooses its inputs.
-
-    Args:
-        space: the search space.
-    """
-    return np.ones(space.mask_shape, bool) if space.kept_edges is None else space.supernet()
 
 
 def mutate(
@@ -148,15 +137,3 @@ def mutate(
         raise InputError(f"{space.name} has one operator only, so there is nothing to evolve.")
     choice[cell, edge] = rng.choice(others)
     return choice
-
-
-def aggregate(
-    scores: Mapping[str, Float[np.ndarray, " m"]], lower_is_better: Mapping[str, bool]
-) -> Float[np.ndarray, " m"]:
-    """The sum of log ranks among the architectures at hand, larger is better.
-
-    Args:
-        scores: by name (m,).
-        lower_is_better: by name.
-    """
-    return sum_of_log_ranks([average_rank(v, descending=not lower_is_better[name]) for name, v in scores.items()])

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from tenas_jax import cost
 from tenas_jax.errors import InputError
-from tenas_jax.sampling import architectures, carriers, entering
+from tenas_jax.sampling import alternatives, architectures, carriers, entering
 from tenas_jax.space import SearchSpace, host_generator
 
 Mask = Bool[np.ndarray, "cells edges ops"]
@@ -52,7 +52,7 @@ class Limits(NamedTuple):
         Raises:
             InputError: with the least that an architecture costs.
         """
-        whole = _everything(space)
+        whole = alternatives(space)
         for name, limit in self._set():
             least = cost.costs(space, _cheapest(space, whole, _price(space, name)))._asdict()[name]
             if least > limit:
@@ -165,10 +165,6 @@ class Limits(NamedTuple):
 def _price(space: SearchSpace, name: str) -> Prices:
     _, shares = cost.prices(space, space.macro("trained"), 32)
     return shares._asdict()[name].astype(float)
-
-
-def _everything(space: SearchSpace) -> Mask:
-    return np.ones(space.mask_shape, bool) if space.kept_edges is None else space.supernet()
 
 
 def _eligible(space: SearchSpace, mask: Mask) -> Mask:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenas_jax.command_line import Parser, provenance, say, use_compilation_cache
+from tenas_jax.command_line import Parser, exit_code, provenance, say, use_compilation_cache
 from tenas_jax.errors import InputError
 from tenas_jax.presets import preset
 
@@ -97,13 +97,7 @@ def main(argv: list[str] | None = None) -> int:
     Args:
         argv: arguments without the program's name; by default those of the process.
     """
-    try:
-        best = run(arguments(argv))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(best)
-    return 0
+    return exit_code(lambda: run(arguments(argv)))
 
 
 def run(config: RankConfig) -> str:

@@ -3,7 +3,7 @@
 A score that is not finite is never an accident of sorting: infinity on the bad side and NaN rank last.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -159,6 +159,18 @@ def sum_of_log_ranks(ranks: Sequence[Float[np.ndarray, " m"]]) -> Float[np.ndarr
         (m,), at most 0; larger is better.
     """
     return np.sum(np.log(ranks), axis=0)
+
+
+def log_rank_sum(
+    scores: Mapping[str, Float[np.ndarray, " m"]], lower_is_better: Mapping[str, bool]
+) -> Float[np.ndarray, " m"]:
+    """`sum_of_log_ranks` of scores among the architectures at hand, larger is better.
+
+    Args:
+        scores: by name (m,); NaN is as bad as the worst infinity.
+        lower_is_better: by name.
+    """
+    return sum_of_log_ranks([average_rank(v, descending=not lower_is_better[name]) for name, v in scores.items()])
 
 
 def neighbour_mean(

@@ -20,6 +20,15 @@ def carriers(space: SearchSpace) -> list[int]:
     return [number for number, operator in enumerate(space.operators) if operator != "none"]
 
 
+def alternatives(space: SearchSpace) -> Bool[np.ndarray, "cells edges ops"]:
+    """The operators that an edge can hold: all, or all but "none" where a node chooses its inputs.
+
+    Args:
+        space: the search space.
+    """
+    return np.ones(space.mask_shape, bool) if space.kept_edges is None else space.supernet()
+
+
 def entering(space: SearchSpace, node: int) -> list[int]:
     """The edges that enter a node.
 

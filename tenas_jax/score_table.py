@@ -17,7 +17,7 @@ from tenas_jax.cluster import evaluate_on_ray
 from tenas_jax.command_line import say
 from tenas_jax.data import ImageSource
 from tenas_jax.errors import InputError
-from tenas_jax.ranking import average_rank, dense_rank, neighbour_mean, rank_sum, sum_of_log_ranks
+from tenas_jax.ranking import dense_rank, log_rank_sum, neighbour_mean, rank_sum
 from tenas_jax.recipe import Recipe, Table, prepare
 from tenas_jax.run_folder import replace_file
 from tenas_jax.shards import SIZE, Shards
@@ -178,15 +178,14 @@ def aggregates(
         By name (m,): `smoothed`, what is ordered by: the sum of log ranks, and the mean of those of the architectures that
         are one operator away; `log_rank_sum`, larger is better (AZ-NAS); `rank_sum`, smaller is better (TE-NAS).
     """
-    known = scores_of(space)
-    directions = [(columns[name], not known[name].lower_is_better) for name in scores]
-    log_ranks = sum_of_log_ranks([average_rank(values, descending=d) for values, d in directions])
+    lower = {name: scores_of(space)[name].lower_is_better for name in scores}
+    log_ranks = log_rank_sum({name: columns[name] for name in scores}, lower)
     choices = masks.argmax(-1).reshape(len(masks), -1)
     return {
         # Scores of one network are noisy. Its neighbours share most of the cell, and their noise is their own.
         "smoothed": log_ranks + neighbour_mean(log_ranks, choices, _neighbours(space)),
         "log_rank_sum": log_ranks,
-        "rank_sum": rank_sum([dense_rank(values, descending=d) for values, d in directions]),
+        "rank_sum": rank_sum([dense_rank(columns[name], descending=not lower[name]) for name in scores]),
     }
 
 

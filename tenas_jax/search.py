@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenas_jax.command_line import SPACE_NAMES, Parser, amount, provenance, say, use_compilation_cache
+from tenas_jax.command_line import SPACE_NAMES, Parser, amount, exit_code, provenance, say, use_compilation_cache
 from tenas_jax.errors import InputError
 from tenas_jax.presets import Preset, preset
 from tenas_jax.run_folder import RunFolder
@@ -135,13 +135,7 @@ def main(argv: list[str] | None = None) -> int:
     Args:
         argv: arguments without the program's name; by default those of the process.
     """
-    try:
-        architecture = run(_arguments(argv))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(architecture)
-    return 0
+    return exit_code(lambda: run(_arguments(argv)))
 
 
 def run(config: Config) -> str:

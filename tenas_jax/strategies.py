@@ -25,6 +25,7 @@ from tenas_jax.indicators import Indicator
 from tenas_jax.limits import Limits
 from tenas_jax.presets import Preset
 from tenas_jax.pruner import Info
+from tenas_jax.ranking import log_rank_sum
 from tenas_jax.recipe import Recipe
 from tenas_jax.run_folder import RunFolder
 from tenas_jax.score_table import averages, score_architectures, write_csv
@@ -162,12 +163,12 @@ def evolve_in_folder(
         limits.check(space)
     lower = {name: scores_of(space)[name].lower_is_better for name in scores}
     choices, values = _history(space, scores, folder)
+    goodness = log_rank_sum(values, lower)
     key, quiet = jax.random.key(seed), not sys.stderr.isatty()
     with tqdm(total=settings.evaluations, initial=len(choices), unit="arch", disable=quiet, file=sys.stderr) as bar:
         while len(choices) < settings.evaluations:
             start, generation = time.perf_counter(), jax.random.fold_in(key, len(folder.rounds))
             if len(choices):
-                goodness = evolution.aggregate(values, lower)
                 young = evolution.next_generation(generation, choices, goodness, space, settings, limits)
             else:
                 young = evolution.first_generation(generation, space, settings, limits)
@@ -177,7 +178,8 @@ def evolve_in_folder(
             found = averages(space, scores, masks, recipe(masks), np.arange(len(masks)))
             choices = np.concatenate([choices, young])
             values = {name: np.concatenate([values[name], found[name]]) for name in scores}
-            best = space.format(space.one_hot(choices[np.argmax(evolution.aggregate(values, lower))]))
+            goodness = log_rank_sum(values, lower)
+            best = space.format(space.one_hot(choices[np.argmax(goodness)]))
             folder.append(
                 {
                     "round": len(folder.rounds),

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from tenas_jax import DARTS, NAS_BENCH_201, cost
-from tenas_jax.evolution import Evolution, aggregate, alternatives, first_generation, mutate, next_generation
+from tenas_jax.evolution import Evolution, first_generation, mutate, next_generation
 from tenas_jax.limits import Limits
+from tenas_jax.ranking import log_rank_sum
+from tenas_jax.sampling import alternatives
 
 SMALL = Evolution(population=16, tournament=5, children=8, evaluations=240)
 
@@ -22,7 +24,7 @@ def evolved(space, weights, settings=SMALL, limits=None, seed=0):
     generation = 0
     while len(history) < settings.evaluations:
         generation += 1
-        goodness = aggregate(score(history), {"sum": False})
+        goodness = log_rank_sum(score(history), {"sum": False})
         young = next_generation(jax.random.fold_in(key, generation), history, goodness, space, settings, limits)
         if not len(young):
             break
