@@ -177,7 +177,7 @@ def run(config: Config) -> str:
     result = folder.result()
     if result is None:
         architecture, compiling = _searched(config, space, source, settings, folder, limits)
-        result = _result(config, settings, folder, architecture, time.perf_counter() - start, compiling)
+        result = _result(config, space, settings, folder, architecture, time.perf_counter() - start, compiling)
         folder.finish(result)
     if table:
         result["benchmark"] = _reported(table, result["architecture"])
@@ -324,14 +324,12 @@ def _output(config: Config, space: "SearchSpace") -> Path:
 
 def _identity(config: Config, space: "SearchSpace", settings: Preset, source: "ImageSource") -> dict[str, Any]:
     """What decides the architecture found. Versions are recorded with the result, but are no part of it."""
+    from tenas_jax.space import identity_of
+
     if config.strategy == "prune":
         by: dict[str, Any] = {"preset": config.preset, "settings": asdict(settings)}
     else:
-        by = {"scores": list(_scores(config, space)), "ntk": settings.ntk, "repeats": REPEATS}
-    if config.strategy == "evolve":
-        by["evaluations"] = config.evaluations or EVALUATIONS
-    from tenas_jax.space import identity_of
-
+        by = _ranking_settings(config, space, settings)
     return {
         "space": identity_of(space),
         "strategy": config.strategy,
@@ -346,14 +344,26 @@ def _identity(config: Config, space: "SearchSpace", settings: Preset, source: "I
     }
 
 
+def _ranking_settings(config: Config, space: "SearchSpace", settings: Preset) -> dict[str, Any]:
+    """What evolution and exhaustive search go by."""
+    found = {"scores": list(_scores(config, space)), "ntk": settings.ntk, "repeats": REPEATS}
+    return found | ({"evaluations": config.evaluations or EVALUATIONS} if config.strategy == "evolve" else {})
+
+
 def _result(
-    config: Config, settings: Preset, folder: RunFolder, architecture: str, seconds: float, compiling: float
+    config: Config,
+    space: "SearchSpace",
+    settings: Preset,
+    folder: RunFolder,
+    architecture: str,
+    seconds: float,
+    compiling: float,
 ) -> dict[str, Any]:
     from tenas_jax import cost
     from tenas_jax.genotypes import genotype_json
-    from tenas_jax.space import DARTS, find_space
+    from tenas_jax.space import DARTS
 
-    space = find_space(config.space)
+    chosen = asdict(settings) if config.strategy == "prune" else _ranking_settings(config, space, settings)
     costs = cost.costs(space, space.parse(architecture))
     as_json = json.loads(genotype_json(DARTS, DARTS.parse(architecture))) if config.space == "darts" else None
     return {
@@ -363,7 +373,7 @@ def _result(
         "dataset": config.dataset or ("own" if config.data else "synthetic"),
         "seed": config.seed,
         "strategy": config.strategy,
-        "config": {**asdict(settings), "preset": config.preset, "data": str(config.data) if config.data else None},
+        "config": {**chosen, "preset": config.preset, "data": str(config.data) if config.data else None},
         "cost": {"parameters": int(costs.parameters), "flops": int(costs.flops)},
         "rounds": len(folder.rounds),
         "evaluations": sum(record["evaluations"] for record in folder.rounds),

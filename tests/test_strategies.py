@@ -8,6 +8,7 @@ import pytest
 
 from tenas_jax import DARTS, NAS_BENCH_201, cost, search
 from tenas_jax.recipe import Recipe
+from tenas_jax.views import DEFAULT_SCORES
 
 EVOLVE = ["--strategy", "evolve", "--evaluations", "96"]
 
@@ -50,6 +51,10 @@ def test_evolution_goes_on_where_it_was_stopped(tmp_path, capsys):
 
 def test_evolution_takes_the_best_it_has_seen(tmp_path):
     search.run(search.Config(strategy="evolve", evaluations=96, output=tmp_path / "run"))
+    used = found(tmp_path / "run")["config"]
+    assert used["scores"] == list(DEFAULT_SCORES["nasbench201"])
+    assert used["evaluations"] == 96
+    assert "rule" not in used, "settings of pruning took no part"
     record = rounds(tmp_path / "run")
     flops = np.array([float(v) for r in record for v in r["scores"]["flops"]])
     strings = [s for r in record for s in r["architectures"]]
