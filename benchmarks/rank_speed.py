@@ -16,10 +16,11 @@ import time
 
 import numpy as np
 import torch
-from batch_statistics import random_architectures, tau
-from report import write
-from torch_reference import Scorer
 
+from common.architectures import random_architectures
+from common.records import write
+from common.statistics import tau
+from pytorch.search import Scorer
 from tenas_jax import NAS_BENCH_201
 from tenas_jax.data import open_images
 from tenas_jax.scores.scorer import prepare

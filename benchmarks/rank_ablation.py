@@ -1,9 +1,9 @@
 """Which scores a ranking of NAS-Bench-201 needs: sums of log ranks of subsets, plain and smoothed over neighbours.
 
-    python benchmarks/ranking_ablation.py --nasbench201 TABLE [--seeds 30 33]
+    python benchmarks/rank_ablation.py --nasbench201 TABLE [--seeds 30 33]
 
 One ranking a seed evaluates every score; the subsets are summed afterwards. The table's accuracies enter no score. Writes
-`results/ranking_ablation.json`.
+`results/rank_ablation.json`.
 """
 
 import argparse
@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rank_correlation import judged, over_batches
-from ranking import halves, ranked
-from report import write
 
+from common.halves import halves
+from common.processes import ranked
+from common.records import write
+from common.statistics import judged, over_batches
 from tenas_jax import NAS_BENCH_201
 from tenas_jax.rank.benchmark_table import read_table
 from tenas_jax.rank.score_table import aggregates
@@ -51,7 +52,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs=2, default=(30, 33))
     parser.add_argument("--architectures", default="all", help="as in tenas_jax.rank")
     parser.add_argument("--repeats", default="8", help="as in tenas_jax.rank")
-    parser.add_argument("--name", default="ranking_ablation", help="of the result's file; empty writes none")
+    parser.add_argument("--name", default="rank_ablation", help="of the result's file; empty writes none")
     arguments = parser.parse_args()
     accuracies = read_table(arguments.nasbench201, None).accuracies
     found: dict[str, dict[str, dict[str, list[dict[str, float]]]]] = {}

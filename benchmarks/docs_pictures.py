@@ -1,6 +1,6 @@
 """The pictures of the documentation's pages on concepts, from real computations.
 
-    python benchmarks/pictures.py
+    python benchmarks/docs_pictures.py
 
 Writes `plane_of_regions.png`, `spectra.png` and `search_rounds.png` into docs/images; takes half a minute on two cores.
 """

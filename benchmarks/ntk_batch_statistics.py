@@ -1,12 +1,12 @@
 """Coupled against frozen batch statistics of the empirical NTK: what each costs, and how alike they rank.
 
-    python benchmarks/batch_statistics.py [--benchmark TABLE] [--data IMAGES.npz] [--architectures 300] [--seeds 3]
+    python benchmarks/ntk_batch_statistics.py [--benchmark TABLE] [--data IMAGES.npz] [--architectures 300] [--seeds 3]
 
 With coupled statistics an image's logits depend on the whole batch, and its gradient is a backward pass of the batch; with
 frozen ones, taken from the same batch beforehand, gradients are those of single images. Costs are compared on the same
 networks, weights and images at several batch sizes; ranks by Kendall's tau-b between log condition numbers of random
 connected architectures of NAS-Bench-201, over seeds that change weights and images. TABLE is a csv of trained accuracies,
-to which either ranking is compared too. Takes about six minutes and writes `results/batch_statistics.json`.
+to which either ranking is compared too. Takes about six minutes and writes `results/ntk_batch_statistics.json`.
 """
 
 import argparse
@@ -18,10 +18,11 @@ from typing import Any, Literal, get_args
 
 import jax
 import numpy as np
-from report import mean_and_error, write
-from scipy.stats import kendalltau
-from timing import seconds_in_turn
 
+from common.architectures import random_architectures
+from common.records import write
+from common.statistics import mean_and_error, tau
+from common.timing import seconds_in_turn
 from tenas_jax.data import ImageSource, image_batch, open_images
 from tenas_jax.networks.finite import CellNetwork
 from tenas_jax.ntk.empirical import condition_numbers
@@ -52,12 +53,6 @@ def draw(net: CellNetwork, source: ImageSource, seed: int, batch: int) -> tuple[
     drawn = image_batch(images, source, batch)
     full = np.ones(NAS_BENCH_201.mask_shape, bool)
     return jax.jit(lambda key, images: net.init(key, images, full))(weights, drawn), drawn
-
-
-def random_architectures(count: int) -> np.ndarray:
-    """Different connected architectures, all equally likely, (count, cells, edges, operators)."""
-    connected = np.array([mask for mask in NAS_BENCH_201.enumerate() if NAS_BENCH_201.is_connected(mask)])
-    return connected[np.random.default_rng(0).permutation(len(connected))[:count]]
 
 
 def costs(programs: dict[Mode, MaskProgram], networks: dict[str, np.ndarray], arguments, repeats: int) -> dict:
@@ -122,12 +117,6 @@ def rank_agreement(
     return result
 
 
-def tau(first: np.ndarray, second: np.ndarray) -> float:
-    """Kendall's tau-b: 1 for the same order, -1 for the reverse; ties count for neither."""
-    result: Any = kendalltau(first, second)
-    return float(result.statistic)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--benchmark", type=Path, help="a csv of trained accuracies, which enter no score")
@@ -162,7 +151,7 @@ def main() -> None:
     ranks = rank_agreement(dict(zip(programs, values, strict=True)), dict(zip(programs, health, strict=True)), accuracy)
     print(ranks)
     write(
-        "batch_statistics",
+        "ntk_batch_statistics",
         {
             "what": "empirical NTK of NAS-Bench-201 in float32, spectrum in float64; coupled against frozen statistics",
             "images": source.name.split(":")[0],

@@ -15,7 +15,7 @@ def ntk(network: nn.Module, images: Tensor, mask: Tensor) -> Tensor:
     One backward pass of the whole batch an image, because batch norm couples an image's logits to the other images.
 
     Args:
-        network: a network of `torch_networks`, in training mode.
+        network: a network of `pytorch.networks`, in training mode.
         images: (n, c, h, w).
         mask: bool (cells, edges, operators).
 
@@ -40,7 +40,7 @@ def ntk_functional(network: nn.Module, images: Tensor, mask: Tensor) -> Tensor:
     """The same kernel by `torch.func.jacrev`: all backward passes vectorised. Not what the released code does.
 
     Args:
-        network: a network of `torch_networks`, in training mode; its running statistics must not be tracked.
+        network: a network of `pytorch.networks`, in training mode; its running statistics must not be tracked.
         images: (n, c, h, w).
         mask: bool (cells, edges, operators).
 
@@ -75,7 +75,7 @@ def activation_patterns(network: nn.Module, patches: Tensor, mask: Tensor) -> Te
     """The on/off pattern of every ReLU that runs, by forward hooks; batch norm takes the statistics of all patches.
 
     Args:
-        network: a network of `torch_networks`, in training mode.
+        network: a network of `pytorch.networks`, in training mode.
         patches: (n, c, h, w).
         mask: bool (cells, edges, operators); the ReLUs of pruned operators are no part of the pattern.
 
@@ -112,7 +112,7 @@ def linear_regions(network: nn.Module, patches: Tensor, mask: Tensor, *, batch: 
     """The number of distinct activation patterns (Chen et al. 2021, section 3.1.2; Hanin and Rolnick 2019).
 
     Args:
-        network: a thin network of `torch_networks`, in training mode.
+        network: a thin network of `pytorch.networks`, in training mode.
         patches: (n, 1, 3, 3).
         mask: bool (cells, edges, operators).
         batch: patches that share a forward pass, and with it batch norm's statistics.

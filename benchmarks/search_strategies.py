@@ -1,11 +1,11 @@
 """The three strategies of `python -m tenas_jax.search`: what they find, with how many evaluations, in how many seconds.
 
-    python benchmarks/strategies.py --nasbench201 TABLE [--seeds 30 40] [--exhaustive-seeds 30 35] [--darts-seeds 30 33]
+    python benchmarks/search_strategies.py --nasbench201 TABLE [--seeds 30 40] [--exhaustive-seeds 30 35]
 
 On NAS-Bench-201 without limits and with limits on multiply-adds, against the best architecture that meets them; the table's
 accuracies enter no score. On DARTS, where no table holds what is found, by the score that both strategies go by, drawn anew
 with a seed of its own. Every run is a process; the first of a strategy compiles (an empty compilation cache), the others do
-not. Writes `results/strategies.json`.
+not. Writes `results/search_strategies.json`.
 """
 
 import argparse
@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from report import mean_and_error, write
 
+from common.records import write
+from common.statistics import mean_and_error
 from tenas_jax import DARTS, NAS_BENCH_201
 from tenas_jax.data import open_images
 from tenas_jax.rank.benchmark_table import read_table
@@ -127,7 +128,7 @@ def main() -> None:
         ),
         "darts": darts(range(*arguments.darts_seeds)),
     }
-    write("strategies", content)
+    write("search_strategies", content)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """The released search, by PyTorch and by us, on some candidates of its first round, in one run.
 
-    python benchmarks/compare_search.py [--space darts] [--data IMAGES.npz] [--candidates 2] [--threads 1]
+    python benchmarks/search_beside_pytorch.py [--space darts] [--data IMAGES.npz] [--candidates 2] [--threads 1]
 
 A whole search of the released settings takes PyTorch about 25 minutes on two cores, on DARTS over an hour, so candidates of
 the first round are timed: three repeats each, supernet and candidate, batch 72 (DARTS: 14) and 3 x 1000 patches. Writes
-`results/compare_search.json`, or `results/compare_search_darts.json`.
+`results/search_beside_pytorch.json`, or `results/search_beside_pytorch_darts.json`.
 """
 
 # PyTorch is an extra that the type checker may have to do without.
@@ -18,9 +18,9 @@ from pathlib import Path
 import jax
 import numpy as np
 import torch
-import torch_reference
-from report import write
 
+from common.records import write
+from pytorch.search import search
 from tenas_jax.data import open_images
 from tenas_jax.scores.presets import preset
 from tenas_jax.search.command import build_indicators
@@ -55,9 +55,7 @@ def main() -> None:
         key = jax.random.key(number + 1)
         scores.append([i.evaluate(key, np.stack([supernet, without])).values.tolist() for i in indicators])
         ours.append(time.perf_counter() - start)
-    result = torch_reference.search(
-        images, 0, space=arguments.space, limit_rounds=1, limit_candidates=arguments.candidates
-    )
+    result = search(images, 0, space=arguments.space, limit_rounds=1, limit_candidates=arguments.candidates)
     theirs = [candidate.seconds for candidate in result.rounds[0]]
     content = {
         "what": "seconds a candidate of the first round of the released search",
@@ -78,7 +76,7 @@ def main() -> None:
         "ratio": round(statistics.median(theirs) / statistics.median(ours), 2),
     }
     print({key: content[key] for key in ("ratio",)}, content["ours"]["seconds"], content["pytorch"]["seconds"])
-    write("compare_search" if space.name == "nasbench201" else f"compare_search_{space.name}", content)
+    write("search_beside_pytorch" if space.name == "nasbench201" else f"search_beside_pytorch_{space.name}", content)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Linear regions and condition numbers of random fully connected networks, against depth and width.
 
-    python benchmarks/depth_and_width.py [--seeds 16]
+    python benchmarks/network_depth_and_width.py [--seeds 16]
 
-Writes `results/depth_and_width.json`, `docs/images/line_regions.png` and `docs/images/condition_by_depth.png`; takes some
-minutes on two cores.
+Writes `results/network_depth_and_width.json`, `docs/images/line_regions.png` and `docs/images/condition_by_depth.png`;
+takes some minutes on two cores.
 
 The first part counts the linear regions that a straight line meets (Hanin and Rolnick 2019), exactly, and again by
 activation patterns. The second takes condition numbers of the NTK and of the last layer's covariance, the NNGP kernel, on
@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from report import mean_and_error, write
 
+from common.records import write
+from common.statistics import mean_and_error
 from tenas_jax import activation_patterns, count_linear_regions, empirical_ntk
 from tenas_jax.ntk.empirical import condition_numbers
 
@@ -373,7 +374,7 @@ def main() -> None:
     plot_regions(regions, IMAGES / "line_regions.png")
     plot_conditions(kernels, IMAGES / "condition_by_depth.png")
     write(
-        "depth_and_width",
+        "network_depth_and_width",
         {
             "what": "random fully connected networks; linear regions on a segment between two orthogonal inputs, and "
             "condition numbers of 10 random inputs, beside infinite width",

@@ -1,11 +1,11 @@
 """One indicator of one mask, by PyTorch and by us, with the same weights and the same images, in one run.
 
-    python benchmarks/compare_indicators.py [--data IMAGES.npz] [--channels 3 16] [--threads 2]
+    python benchmarks/score_beside_pytorch.py [--data IMAGES.npz] [--channels 3 16] [--threads 2]
 
 The supernet of NAS-Bench-201, a half-pruned mask and a single architecture, with the released settings: batch norm
 couples 72 images in the NTK, 1000 patches of one colour channel in the linear regions; the NTK with the released code's
 3 channels, and with the 16 that the benchmark trains. Times are taken in float32, ours and PyTorch's in turn, compile
-time apart; answers are compared in float64. Takes about five minutes and writes `results/compare_indicators.json`.
+time apart; answers are compared in float64. Takes about five minutes and writes `results/score_beside_pytorch.json`.
 """
 
 # PyTorch is an extra that the type checker may have to do without.
@@ -21,14 +21,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
-from report import write
-from timing import compiled, seconds_in_turn, summary
-from torch_indicators import condition_number as torch_condition_number
-from torch_indicators import linear_regions as torch_linear_regions
-from torch_indicators import ntk as torch_ntk
-from torch_networks import NasBench201Network, initialise, region_network
-from torch_weights import from_torch
 
+from common.records import write
+from common.timing import compiled, seconds_in_turn, summary
+from pytorch.indicators import condition_number as torch_condition_number
+from pytorch.indicators import linear_regions as torch_linear_regions
+from pytorch.indicators import ntk as torch_ntk
+from pytorch.networks import NasBench201Network, initialise, region_network
+from pytorch.weights import from_torch
 from tenas_jax.data import ImageSource, image_batch, open_images, patch_batch
 from tenas_jax.networks.finite import CellNetwork
 from tenas_jax.ntk.analytic import analytic_ntk
@@ -278,7 +278,7 @@ def main() -> None:
     kernel_found = {channels: kernel_answers(indicator, chosen) for channels, indicator in kernels.items()}
 
     write(
-        "compare_indicators",
+        "score_beside_pytorch",
         {
             "what": "one indicator of one mask of NAS-Bench-201, same weights and inputs on both sides; medians of "
             "float32 repeats taken in turn after compilation; answers in float64",

@@ -1,9 +1,10 @@
 """Every score of DARTS genotypes, alone and added to the best one, against accuracies that a surrogate predicts.
 
-    python benchmarks/darts_scores.py TABLE [--seeds 20 23] [--repeats 8]
+    python benchmarks/rank_darts_scores.py TABLE [--seeds 20 23] [--repeats 8]
 
 TABLE is a csv with columns `normal`, `reduce` and accuracies, which enter no score. Synthetic images; every seed has images
-and weights of its own. Writes `results/darts_scores.json`: Kendall's tau of all genotypes, of both halves, and over seeds.
+and weights of its own. Writes `results/rank_darts_scores.json`: Kendall's tau of all genotypes, of both halves, and over
+seeds.
 """
 
 import argparse
@@ -11,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from halves import in_development_half
-from rank_correlation import over_batches
-from report import write
 from scipy.stats import kendalltau
 
+from common.halves import in_development_half
+from common.records import write
+from common.statistics import over_batches
 from tenas_jax import DARTS
 from tenas_jax.command_line import use_compilation_cache
 from tenas_jax.data import open_images
@@ -77,7 +78,7 @@ def main() -> None:
             for score, found in taus.items()
         ],
     }
-    write("darts_scores", content)
+    write("rank_darts_scores", content)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """What limits the analytic NTK on DARTS: depth, image size, parametrisation, statistic, and max pooling.
 
-    python benchmarks/darts_kernel_choices.py TABLE [--genotypes 150]
-    python benchmarks/darts_kernel_choices.py TABLE --part maxima [--sampled 30]
+    python benchmarks/ntk_darts_choices.py TABLE [--genotypes 150]
+    python benchmarks/ntk_darts_choices.py TABLE --part maxima [--sampled 30]
 
 TABLE is a csv with columns `normal`, `reduce` and accuracies that a surrogate predicts; they enter no score. Genotypes are
 of the development half, seeds 0 and 1, images synthetic. Max pooling has no closed form: the first part replaces it by
-average pooling and writes `results/darts_kernel_choices.json`, Kendall's tau of the mean over seeds by statistic of the
-kernel; the second asks what that changes, and writes `results/darts_maxima.json`.
+average pooling and writes `results/ntk_darts_choices.json`, Kendall's tau of the mean over seeds by statistic of the
+kernel; the second asks what that changes, and writes `results/ntk_darts_maxima.json`.
 """
 
 import argparse
@@ -18,10 +18,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from halves import in_development_half
-from report import write
 from scipy.stats import kendalltau
 
+from common.halves import in_development_half
+from common.records import write
 from tenas_jax.data import image_batch, open_images
 from tenas_jax.ntk.analytic import analytic_ntk
 from tenas_jax.ntk.gaussian_kernels import Settings
@@ -113,7 +113,7 @@ def main() -> None:
     plain = averaged_pools(masks)
     if arguments.part == "maxima":
         write(
-            "darts_maxima",
+            "ntk_darts_maxima",
             maxima(masks[: arguments.sampled], plain[: arguments.sampled], accuracy[: arguments.sampled]),
         )
         return
@@ -128,7 +128,7 @@ def main() -> None:
         (4, 8, "standard"),
     ):
         add("average for max", WITHOUT_MAXIMA, plain, accuracy, cells, side, parametrisation)
-    write("darts_kernel_choices", {"what": "Kendall's tau of the analytic NTK, DARTS, development half", "rows": rows})
+    write("ntk_darts_choices", {"what": "Kendall's tau of the analytic NTK, DARTS, development half", "rows": rows})
 
 
 if __name__ == "__main__":

@@ -1,54 +1,27 @@
 """`python -m tenas_jax.rank` on all of NAS-Bench-201 and on DARTS genotypes, against trained or predicted accuracies.
 
-    python benchmarks/ranking.py --nasbench201 TABLE --darts TABLE [--data IMAGES.npz] [--seeds 10 13]
+    python benchmarks/rank_accuracy.py --nasbench201 TABLE --darts TABLE [--data IMAGES.npz] [--seeds 10 13]
 
 The tables are csv files whose accuracies enter no score. Every run is a process of its own with an empty compilation cache,
-from its start to its exit. Writes `results/ranking.json`: of all architectures and of both halves (the development half
-chose the scores, with seeds 0 to 9) Kendall's tau, Spearman's rho, the first and the mean of the first ten.
+from its start to its exit. Writes `results/rank_accuracy.json`: of all architectures and of both halves (the development
+half chose the scores, with seeds 0 to 9) Kendall's tau, Spearman's rho, the first and the mean of the first ten.
 """
 
 import argparse
-import csv
-import json
-import os
 import resource
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from halves import in_development_half
-from rank_correlation import judged, over_batches
-from report import write
 
+from common.halves import halves
+from common.processes import ranked
+from common.records import write
+from common.statistics import judged, over_batches
 from tenas_jax import DARTS, NAS_BENCH_201
 from tenas_jax.networks import cost
 from tenas_jax.rank.benchmark_table import read_table
-from tenas_jax.spaces.equal_cells import isomorphism_string
-
-
-def ranked(folder: Path, arguments: list[str]) -> tuple[list[dict[str, str]], dict[str, Any]]:
-    """The rows of one cold run, and its record with the seconds of the whole process."""
-    output = folder / "scores.csv"
-    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(folder / "cache")}
-    start = time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-m", "tenas_jax.rank", "--output", str(output), *arguments], env=environment, check=True
-    )
-    seconds = time.perf_counter() - start
-    with output.open() as file:
-        rows = list(csv.DictReader(file))
-    return rows, json.loads(output.with_suffix(".json").read_text()) | {"process_seconds": round(seconds, 2)}
-
-
-def halves(names: list[str], space) -> dict[str, np.ndarray]:
-    """Rows of all architectures and of the two halves."""
-    strings = [isomorphism_string(space.parse(name)) for name in names] if space is NAS_BENCH_201 else names
-    development = np.array([in_development_half(string) for string in strings])
-    return {"all": np.ones_like(development), "development half": development, "other half": ~development}
 
 
 def study(space, table_path: Path, column: str | None, arguments: list[str], images: dict, seeds: range) -> dict:
@@ -115,7 +88,7 @@ def main() -> None:
         "darts": study(DARTS, arguments.darts, arguments.darts_column, darts, images, seeds),
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024,
     }
-    write("ranking", content)
+    write("rank_accuracy", content)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """How wide networks approach the analytic NTK, and how far its two batch norms are from the real one.
 
-    python benchmarks/convergence.py [--widths 16 32 64 128] [--seeds 12]
+    python benchmarks/ntk_convergence.py [--widths 16 32 64 128] [--seeds 12]
 
-Takes five minutes on two busy cores, most of them compilation. Writes `results/convergence.json` and
+Takes five minutes on two busy cores, most of them compilation. Writes `results/ntk_convergence.json` and
 `docs/images/convergence.png`.
 
 The first part compares draws of finite networks with the mean-field batch norm to their limit: ||draw - limit|| / ||limit||
@@ -18,7 +18,8 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from finite_twin import (
+
+from common.finite_twin import (
     Network,
     cell_network,
     chain_network,
@@ -27,8 +28,8 @@ from finite_twin import (
     operator_network,
     residual_network,
 )
-from report import mean_and_error, write
-
+from common.records import write
+from common.statistics import mean_and_error
 from tenas_jax.data import image_batch, open_images
 from tenas_jax.ntk.gaussian_kernels import Settings
 from tenas_jax.spaces.space import NAS_BENCH_201
@@ -132,7 +133,7 @@ def main() -> None:
     rows = gaps({"noise": noise, "synthetic photographs": natural}, max(arguments.widths), arguments.seeds)
     plot(curves, arguments.widths)
     write(
-        "convergence",
+        "ntk_convergence",
         {
             "what": "5 images of 4 x 4; relative Frobenius error of one draw against the limit, over seeds, by width",
             "seeds": arguments.seeds,

@@ -1,10 +1,10 @@
 """The empirical NTK of ResNet-20 and ResNet-18: time and peak memory beside neural-tangents and PyTorch.
 
-    python benchmarks/any_network.py              # batch 32 and, for memory, ResNet-18 at batch 64 with blocks of 16
+    python benchmarks/ntk_any_network.py              # batch 32 and, for memory, ResNet-18 at batch 64 with blocks of 16
 
 Every way runs in a process of its own, so that its peak memory is its own, and computes the kernel of the sum of logits of
 the same network on the same images; the kernels are compared with ours. The ways take turns, `--rounds` times, and each
-process notes the machine's load before it starts. Writes benchmarks/results/any_network.json.
+process notes the machine's load before it starts. Writes benchmarks/results/ntk_any_network.json.
 """
 
 # pyright: reportMissingImports=false
@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from report import write
+
+from common.records import write
 
 WAYS = ("ours", "neural_tangents_1", "neural_tangents_2", "neural_tangents_3", "torch_func", "torch_func_1_thread")
 MEBIBYTE = 2**20
@@ -35,8 +36,8 @@ def jax_kernel(way: str, network: str, images: np.ndarray, block: int | None):
     """A function without arguments that returns the kernel."""
     import jax
     import jax.numpy as jnp
-    from resnets import resnet
 
+    from common.resnets import resnet
     from tenas_jax import empirical_ntk
     from tenas_jax.ntk import neural_tangents as _neural_tangents
 
@@ -67,8 +68,9 @@ def jax_kernel(way: str, network: str, images: np.ndarray, block: int | None):
 def torch_kernel(network: str, images: np.ndarray, *, one_thread: bool):
     """The same with `torch.func`: per-image gradients by vmap, contracted layer by layer."""
     import torch
-    from resnets import load_weights, resnet, torch_resnet
     from torch.func import functional_call, grad, vmap
+
+    from common.resnets import load_weights, resnet, torch_resnet
 
     # On a machine that has other work to do, threads that wait for each other can cost more than they save.
     if one_thread:
@@ -180,7 +182,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--large-batch", type=int, default=64, help="of ResNet-18 in blocks; 0 leaves it out")
     parser.add_argument("--large-block", type=int, default=16)
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS)
-    parser.add_argument("--name", default="any_network", help="of the result's file; empty writes none")
+    parser.add_argument("--name", default="ntk_any_network", help="of the result's file; empty writes none")
     parser.add_argument("--way", choices=WAYS, help="run this way only, in this process")
     parser.add_argument("--block", type=int)
     parser.add_argument("--into", type=Path)

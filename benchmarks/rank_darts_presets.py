@@ -1,9 +1,9 @@
 """How the indicators of the DARTS presets rank genotypes against accuracies that a surrogate predicts.
 
-    python benchmarks/darts_correlation.py TABLE [--data IMAGES.npz] [--seeds 10 15] [--limit 1218]
+    python benchmarks/rank_darts_presets.py TABLE [--data IMAGES.npz] [--seeds 10 15] [--limit 1218]
 
 TABLE is a csv or csv.gz with columns `normal` and `reduce`, each eight `op~input` pairs, and `--column`, accuracies, which
-enter no score. Every seed has images and weights of its own. Writes `results/darts_correlation.json`: Kendall's tau of one
+enter no score. Every seed has images and weights of its own. Writes `results/rank_darts_presets.json`: Kendall's tau of one
 seed and of the mean of all seeds' ranks, on the development half, which may choose settings (seeds 0 to 9), and on
 the other. The default preset takes half a minute a seed on two idle cores, the released one four minutes.
 """
@@ -19,10 +19,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from halves import in_development_half
-from report import RESULTS, write
 from scipy.stats import kendalltau
 
+from common.halves import in_development_half
+from common.records import RESULTS, write
 from tenas_jax.data import open_images
 from tenas_jax.scores.indicators import Indicator
 from tenas_jax.scores.presets import DARTS_PRESETS
@@ -59,7 +59,7 @@ def goodness(indicator: Indicator, key, masks: np.ndarray) -> np.ndarray:
 
 def kept_rows(content: dict[str, Any], presets: list[str]) -> list[dict[str, Any]]:
     """Rows of presets that this run leaves out, of an earlier run with the same images, seeds and genotypes."""
-    path = RESULTS / "darts_correlation.json"
+    path = RESULTS / "rank_darts_presets.json"
     before = json.loads(path.read_text()) if path.exists() else {}
     if any(before.get(key) != content[key] for key in ("images", "seeds", "genotypes")):
         return []
@@ -114,7 +114,7 @@ def main() -> None:
         "rows": rows,
     }
     content["rows"] = kept_rows(content, arguments.presets) + rows
-    write("darts_correlation", content)
+    write("rank_darts_presets", content)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch_indicators import activation_patterns, condition_number, linear_regions, ntk
-from torch_networks import MASK_SHAPES, OPERATORS, Space, ntk_network, region_network
+
+from pytorch.indicators import activation_patterns, condition_number, linear_regions, ntk
+from pytorch.networks import MASK_SHAPES, OPERATORS, Space, ntk_network, region_network
 
 SIDES = {"nasbench201": 8, "darts": 6}  # 6: after the reduction 3, an odd side
 IMAGES, PATCHES = 4, 60

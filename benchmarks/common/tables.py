@@ -1,6 +1,6 @@
 """The tables of the README and of docs/, from the files in `results/`.
 
-    python benchmarks/tables.py
+    python benchmarks/common/tables.py
 
 Prints the tables in Markdown. A test compares each with its document, so that no figure there is without its file.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 
 
 def _read(name: str) -> Any:
@@ -68,7 +68,7 @@ def rank_correlation() -> str:
 
 def indicators() -> str:
     """Seconds of one indicator here and in PyTorch."""
-    measured = _read("compare_indicators")
+    measured = _read("score_beside_pytorch")
     networks = list(measured["alive_operators"])
 
     def against(times):
@@ -95,7 +95,7 @@ def _seconds(seconds: float) -> str:
 def darts_correlation() -> str:
     """Kendall's tau on DARTS: of one seed with the standard deviation over seeds, and of the mean ranks of all seeds."""
     rows = []
-    for row in _read("darts_correlation")["rows"]:
+    for row in _read("rank_darts_presets")["rows"]:
         cells = [f"{row['preset']}: {row['score'].replace('_', ' ')}"]
         for half in ("development", "other"):
             one, together = row[half]["tau_of_one_seed"], row[half]["tau_of_all_seeds"]
@@ -106,7 +106,7 @@ def darts_correlation() -> str:
 
 def darts_scores() -> str:
     """Kendall's tau of every score of DARTS genotypes, alone and added to the best one."""
-    found = {row["score"]: row for row in _read("darts_scores")["rows"]}
+    found = {row["score"]: row for row in _read("rank_darts_scores")["rows"]}
     best = "hamming_log_determinant"
 
     def cells(score):
@@ -122,7 +122,7 @@ def darts_scores() -> str:
 
 def darts_kernel_choices() -> str:
     """Kendall's tau of the analytic NTK on DARTS by depth, image size, parametrisation and statistic."""
-    rows = _read("darts_kernel_choices")["rows"]
+    rows = _read("ntk_darts_choices")["rows"]
     statistics_of = list(rows[0]["kendall_tau"])
     return _table(
         ["cells", "images", "parametrisation", *statistics_of],
@@ -140,13 +140,13 @@ def darts_kernel_choices() -> str:
 
 def darts_search_speed() -> str:
     """Seconds a candidate of the released search on DARTS, here and in PyTorch."""
-    measured = _read("compare_search_darts")
+    measured = _read("search_beside_pytorch_darts")
     rows = [[name, *(f"{s:.2f} s" for s in measured[key]["seconds"])] for name, key in SIDES.items()]
     return _table(["", "first candidate", "second candidate"], rows)
 
 
 def _ranking(space: str, labels: dict[str, str], figures: dict[str, int]) -> str:
-    found = {(row["images"], row["score"]): row for row in _read("ranking")[space]["rows"]}
+    found = {(row["images"], row["score"]): row for row in _read("rank_accuracy")[space]["rows"]}
     rows = []
     for score, label in labels.items():
         for images in ("synthetic", "cifar10"):
@@ -207,18 +207,21 @@ def published() -> str:
     """Kendall's tau on NAS-Bench-201, CIFAR-10, beside published figures."""
     rows = [[name, f"{tau:.3f}", source] for name, source, tau in PUBLISHED]
     found = {
-        (row["images"], row["score"]): row["all"]["kendall_tau"] for row in _read("ranking")["nasbench201"]["rows"]
+        (row["images"], row["score"]): row["all"]["kendall_tau"]
+        for row in _read("rank_accuracy")["nasbench201"]["rows"]
     }
     for score, label in (("flops", "FLOPs, our table"), ("smoothed", "**tenas_jax, default scores**")):
         tau = found["synthetic", score]
-        rows.append([label, f"{tau['mean']:.3f}{_spread(tau)}", "`benchmarks/results/ranking.json`, synthetic images"])
+        rows.append(
+            [label, f"{tau['mean']:.3f}{_spread(tau)}", "`benchmarks/results/rank_accuracy.json`, synthetic images"]
+        )
     return _table(["", "Kendall's tau", "source"], rows)
 
 
 def ranking_ablation() -> str:
     """Kendall's tau and the first architectures of sums of log ranks of subsets of scores, plain and smoothed."""
     rows = []
-    for row in _read("ranking_ablation")["rows"]:
+    for row in _read("rank_ablation")["rows"]:
         cells = []
         for name in ("log_rank_sum", "smoothed"):
             whole = row[name]["all"]
@@ -244,7 +247,7 @@ def rank_speed() -> str:
 def strategies() -> str:
     """What each strategy of the search finds on NAS-Bench-201, with and without a limit on multiply-adds."""
     rows = []
-    for row in _read("strategies")["nasbench201"]:
+    for row in _read("search_strategies")["nasbench201"]:
         limit = f"{row['max_flops'] / 1e6:.0f} M" if row["max_flops"] else "none"
         reached = f"{row['accuracy']['mean']:.2f} ({row['accuracy']['standard_error']:.2f})"
         seconds = f"{row['seconds_cold']:.0f} s / {row['seconds_warm']:.0f} s"
@@ -257,7 +260,7 @@ def strategies() -> str:
 def strategies_in_short() -> str:
     """What each strategy finds without a limit."""
     rows = []
-    for row in _read("strategies")["nasbench201"]:
+    for row in _read("search_strategies")["nasbench201"]:
         if row["max_flops"] is None:
             reached = f"{row['accuracy']['mean']:.2f} ({row['accuracy']['standard_error']:.2f})"
             seconds = f"{row['seconds_cold']:.0f} s / {row['seconds_warm']:.0f} s"
@@ -268,7 +271,7 @@ def strategies_in_short() -> str:
 def darts_strategies() -> str:
     """What pruning and evolution find on DARTS."""
     rows = []
-    for row in _read("strategies")["darts"]:
+    for row in _read("search_strategies")["darts"]:
         score = f"{row['score']['mean']:.0f} ({row['score']['standard_error']:.0f})"
         size = f"{row['million_parameters']['mean']:.2f} M"
         seconds = f"{row['seconds_cold']:.0f} s / {row['seconds_warm']:.0f} s"
@@ -278,7 +281,7 @@ def darts_strategies() -> str:
 
 def scaling() -> str:
     """Hours and machines, from the measured rate of two cores."""
-    runs = _read("ranking")["nasbench201"]["runs"]["synthetic"]
+    runs = _read("rank_accuracy")["nasbench201"]["runs"]["synthetic"]
     rate = statistics.mean(
         run["evaluated_now"]["distinct_architectures"] / run["evaluated_now"]["seconds"] for run in runs
     )
@@ -297,7 +300,7 @@ def _duration(seconds: float) -> str:
 
 def any_network() -> str:
     """Seconds and peak memory of the empirical NTK of two residual networks, here and elsewhere."""
-    measured = _read("any_network")
+    measured = _read("ntk_any_network")
     labels = {
         "ours": "here",
         "neural_tangents_1": "neural-tangents, Jacobian contraction",
@@ -321,7 +324,7 @@ def any_network() -> str:
 
 def any_network_in_blocks() -> str:
     """A large batch in blocks."""
-    blocks = _read("any_network")["resnet18_in_blocks"]
+    blocks = _read("ntk_any_network")["resnet18_in_blocks"]
     head = ["ResNet-18", "seconds, minimum (median)", "peak memory"]
     name = f"batch {blocks['batch']} in blocks of {blocks['block']}"
     if "failed" in blocks:
@@ -332,7 +335,7 @@ def any_network_in_blocks() -> str:
 
 def line_regions() -> str:
     """Breakpoints of networks with 256 neurons on a segment, by depth."""
-    rows = [row for row in _read("depth_and_width")["line_regions"] if row["neurons"] == 256]
+    rows = [row for row in _read("network_depth_and_width")["line_regions"] if row["neurons"] == 256]
     biases = sorted({row["bias_variance"] for row in rows})
     found = {(row["bias_variance"], row["depth"], row["width"]): row for row in rows}
 
@@ -350,7 +353,7 @@ def line_regions() -> str:
 
 
 def _condition_by_depth(kernel: str) -> str:
-    rows = _read("depth_and_width")["condition_numbers"]
+    rows = _read("network_depth_and_width")["condition_numbers"]
     widths = sorted(rows[0]["widths"], key=int, reverse=True)
     depths = (8, 32)
 

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 
 
 def environment() -> dict[str, Any]:
@@ -20,22 +19,6 @@ def environment() -> dict[str, Any]:
         | {"python": platform.python_version()},
         "device": f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}",
         "cores": os.cpu_count(),
-    }
-
-
-def mean_and_error(values: Any) -> dict[str, float]:
-    """Mean, standard error, minimum, maximum and number.
-
-    Args:
-        values: at least two numbers.
-    """
-    values = np.asarray(values, float)
-    return {
-        "mean": round(float(values.mean()), 4),
-        "standard_error": round(float(values.std(ddof=1) / len(values) ** 0.5), 4),
-        "minimum": round(float(values.min()), 4),
-        "maximum": round(float(values.max()), 4),
-        "number": len(values),
     }
 
 

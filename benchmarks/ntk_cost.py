@@ -1,10 +1,10 @@
 """What the analytic NTK costs: by images, by their side, by cells, by batch norm, and beside empirical kernels.
 
-    python benchmarks/analytic_cost.py [--architectures 16] [--repeats 3] [--threads 2]
+    python benchmarks/ntk_cost.py [--architectures 16] [--repeats 3] [--threads 2]
 
 Random single architectures of NAS-Bench-201 and their condition numbers by one compiled program, as the search evaluates
 them: on a CPU one by one on all cores. All that is compared runs in turn, in float32, compile time apart. Takes
-three minutes on two cores and writes `results/analytic_cost.json`.
+three minutes on two cores and writes `results/ntk_cost.json`.
 """
 
 # PyTorch is an extra that the type checker may have to do without.
@@ -22,12 +22,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import torch
-from report import write
-from timing import seconds_in_turn
-from torch_indicators import condition_number, ntk
-from torch_networks import initialise, ntk_network
-from torch_reference import draw_images
 
+from common.records import write
+from common.timing import seconds_in_turn
+from pytorch.indicators import condition_number, ntk
+from pytorch.networks import initialise, ntk_network
+from pytorch.search import draw_images
 from tenas_jax.data import open_images
 from tenas_jax.ntk.gaussian_kernels import Settings
 from tenas_jax.scores.indicators import Indicator, analytic_condition_number, empirical_condition_number
@@ -219,7 +219,7 @@ def main() -> None:
         },
         "seconds": round(time.perf_counter() - start),
     }
-    write("analytic_cost", content)
+    write("ntk_cost", content)
 
 
 if __name__ == "__main__":
