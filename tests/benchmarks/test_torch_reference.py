@@ -106,9 +106,16 @@ def test_condition_number_against_numpy(rng):
     assert indicators.condition_number(torch.as_tensor(kernel)) == pytest.approx(np.linalg.cond(kernel), rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("diagonal", "expected"), [((0.0, 0.0), 100_000.0), ((0.0, 1.0), 1.797e308), ((-1.0, 2.0), -2.0)]
+)
+def test_condition_numbers_of_kernels_that_have_none_are_those_of_the_released_search(diagonal, expected):
+    assert indicators.condition_number(torch.diag(torch.tensor(diagonal))) == pytest.approx(expected, rel=1e-3)
+
+
 def test_count_patterns_by_a_set_of_rows(rng):
     rows = rng.integers(2, size=(300, 7))
-    patterns = torch.as_tensor(rows, dtype=torch.float32)
+    patterns = torch.as_tensor(rows, dtype=torch.bool)
     assert indicators.count_patterns(patterns) == len({tuple(row) for row in rows}) < 128
 
 
