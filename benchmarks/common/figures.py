@@ -1,12 +1,12 @@
 """Figures in documents: marked in their text, computed from the result files, written or compared.
 
-A mark is a comment of HTML, which no renderer shows. In a line of text it holds an expression and a format of Python:
+A mark is a comment of HTML, which no renderer shows. Behind a number it holds an expression and a format of Python:
 
-    takes <!--= rank_speed.ours.seconds * 1000 ; .1f -->3.2<!----> ms an architecture
+    takes 3.2<!--= rank_speed.ours.seconds * 1000 ; .1f --> ms an architecture
 
 Names of an expression are the files in `results/`, and `published` for `published.json`. Keys follow a dot; brackets take
-what is no name; of a list of rows, `rows(score="flops", images=None)` is the one row with these values. A mark opens no
-line. Lines of their own hold a block, a table of `common.tables`:
+what is no name; of a list of rows, `rows(score="flops", images=None)` is the one row with these values. Lines of
+their own hold a block, a table of `common.tables`:
 
     <!-- block: rank_speed -->
 
@@ -28,13 +28,10 @@ from common.tables import TABLES
 
 BLOCKS = {table.__name__: table for table in TABLES}
 FIGURE = re.compile(
-    r"(?P<open><!--= (?P<expression>[^;]*?) (?:; (?P<format>\S+) )?-->)(?P<shown>[^<]*)(?P<close><!---->)"
+    r"(?P<shown>-?\d(?:[\d.,]*\d)?(?:e[+-]?\d+)?)(?P<mark><!--= (?P<expression>[^;]*?) ?(?:; (?P<format>\S+) )?-->)",
+    re.S,
 )
-BLOCK = re.compile(
-    r"(?P<open>^<!-- block: (?P<name>\w+) -->\n\n)(?P<shown>.*?)(?P<close>\n\n<!-- end -->$)", re.M | re.S
-)
-# Renderers take a line that a comment opens for HTML, and nothing else in it for Markdown.
-OPENS_A_LINE = re.compile(r"^\s*(?:[-*>]|\d+\.)?\s*<!--=", re.M)
+BLOCK = re.compile(r"(?P<open>^<!-- block: (?P<name>\w+) -->\n)(?P<shown>.*?)(?P<close>^<!-- end -->$)", re.M | re.S)
 # What is neither prose nor a figure that is claimed: code, formulas, comments, addresses, pictures.
 NO_PROSE = re.compile(r"^```.*?^```|^    .*?$|`[^`\n]*`|<!--.*?-->|\]\([^)]*\)|<[^>\n]+>", re.M | re.S)
 # A number with a fraction, or with a unit that only a measurement has.
@@ -64,6 +61,10 @@ class Node:
         if len(rows) != 1:
             raise LookupError(f"{self._name} has {len(rows)} rows with {values}")
         return _node(rows[0], f"{self._name}({values})")
+
+    def has(self, key: str) -> bool:
+        """Whether there is such a key."""
+        return key in self._value
 
     def __iter__(self) -> Iterator[Any]:
         values = self._value.values() if isinstance(self._value, dict) else self._value
@@ -97,8 +98,8 @@ def shown(expression: str, format_of: str | None) -> str:
 
 def refreshed(text: str) -> str:
     """A document with every figure and block as the result files have them now."""
-    text = FIGURE.sub(lambda m: m["open"] + shown(m["expression"], m["format"]) + m["close"], text)
-    return BLOCK.sub(lambda m: m["open"] + BLOCKS[m["name"]]() + m["close"], text)
+    text = FIGURE.sub(lambda m: shown(m["expression"], m["format"]) + m["mark"], text)
+    return BLOCK.sub(lambda m: f"{m['open']}\n{BLOCKS[m['name']]()}\n\n{m['close']}", text)
 
 
 def unmarked(text: str) -> list[str]:

@@ -25,6 +25,71 @@ def indicators() -> str:
     )
 
 
+def ntk_choices() -> str:
+    """Kendall's tau of the analytic NTK by its settings, synthetic / CIFAR-10 images; a star where one seed had to do."""
+    found: dict[str, dict[str, dict]] = {}
+    for row in read("ntk_choices")["rows"]:
+        name = ", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in row["changes"].items()) or "none"
+        found.setdefault(name + ("" if row["seeds"] > 1 else " *"), {})[row["images_of"]] = row["kendall_tau"]
+    statistics = ("condition_number", "with_regions_by_log_ranks")
+    rows = [
+        [name, *(f"{by['synthetic'][key]:.3f} / {by['cifar10'][key]:.3f}" for key in statistics)]
+        for name, by in found.items()
+    ]
+    return table(["change", "condition number", "with linear regions, sum of log ranks"], rows)
+
+
+def ntk_cost() -> str:
+    """Milliseconds an architecture of the analytic NTK by size and by batch norm, beside empirical kernels."""
+    measured = read("ntk_cost")
+    labels = {"images": "images", "side": "side of the images", "cells": "cells a stage"}
+    rows = []
+    for sweep, label in labels.items():
+        found = measured["sweeps"][sweep]
+        milliseconds = ", ".join(f"{one['milliseconds']:.2f}" for one in found["by_size"].values())
+        exponents = f"{found['exponent']:.1f}, {found['of_the_two_largest']:.1f}"
+        rows.append([f"{label}: {', '.join(found['by_size'])}", milliseconds, exponents])
+    for form, by_statistics in list(measured["batch_norm"].items())[:2]:
+        milliseconds = ", ".join(f"{one['milliseconds']:.2f}" for one in by_statistics.values())
+        rows.append([f"{form} batch norm: {', '.join(by_statistics)}", milliseconds, ""])
+    for name in ("empirical, 32 images", "PyTorch, 32 images"):
+        rows.append([f"{name} of 32 x 32, coupled", f"{measured['beside'][name]['milliseconds']:.0f}", ""])
+    return table(["", "milliseconds", "exponent over all, of the two largest"], rows)
+
+
+def real_batch_norm() -> str:
+    """How far either form of batch norm is from the real one, by depth: of the kernel, and of the log condition number."""
+    rows = [row for row in read("ntk_convergence")["real_batch_norm"]["rows"] if row["images"] != "noise"]
+    depths = sorted({row["layers"] for row in rows})
+    found = {
+        (form, row["statistics"], row["layers"]): row[form]
+        for row in rows
+        for form in row
+        if "mean" in form or form == "exact"
+    }
+    return table(
+        ["form, statistics", *(f"{depth} layer{'s' * (depth > 1)}" for depth in depths)],
+        [
+            [f"{form}, {statistics}", *(_gap(found[form, statistics, depth]) for depth in depths)]
+            for form, statistics in dict.fromkeys((form, statistics) for form, statistics, _ in found)
+        ],
+    )
+
+
+def _gap(one: dict[str, float]) -> str:
+    return f"{100 * one['relative_error']:.0f} %, {one['log_condition_number']:+.2f}"
+
+
+def batch_statistics() -> str:
+    """How many times as long coupled statistics take as frozen ones, by batch: the supernet, and single architectures."""
+    rows = []
+    for row in read("ntk_batch_statistics")["cost_of_one_kernel"]["batches"]:
+        supernet = row["networks"]["supernet"]["coupled_over_frozen"]
+        single = row["coupled_over_frozen_of_single_architectures_median"]
+        rows.append([str(row["batch"]), f"{supernet:.1f}", f"{single:.1f}"])
+    return table(["images", "supernet", "single architectures, median"], rows)
+
+
 def darts_kernel_choices() -> str:
     """Kendall's tau of the analytic NTK on DARTS by depth, image size, parametrisation and statistic."""
     rows = read("ntk_darts_choices")["rows"]

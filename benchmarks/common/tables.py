@@ -30,6 +30,12 @@ def search_accuracy() -> str:
     return table(["pruning", "seeds", "synthetic images", "CIFAR-10 images"], rows)
 
 
+def search_output() -> str:
+    """What the default search prints: its first line, and the last."""
+    later = read("search_first_run")["nasbench201"]["later"]
+    return "\n".join(["```", later["messages"][0], "...", later["output"][-1], "```"])
+
+
 def rank_correlation() -> str:
     """Kendall's tau over the whole space, with standard deviations over batches."""
     found = {(row["images"], row["score"]): row["all"]["kendall_tau"] for row in read("rank_correlation")["rows"]}
@@ -217,9 +223,14 @@ SIDES = {"here, after compilation": "ours", "PyTorch": "pytorch"}
 
 # Which document shows which table.
 TABLES: dict[Callable[[], str], str] = {
-    search_accuracy: "README.md",
+    search_accuracy: "docs/search.md",
+    search_output: "README.md",
     rank_correlation: "docs/ranking.md",
-    kernel_tables.indicators: "README.md",
+    kernel_tables.indicators: "docs/speed.md",
+    kernel_tables.ntk_choices: "docs/analytic_ntk.md",
+    kernel_tables.ntk_cost: "docs/analytic_ntk.md",
+    kernel_tables.real_batch_norm: "docs/analytic_ntk.md",
+    kernel_tables.batch_statistics: "docs/speed.md",
     darts_correlation: "docs/darts.md",
     darts_search_speed: "docs/darts.md",
     kernel_tables.darts_kernel_choices: "docs/darts.md",
@@ -228,7 +239,7 @@ TABLES: dict[Callable[[], str], str] = {
     darts_ranking: "docs/ranking.md",
     published: "README.md",
     ranking_ablation: "docs/ranking.md",
-    rank_speed: "docs/ranking.md",
+    rank_speed: "docs/speed.md",
     strategies: "docs/search.md",
     strategies_in_short: "README.md",
     darts_strategies: "docs/search.md",

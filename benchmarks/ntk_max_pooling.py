@@ -1,0 +1,91 @@
+"""How far the drawn channels of a max pooling are from its kernels, which have no closed form.
+
+    python benchmarks/ntk_max_pooling.py [--seeds 5] [--draws 100000]
+
+Images of 4 x 4, a 3 x 3 convolution, a 3 x 3 max pooling, a ReLU: the covariance K and the tangent kernel T behind them by
+the analytic reading, and by independent draws of NumPy. Writes `results/ntk_max_pooling.json`: the difference in the
+Frobenius norm, relative to the kernel.
+"""
+
+import argparse
+from typing import Any
+
+import jax
+import numpy as np
+
+from common.records import write
+from common.statistics import mean_and_error
+from tenas_jax.data import image_batch, open_images
+from tenas_jax.ntk.analytic import KernelReading
+from tenas_jax.ntk.gaussian_kernels import Batch, Settings, input_kernels, square
+from tenas_jax.ntk.gaussian_maps import gaussian_field
+
+IMAGES, SIDE = 6, 4
+
+
+def drawn(kernel: np.ndarray, tangent: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """K and T behind a 3 x 3 max pooling, padded by one, and a ReLU.
+
+    Args:
+        kernel: covariance in front of them, (images * pixels, the same).
+        tangent: tangent kernel in front of them.
+        count: how many channels are drawn.
+        seed: of the draws.
+    """
+    rng = np.random.default_rng(seed)
+    roots = []
+    for matrix in (kernel, tangent):
+        eigenvalues, vectors = np.linalg.eigh(matrix)
+        roots.append(vectors * np.sqrt(np.maximum(eigenvalues, 0)))
+    sums = np.zeros((2, *kernel.shape))
+    for _ in range(0, count, 5000):
+        noise = rng.normal(size=(2, 5000, len(kernel)))
+        value, passing = (
+            np.pad((n @ root.T).reshape(-1, SIDE, SIDE), ((0, 0), (1, 1), (1, 1)), constant_values=fill)
+            for n, root, fill in zip(noise, roots, (-np.inf, 0.0), strict=True)
+        )
+        windows = [
+            np.lib.stride_tricks.sliding_window_view(a, (3, 3), (1, 2)).reshape(*a.shape[:1], SIDE**2, 9)
+            for a in (value, passing)
+        ]
+        largest = windows[0].argmax(-1)[..., None]
+        maximum, passed = (np.take_along_axis(w, largest, -1)[..., 0].reshape(5000, -1) for w in windows)
+        for total, output in zip(sums, (np.maximum(maximum, 0), passed * (maximum > 0)), strict=True):
+            total += output.T @ output
+    return sums[0] / count, sums[1] / count
+
+
+def errors(seed: int, draws: int) -> dict[str, float]:
+    """Relative errors of K and T on one batch of synthetic images."""
+    images = image_batch(jax.random.key(seed), open_images(seed=seed), IMAGES, side=SIDE)
+    batch = Batch.of(IMAGES)
+    read = KernelReading(batch, Settings())
+    x = read.convolution("", gaussian_field(input_kernels(images, batch), SIDE, 3), 4, kernel=3)
+    y = read.relu(read.max_pool(x, window=3, stride=1, padding=1))
+    before, after = ([np.asarray(square(field.fresh[i, 0], batch), float) for i in (0, 1)] for field in (x, y))
+    expected = drawn(before[0], before[1], draws, seed)
+    return {
+        name: float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
+        for name, found, wanted in zip(("K", "T"), after, expected, strict=True)
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--draws", type=int, default=100_000)
+    arguments = parser.parse_args()
+    found = [errors(seed, arguments.draws) for seed in range(arguments.seeds)]
+    content: dict[str, Any] = {
+        "what": "relative Frobenius error of the kernels behind one 3 x 3 max pooling and a ReLU, over batches of images",
+        "images": IMAGES,
+        "side": SIDE,
+        "draws": arguments.draws,
+        "relative_error": {name: mean_and_error([one[name] for one in found]) for name in ("K", "T")},
+    }
+    print(content["relative_error"])
+    write("ntk_max_pooling", content)
+
+
+if __name__ == "__main__":
+    main()
