@@ -32,11 +32,15 @@ FIGURE = re.compile(
     re.S,
 )
 BLOCK = re.compile(r"(?P<open>^<!-- block: (?P<name>\w+) -->\n)(?P<shown>.*?)(?P<close>^<!-- end -->$)", re.M | re.S)
-# What is neither prose nor a figure that is claimed: code, formulas, comments, addresses, pictures.
-NO_PROSE = re.compile(r"^```.*?^```|^    .*?$|`[^`\n]*`|<!--.*?-->|\]\([^)]*\)|<[^>\n]+>", re.M | re.S)
+# What is neither prose nor a figure that is claimed: code, formulas, comments, addresses, versions, sections.
+NO_PROSE = re.compile(
+    r"^```.*?^```|^    .*?$|`[^`\n]*`|<!--.*?-->|\]\([^)]*\)|<[^>\n]+>"
+    r"|Python \d\.\d+|section \d[\d.]*",
+    re.M | re.S,
+)
 # A number with a fraction, or with a unit that only a measurement has.
 MEASURED = re.compile(
-    r"(?<![\w.])-?\d*\.\d+|(?<![\w.])\d[\d,]*(?= (?:s|ms|min|minutes|hours|days|GB|GiB|MB|MiB|%|times as|points?)\b|%)"
+    r"(?<![\w.])-?\d*\.\d+|(?<![\w.])\d[\d,]*(?= (?:s|ms|min|minutes|hours|days|GB|GiB|MB|MiB|times as)\b| ?%)"
 )
 
 

@@ -30,7 +30,7 @@ def connect(address: str) -> Any:
     try:
         import ray
     except ImportError as error:
-        raise InputError("--ray needs Ray, which is not installed; run pip install 'tenas-jax[ray]'.") from error
+        raise InputError("--ray needs Ray, which is not installed; run pip install '.[ray]'.") from error
     if ray.is_initialized():
         return ray
     if address not in ("local", "auto"):
