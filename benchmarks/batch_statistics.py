@@ -24,7 +24,7 @@ from timing import seconds_in_turn
 
 from tenas_jax.data import ImageSource, image_batch, open_images
 from tenas_jax.networks.finite import CellNetwork
-from tenas_jax.ntk.empirical import condition_numbers
+from tenas_jax.ntk.spectrum import condition_numbers
 from tenas_jax.rank.benchmark_table import BenchmarkTable, read_table
 from tenas_jax.scores.indicators import network_ntk
 from tenas_jax.scores.mask_program import MaskProgram

@@ -32,7 +32,7 @@ from torch_weights import from_torch
 from tenas_jax.data import ImageSource, image_batch, open_images, patch_batch
 from tenas_jax.networks.finite import CellNetwork
 from tenas_jax.ntk.analytic import analytic_ntk
-from tenas_jax.ntk.empirical import condition_number
+from tenas_jax.ntk.spectrum import condition_number
 from tenas_jax.patterns.regions import count_hashes, hash_patterns
 from tenas_jax.scores.indicators import network_ntk
 from tenas_jax.spaces.nasbench201 import NAS_BENCH_201

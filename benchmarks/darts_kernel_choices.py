@@ -25,7 +25,7 @@ from scipy.stats import kendalltau
 from tenas_jax.data import image_batch, open_images
 from tenas_jax.ntk.analytic import analytic_ntk
 from tenas_jax.ntk.gaussian_kernels import Settings
-from tenas_jax.ntk.statistics import statistics
+from tenas_jax.ntk.spectrum import statistics
 from tenas_jax.rank.architectures import read_rows, row_architecture
 from tenas_jax.scores.mask_program import MaskProgram
 from tenas_jax.spaces.darts import DARTS

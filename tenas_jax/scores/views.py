@@ -18,8 +18,8 @@ from tenas_jax.errors import InputError
 from tenas_jax.networks import cost
 from tenas_jax.ntk.analytic import analytic_ntk
 from tenas_jax.ntk.gaussian_kernels import Settings
-from tenas_jax.ntk.statistics import statistics
-from tenas_jax.patterns.hamming import effective_regions, hamming_kernel, log_determinants, regularised_log_determinant
+from tenas_jax.ntk.spectrum import log_determinants, statistics
+from tenas_jax.patterns.hamming import effective_regions, hamming_kernel, regularised_log_determinant
 from tenas_jax.patterns.regions import SATURATED, count_hashes, hash_patterns
 from tenas_jax.scores.indicators import finite_network, network_ntk
 from tenas_jax.scores.mask_program import MaskProgram
