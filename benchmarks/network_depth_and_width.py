@@ -24,7 +24,7 @@ import numpy as np
 from common.records import write
 from common.statistics import mean_and_error
 from tenas_jax import activation_patterns, count_linear_regions, empirical_ntk
-from tenas_jax.ntk.empirical import condition_numbers
+from tenas_jax.ntk.spectrum import condition_numbers
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 INPUTS = 32

@@ -20,14 +20,14 @@ from common.architectures import Space, read_space
 from common.records import write
 from tenas_jax.data import ImageSource, image_batch, open_images
 from tenas_jax.ntk.analytic import analytic_ntk
-from tenas_jax.ntk.empirical import condition_numbers, spectrum
 from tenas_jax.ntk.gaussian_kernels import Settings
+from tenas_jax.ntk.spectrum import condition_numbers, spectrum
 from tenas_jax.scores.mask_program import MaskProgram
-from tenas_jax.scores.presets import PRESETS
 from tenas_jax.scores.ranks import average_rank, log_rank, sum_of_log_ranks
 from tenas_jax.search.command import build_indicators
-from tenas_jax.spaces.space import NAS_BENCH_201
-from tenas_jax.spaces.stacking import Skeleton
+from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
+from tenas_jax.spaces.single_input import PRESETS
+from tenas_jax.spaces.skeleton import Skeleton
 
 # Choices are made with the seeds 0 to 9; figures are reported with others.
 EXPLORED_SEEDS, EXPLORED_ARCHITECTURES = 3, 1000

@@ -7,7 +7,7 @@ import numpy as np
 
 from common.halves import halves
 from tenas_jax.rank.benchmark_table import read_table
-from tenas_jax.spaces.space import NAS_BENCH_201
+from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
 
 
 class Space(NamedTuple):

@@ -4,8 +4,8 @@ import zlib
 
 import numpy as np
 
-from tenas_jax.spaces.equal_cells import isomorphism_string
-from tenas_jax.spaces.space import NAS_BENCH_201
+from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
+from tenas_jax.spaces.nasbench201_cells import isomorphism_string
 
 
 def in_development_half(name: str) -> bool:

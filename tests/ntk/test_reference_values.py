@@ -18,9 +18,10 @@ from conftest import outside_file
 from pytorch.weights import from_torch
 from tenas_jax.networks.finite import CellNetwork
 from tenas_jax.networks.finite_scan import ScannedNetwork
-from tenas_jax.ntk.empirical import condition_number, empirical_ntk, is_weight
+from tenas_jax.ntk.empirical import empirical_ntk, is_weight
+from tenas_jax.ntk.spectrum import condition_number
 from tenas_jax.patterns.regions import count_linear_regions
-from tenas_jax.spaces.space import SPACES
+from tenas_jax.spaces.registry import SPACES
 
 MASKS = ("full", "part", "single")
 WITH_RELEASED = ["small", pytest.param("released", marks=pytest.mark.slow)]

@@ -10,7 +10,7 @@ from common.architectures import random_architectures
 from common.statistics import tau
 from common.timing import seconds_in_turn, summary
 from ntk_batch_statistics import rank_agreement
-from tenas_jax.spaces.space import NAS_BENCH_201
+from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
 
 
 def tau_by_pairs(x, y):

@@ -11,7 +11,7 @@ from common.statistics import judged, over_batches
 from ntk_choices import Choice, statistics
 from rank_correlation import combined, convolution_cost
 from tenas_jax.ntk.gaussian_kernels import Settings
-from tenas_jax.spaces.space import NAS_BENCH_201
+from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
 
 
 def random_kernels(count=3, n=6):
