@@ -48,7 +48,7 @@ def run(folder: Path, cache: Path, space: str, further: list[str]) -> dict[str, 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--spaces", nargs="+", default=["nasbench201", "darts"])
+    parser.add_argument("--spaces", nargs="+", default=["nasbench201"])
     parser.add_argument("--name", default="search_first_run", help="of the result's file; empty writes none")
     parser.add_argument("--further", nargs=argparse.REMAINDER, default=[], help="arguments of the search")
     arguments = parser.parse_args(argv)
