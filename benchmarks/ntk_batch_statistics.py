@@ -117,7 +117,7 @@ def rank_agreement(
     return result
 
 
-def main() -> None:
+def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--benchmark", type=Path, help="a csv of trained accuracies, which enter no score")
     parser.add_argument("--data", type=Path, help="an .npz of CIFAR-10 images; synthetic ones without it")
@@ -127,7 +127,11 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16, help="images of the kernels that are ranked")
     parser.add_argument("--cost-batches", type=int, nargs="+", default=[8, 16, 32])
     parser.add_argument("--repeats", type=int, default=5, help="of every time")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = read_arguments()
     start = time.perf_counter()
     table: BenchmarkTable | None = read_table(arguments.benchmark) if arguments.benchmark else None
     source = open_images("cifar10", arguments.data) if arguments.data else open_images()

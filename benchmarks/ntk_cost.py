@@ -164,35 +164,18 @@ def figures(case: Case, milliseconds: np.ndarray) -> dict[str, Any]:
     return {"milliseconds": float(f"{np.median(milliseconds):.4g}"), "repeats": rounded, **compiling}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--architectures", type=int, default=16)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of PyTorch")
-    arguments = parser.parse_args()
-    start = time.perf_counter()
-    torch.set_num_threads(arguments.threads)
-    jax.config.update("jax_enable_compilation_cache", False)
+def table_of(rows: dict[str, dict[str, Any]], times: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Sweeps with their exponents, batch norms and their ratios, and what stands beside the default.
 
-    memory = {name: peak_memory_apart(name, arguments.threads) for name in filter(is_beside, cases())}
-    built = {name: build() for name, build in cases().items()}
-    masks = NAS_BENCH_201.sample(jax.random.key(0), arguments.architectures)
-    functions = {name: partial(case.run, masks) for name, case in built.items()}
-    seconds = seconds_in_turn(functions, dict.fromkeys(functions, int(arguments.repeats)))
-    times = {name: wall[:, 0] / len(masks) * 1e3 for name, wall in seconds.items()}
-    rows = {name: figures(built[name], times[name]) for name in built}
-    for name, row in rows.items():
-        print(f"{name}: {row['milliseconds']} ms, {row.get('compile_seconds', 0)} s to compile", flush=True)
+    Args:
+        rows: figures of every case.
+        times: milliseconds of every repeat of every case.
+    """
 
     def ratio(slow: str, fast: str) -> float:
         return round(float(np.median(times[slow] / times[fast])), 2)
 
-    content = {
-        "what": "milliseconds an architecture, medians of repeats that are taken in turn; analytic NTK with "
-        "8 images of 4 x 4 and one cell a stage where nothing else is said",
-        "architectures": len(masks),
-        "threads_of_pytorch": arguments.threads,
-        "torch": torch.__version__,
+    return {
         "sweeps": {
             axis: {
                 "by_size": {value: rows[name_of(axis, value)] for value in values},
@@ -214,6 +197,40 @@ def main() -> None:
                 if is_beside(name)
             },
         },
+    }
+
+
+def read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--architectures", type=int, default=16)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of PyTorch")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = read_arguments()
+    start = time.perf_counter()
+    torch.set_num_threads(arguments.threads)
+    jax.config.update("jax_enable_compilation_cache", False)
+
+    memory = {name: peak_memory_apart(name, arguments.threads) for name in filter(is_beside, cases())}
+    built = {name: build() for name, build in cases().items()}
+    masks = NAS_BENCH_201.sample(jax.random.key(0), arguments.architectures)
+    functions = {name: partial(case.run, masks) for name, case in built.items()}
+    seconds = seconds_in_turn(functions, dict.fromkeys(functions, int(arguments.repeats)))
+    times = {name: wall[:, 0] / len(masks) * 1e3 for name, wall in seconds.items()}
+    rows = {name: figures(built[name], times[name]) for name in built}
+    for name, row in rows.items():
+        print(f"{name}: {row['milliseconds']} ms, {row.get('compile_seconds', 0)} s to compile", flush=True)
+
+    content = {
+        "what": "milliseconds an architecture, medians of repeats that are taken in turn; analytic NTK with "
+        "8 images of 4 x 4 and one cell a stage where nothing else is said",
+        "architectures": len(masks),
+        "threads_of_pytorch": arguments.threads,
+        "torch": torch.__version__,
+        **table_of(rows, times),
         "peak_memory_bytes": {
             "what": "of a process of its own that imports, compiles and evaluates 8 architectures",
             **memory,

@@ -117,14 +117,18 @@ def cost(evaluations: list[Evaluation], architectures: int) -> dict[str, Any]:
     }
 
 
-def main() -> None:
+def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--benchmark", type=Path, required=True, help="csv or csv.gz of accuracies")
     parser.add_argument(
         "--data", type=Path, help="an .npz of CIFAR-10 images; without it only synthetic images are used"
     )
     parser.add_argument("--batches", type=int, default=5)
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = read_arguments()
     # Compilation is timed: programs of earlier runs must not be found.
     jax.config.update("jax_enable_compilation_cache", False)
 

@@ -66,7 +66,7 @@ def kept_rows(content: dict[str, Any], presets: list[str]) -> list[dict[str, Any
     return [row for row in before["rows"] if row["preset"] not in presets]
 
 
-def main() -> None:
+def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", type=Path)
     parser.add_argument("--column", default="val_accuracy_nb301_surrogate")
@@ -74,7 +74,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs=2, default=(10, 15), help="first seed, and the one after the last")
     parser.add_argument("--limit", type=int, help="only the first so many genotypes")
     parser.add_argument("--presets", nargs="+", choices=list(DARTS_PRESETS), default=["default", "released"])
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = read_arguments()
     masks, accuracies = (part[: arguments.limit] for part in read_genotypes(arguments.table, arguments.column))
     development = np.array([in_development_half(DARTS.format(mask)) for mask in masks])
     halves = {"development": development, "other": ~development}

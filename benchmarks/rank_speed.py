@@ -27,13 +27,17 @@ from tenas_jax.scores.scorer import prepare
 SCORES = ("condition_number", "linear_regions")
 
 
-def main(argv: list[str] | None = None) -> dict:
+def read_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--architectures", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of PyTorch")
     parser.add_argument("--name", default="rank_speed", help="of the result's file; empty writes none")
-    arguments = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> dict:
+    arguments = read_arguments(argv)
     torch.set_num_threads(arguments.threads)
     masks = random_architectures(arguments.architectures)
     source = open_images()

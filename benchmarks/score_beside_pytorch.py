@@ -255,12 +255,29 @@ def inputs_of(source: ImageSource) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(images), np.asarray(patches)
 
 
-def main() -> None:
+def kernel_row(channels: int, seconds: dict, answers: dict) -> dict[str, Any]:
+    """What was measured of the empirical NTK of one width, with its settings."""
+    return {
+        "channels": channels,
+        "cells_a_stage": 1,
+        "images": RELEASED.ntk_images,
+        "batch_stats": RELEASED.batch_stats,
+        "fan": RELEASED.fan,
+        "times": seconds,
+        "answers": answers,
+    }
+
+
+def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="an .npz of CIFAR-10 images; synthetic ones without it")
     parser.add_argument("--channels", type=int, nargs="+", choices=sorted(PLANS), default=sorted(PLANS))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of PyTorch")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = read_arguments()
     torch.set_num_threads(arguments.threads)
     start = time.perf_counter()
 
@@ -287,18 +304,7 @@ def main() -> None:
             "torch": torch.__version__,
             "threads_of_pytorch": arguments.threads,
             "alive_operators": {name: int(mask.sum()) for name, mask in chosen.items()},
-            "ntk": [
-                {
-                    "channels": channels,
-                    "cells_a_stage": 1,
-                    "images": RELEASED.ntk_images,
-                    "batch_stats": RELEASED.batch_stats,
-                    "fan": RELEASED.fan,
-                    "times": kernel_times[channels],
-                    "answers": kernel_found[channels],
-                }
-                for channels in kernels
-            ],
+            "ntk": [kernel_row(channels, kernel_times[channels], kernel_found[channels]) for channels in kernels],
             "linear_regions": {
                 "patches": RELEASED.region_samples,
                 "input_channels": RELEASED.region_channels,

@@ -27,13 +27,17 @@ from tenas_jax.search.command import build_indicators
 from tenas_jax.spaces.registry import SPACES
 
 
-def main() -> None:
+def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--space", choices=sorted(SPACES), default="nasbench201")
     parser.add_argument("--data", type=Path, help="an .npz of CIFAR-10 images; synthetic ones without it")
     parser.add_argument("--candidates", type=int, default=2)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = read_arguments()
     torch.set_num_threads(arguments.threads)
 
     source = open_images("cifar10", arguments.data) if arguments.data else open_images()

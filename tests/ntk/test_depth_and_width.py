@@ -1,5 +1,7 @@
 """The experiment on depth and width, at a small size, against other routes; and the pictures of the concepts."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,8 @@ import pytest
 
 import docs_pictures as pictures
 import network_depth_and_width as experiment
-from network_depth_and_width import Variances
+from common import dense_networks
+from common.dense_networks import Variances
 from tenas_jax import NAS_BENCH_201
 from tenas_jax.ntk import neural_tangents as _neural_tangents
 from tenas_jax.ntk.spectrum import condition_numbers
@@ -29,7 +32,7 @@ def pre_activations(variances, params, points):
 
 
 def test_breakpoints_are_where_a_fine_grid_sees_switches():
-    params, ends = experiment.draw(jax.random.key(0), 6, 3), experiment.segment()
+    params, ends = dense_networks.draw(jax.random.key(0), 6, 3), experiment.segment()
     places = experiment.breakpoints(RELU, params, ends)
     grid = np.linspace(0, 1, 200_001)
     signs = pre_activations(RELU, params, ends[0] + grid[:, None] * (ends[1] - ends[0])) > 0
@@ -42,7 +45,7 @@ def test_first_layer_switches_as_often_as_angles_say():
     """A weight without bias separates two inputs with probability angle / pi; with one, the angle of (x, sigma_b)."""
     ends = experiment.segment()
     for bias in (0.0, 0.7):
-        long = np.concatenate([np.sqrt(2 / experiment.INPUTS) * ends, np.full((2, 1), np.sqrt(bias))], axis=1)
+        long = np.concatenate([np.sqrt(2 / dense_networks.INPUTS) * ends, np.full((2, 1), np.sqrt(bias))], axis=1)
         cosine = long[0] @ long[1] / np.prod(np.linalg.norm(long, axis=1))
         expected = 10 * np.arccos(cosine) / np.pi
         assert experiment.predicted_breakpoints(Variances(2.0, bias), 10, 1, ends) == pytest.approx(expected, abs=1e-6)
@@ -64,20 +67,20 @@ def test_recursion_is_that_of_neural_tangents(activation):
     nonlinearity = {"relu": stax.Relu, "erf": stax.Erf}[activation]
     layers = [layer for d in dense[:-1] for layer in (d, nonlinearity())]
     kernel = stax.serial(*layers, dense[-1])[2](jnp.asarray(x), None, ("nngp", "ntk"))
-    k, t = experiment.infinite_kernels(activation, variances, x, depth=3)
+    k, t = dense_networks.infinite_kernels(activation, variances, x, depth=3)
     np.testing.assert_allclose(k, kernel.nngp, rtol=1e-6)
     np.testing.assert_allclose(t, kernel.ntk, rtol=1e-6)
 
 
 def test_wide_networks_have_the_predicted_kernels():
     variances, x = Variances(1.7, 0.2), experiment.inputs(4)
-    function = experiment.partial(experiment.apply, variances, jax.nn.relu)
+    function = partial(dense_networks.apply, variances, jax.nn.relu)
     draws = [
-        experiment._finite_kernels(function, experiment.draw(jax.random.key(seed), 256, 2), jnp.asarray(x))
+        experiment._finite_kernels(function, dense_networks.draw(jax.random.key(seed), 256, 2), jnp.asarray(x))
         for seed in range(12)
     ]
     mean, error = np.mean(draws, axis=0), np.std(draws, axis=0, ddof=1) / np.sqrt(len(draws))
-    expected = np.stack(experiment.infinite_kernels("relu", variances, x, 2))
+    expected = np.stack(dense_networks.infinite_kernels("relu", variances, x, 2))
     assert (np.abs(mean - expected) < 5 * error + 0.01 * expected.max()).all()
 
 
@@ -85,25 +88,25 @@ def test_deep_critical_relu_networks_end_at_a_condition_number_that_is_known():
     """T / depth tends to K (1 + 3 delta) / 4, of condition number (n + 3) / 3."""
     n = 6
     x = experiment.inputs(n)
-    kernels = [experiment.infinite_kernels("relu", Variances(2.0, 0.0), x, depth)[1] for depth in (500, 5000)]
+    kernels = [dense_networks.infinite_kernels("relu", Variances(2.0, 0.0), x, depth)[1] for depth in (500, 5000)]
     near, nearer = np.abs(condition_numbers(np.stack(kernels))[0] - (n + 3) / 3)
     assert nearer < near < 0.2
 
 
 def test_condition_numbers_of_relu_know_no_scale_of_weights():
     x = experiment.inputs(5)
-    first, second = (np.stack(experiment.infinite_kernels("relu", Variances(s, 0.0), x, 7)) for s in (0.7, 3.0))
+    first, second = (np.stack(dense_networks.infinite_kernels("relu", Variances(s, 0.0), x, 7)) for s in (0.7, 3.0))
     np.testing.assert_allclose(condition_numbers(first)[0], condition_numbers(second)[0], rtol=1e-9)
 
 
 def test_critical_erf_networks_keep_a_small_perturbation():
-    weight = experiment.critical_weight_variance(0.05)
+    weight = dense_networks.critical_weight_variance(0.05)
     x = experiment.inputs(2)
     x[1] = x[0] + 1e-4 * (x[1] - x[0])
     variances = Variances(weight, 0.05)
     distances = []
     for depth in (30, 31):
-        k, _ = experiment.infinite_kernels("erf", variances, x, depth)
+        k, _ = dense_networks.infinite_kernels("erf", variances, x, depth)
         distances.append(k[0, 0] + k[1, 1] - 2 * k[0, 1])
     assert distances[1] / distances[0] == pytest.approx(1, abs=0.01)
 
