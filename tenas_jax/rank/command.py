@@ -28,6 +28,7 @@ class RankConfig:
     scores: str | None = None
     dataset: str | None = None
     data: Path | None = None
+    side: int | None = None
     ntk: str | None = None
     repeats: int = 8
     seed: int = 0
@@ -70,6 +71,7 @@ def arguments(argv: list[str] | None) -> RankConfig:
     )  # fmt: skip
     add("--dataset", metavar="NAME", help="as in tenas_jax.search (default: synthetic)")
     add("--data", type=Path, metavar="PATH", help="own images, as in tenas_jax.search")
+    add("--side", type=int, metavar="N", help="height and width of the images, as in tenas_jax.search")
     add("--ntk", metavar="KIND", help="analytic (default on nasbench201) or empirical (default on darts)")
     add(
         "--repeats", type=int, default=RankConfig.repeats, metavar="N",
@@ -138,7 +140,7 @@ def run(config: RankConfig) -> str:
     listing = architectures.choose(space, config.architectures, jax.random.key(config.seed))
     if listing.duplicates:
         say(f"{listing.duplicates} architectures came twice and are listed once")
-    source = open_images(config.dataset, config.data, seed=config.seed)
+    source = open_images(config.dataset, config.data, seed=config.seed, side=config.side)
     ray = cluster.connect(config.ray) if config.ray else None
     use_compilation_cache()
 

@@ -80,8 +80,8 @@ def _what_options(group: "ArgumentGroup") -> None:
     )  # fmt: skip
     add(
         "--side", type=int, metavar="N",
-        help="height and width of synthetic images and of pictures, cut from their middle at their own resolution "
-        "(default: 32, to which pictures are resized, as the released TE-NAS does)",
+        help="height and width of the images: synthetic ones are drawn so, all others cut from their middle at their own "
+        "resolution (default: 32, to which pictures are resized, as the released TE-NAS does; arrays keep their size)",
     )  # fmt: skip
     add("--max-params", type=amount, metavar="N", help="the most parameters that the trained network may have: 1.5M")
     add("--max-flops", type=amount, metavar="N", help="the most multiply-adds for a 32 x 32 image: 200M")
@@ -264,7 +264,8 @@ def _check_images(source: "ImageSource", settings: Preset) -> None:
     from tenas_jax.data import image_batch, patch_batch
 
     key = jax.random.key(0)
-    image_batch(key, source, settings.ntk_images, side=settings.ntk_side)
+    if settings.trainability:
+        image_batch(key, source, settings.ntk_images, side=settings.ntk_side)
     patch_batch(key, source, 1, patch=settings.region_patch, channels=settings.region_channels)
 
 
