@@ -57,7 +57,8 @@ def arguments(argv: list[str] | None) -> RankConfig:
     add = parser.add_argument
     add(
         "--space", default=RankConfig.space, metavar="NAME",
-        help="nasbench201, darts, or your own as FILE.py:NAME or package.module:NAME (default: %(default)s)",
+        help="nasbench201, darts, or your own as FILE.py:NAME or package.module:NAME, whose code is run "
+        "(default: %(default)s)",
     )  # fmt: skip
     add(
         "--architectures", default=RankConfig.architectures, metavar="all|N|FILE",
@@ -80,13 +81,14 @@ def arguments(argv: list[str] | None) -> RankConfig:
     add("--seed", type=int, default=RankConfig.seed, metavar="N", help="of everything random (default: %(default)s)")
     add(
         "--benchmark", type=Path, metavar="TABLE",
-        help="csv or csv.gz of trained accuracies, or what the packages of NATS-Bench and NAS-Bench-201 read: print and "
-        "write rank correlations, and draw scatter plots; takes no part in the scores",
+        help="csv or csv.gz of trained accuracies, or what the packages of NATS-Bench and NAS-Bench-201 read (pickles, "
+        "which can run code): print and write rank correlations, and draw scatter plots; takes no part in the scores",
     )  # fmt: skip
     add("--benchmark-column", metavar="NAME", help="the accuracy column, where the table has several")
     add(
         "--ray", metavar="ADDRESS",
-        help="hand the work out to a Ray cluster: HOST:PORT, auto, or local for one on this machine",
+        help="hand the work out to a Ray cluster: HOST:PORT, auto, or local for one on this machine; its ports ask for no "
+        "password",
     )  # fmt: skip
     add("--output", type=Path, default=RankConfig.output, metavar="FILE", help="default: %(default)s")
     return RankConfig(**vars(parser.parse_args(argv)))

@@ -65,8 +65,8 @@ def _what_options(group: "ArgumentGroup") -> None:
     add = group.add_argument
     add(
         "--space", default=Config.space, metavar="NAME",
-        help=f"search space: {', '.join(SPACE_NAMES)}, or your own as FILE.py:NAME or package.module:NAME "
-        "(default: %(default)s)",
+        help=f"search space: {', '.join(SPACE_NAMES)}, or your own as FILE.py:NAME or package.module:NAME, "
+        "whose code is run (default: %(default)s)",
     )  # fmt: skip
     add(
         "--dataset", metavar="NAME",
@@ -121,8 +121,9 @@ def _record_options(group: "ArgumentGroup") -> None:
     add = group.add_argument
     add(
         "--benchmark", type=Path, metavar="TABLE",
-        help="csv or csv.gz with `architecture` and an accuracy column: report what the architecture found reaches there; "
-        "takes no part in the search",
+        help="csv or csv.gz with `architecture` and an accuracy column, or what the packages of NATS-Bench and "
+        "NAS-Bench-201 read (pickles, which can run code): report what the architecture found reaches there; takes no part "
+        "in the search",
     )  # fmt: skip
     add("--benchmark-column", metavar="NAME", help="the accuracy column, where the table has several")
     add("--output", type=Path, metavar="DIR", help="run folder (default: runs/SPACE-DATASET-PRESET-seedN)")
