@@ -12,3 +12,12 @@ class NotAnalyticError(InputError):
         """Names the operator, or the part of the network, and says why."""
         super().__init__(f"the analytic NTK cannot read {name!r}: {reason}. Take the empirical one.")
         self.name, self.reason = name, reason
+
+
+def printable(text: str) -> str:
+    """Text of a file, or a file's name, for a message: line breaks, control characters and broken bytes are escaped.
+
+    Args:
+        text: any.
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

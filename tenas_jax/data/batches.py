@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tenas_jax.data.source import CHUNK, ImageSource
+from tenas_jax.data.source import ImageSource, in_chunks
 from tenas_jax.errors import InputError
 
 
@@ -20,13 +20,14 @@ def image_batch(
         size: number of images b.
         augment: whether to flip each from left to right with probability 1/2 and to shift it at random by up to
             `source.crop_padding` pixels each way; what comes in from outside is black before normalisation.
-        side: height and width to average-pool to, afterwards; must divide the image's. None leaves the size.
+        side: height and width to average-pool to, afterwards, over equal areas: where it does not divide the image's, a
+            pixel on the border of two areas counts in each with its share. None leaves the size.
 
     Returns:
         float32 (b, h, w, 3), or (b, side, side, 3).
 
     Raises:
-        InputError: where the source holds fewer images than the batch, or `side` does not divide their size.
+        InputError: where the source holds fewer images than the batch, or images smaller than `side`.
 
     Examples:
         >>> import jax
@@ -41,9 +42,10 @@ def image_batch(
             "Give more images or ask for a smaller batch."
         )
     height, width, _ = source.shape
-    if side is not None and (side < 1 or height % side or width % side):
+    if side is not None and not 1 <= side <= min(height, width):
         raise InputError(
-            f"`side` must divide the image size for average pooling; it is {side}, images are {height}x{width}."
+            f"`side`, to which images are average-pooled, must be between 1 and their size; it is {side}, images of "
+            f"{source.name} are {height}x{width}. Give larger ones."
         )
     rng = _generator(key)
     images = source.read(rng.choice(source.size, size, replace=False))
@@ -51,8 +53,24 @@ def image_batch(
         images = _flip_and_shift(rng, images, source.crop_padding)
     images = _normalise(images, source)
     if side is not None:
-        images = images.reshape(size, side, height // side, side, width // side, 3).mean((2, 4))
+        images = _pool(images, side)
     return jnp.asarray(images)
+
+
+def _pool(images: np.ndarray, side: int) -> np.ndarray:
+    """Averages over side x side equal areas."""
+    count, height, width, _ = images.shape
+    if height % side == 0 and width % side == 0:
+        return images.reshape(count, side, height // side, side, width // side, 3).mean((2, 4))
+    rows, columns = _shares(height, side), _shares(width, side)
+    return np.einsum("ih,nhwc,jw->nijc", rows, images, columns, optimize=True)
+
+
+def _shares(length: int, parts: int) -> np.ndarray:
+    """Which share each of `length` pixels has in each of `parts` equal intervals: (parts, length), rows sum to 1."""
+    edges = np.arange(parts + 1)[:, None] * (length / parts)
+    covered = np.clip(edges - np.arange(length), 0, 1)  # of each pixel, from the left end to each edge
+    return (np.diff(covered, axis=0) * (parts / length)).astype(np.float32)
 
 
 def patch_batch(
@@ -88,9 +106,11 @@ def patch_batch(
     top = rng.integers(height - patch + 1, size=count)
     left = rng.integers(width - patch + 1, size=count)
     patches = np.empty((count, patch, patch, 3), np.uint8)
-    for start in range(0, count, CHUNK):  # whole images are large; only a chunk of them is held at a time
-        for place, image in enumerate(source.read(indices[start : start + CHUNK]), start):
+    place = 0
+    for part in in_chunks(indices, source.shape):  # whole images are large; only a part of them is held at a time
+        for image in source.read(part):
             patches[place] = image[top[place] : top[place] + patch, left[place] : left[place] + patch]
+            place += 1
     values = _normalise(patches, source)
     if channels == 1:
         channel = rng.integers(3, size=(count, 1, 1, 1))

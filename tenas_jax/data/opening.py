@@ -3,12 +3,13 @@
 import os
 from pathlib import Path
 
-from tenas_jax.data.arrays import npz_pixels, rows_pixels
-from tenas_jax.data.pictures import SMALL_SIDE, folder_pixels
+from tenas_jax.data.npz import npz_pixels
+from tenas_jax.data.pictures import SMALL_SIDE, cropped, folder_pixels
 from tenas_jax.data.prepared import prepared_pixels
+from tenas_jax.data.rows import rows_pixels
 from tenas_jax.data.source import ImageSource, Pixels, StatisticsOf, own_statistics
 from tenas_jax.data.synthetic import SYNTHETIC_STATISTICS, synthetic_pixels
-from tenas_jax.errors import InputError
+from tenas_jax.errors import InputError, printable
 
 # Those of the released TE-NAS code; for ImageNet torchvision's, times 255.
 STATISTICS: dict[str, StatisticsOf] = {
@@ -19,6 +20,9 @@ STATISTICS: dict[str, StatisticsOf] = {
     "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
 }
 DATASETS = tuple(STATISTICS)
+
+LARGEST_SIDE = 1024
+"""Pixels: a drawn image of this side takes gigabytes while it is drawn."""
 
 _ORIGINAL_FOLDERS = ("cifar-10-batches-py", "cifar-100-python")
 
@@ -42,8 +46,9 @@ def open_images(
             (n, h, w, 3); or a folder of pictures. Without `dataset` its images are normalised by their own mean and
             deviation. Neither of the two means `synthetic`.
         seed: of the synthetic images.
-        side: height and width in pixels of synthetic images and of pictures (`imagenet` and folders), which are then
-            cut from the middle instead of being resized to 32x32.
+        side: height and width in pixels. Synthetic images are drawn so; of all others the shorter side is resized to
+            256/224 of it and the middle cut out, unless they have that size. None: pictures (`imagenet` and folders) are
+            resized to 32x32, all others keep their size.
         data_dir: where tensorflow-datasets keeps its data; None: `TFDS_DATA_DIR` or its default.
 
     Returns:
@@ -59,8 +64,8 @@ def open_images(
     """
     if dataset is not None and dataset not in DATASETS:
         raise InputError(f"the data set must be one of {', '.join(DATASETS)}; it is {dataset!r}.")
-    if side is not None and side < 1:
-        raise InputError(f"`side` must be at least 1 pixel; it is {side}.")
+    if side is not None and not 1 <= side <= LARGEST_SIDE:
+        raise InputError(f"`side` must be between 1 and {LARGEST_SIDE} pixels; it is {side}.")
     if path is not None:
         return _open_path(Path(path), dataset, side)
     dataset = dataset or "synthetic"
@@ -68,7 +73,6 @@ def open_images(
         if seed < 0:
             raise InputError(f"the seed of synthetic images must not be negative; it is {seed}.")
         return synthetic_pixels(seed, side or SMALL_SIDE).named(dataset, STATISTICS[dataset])
-    _no_side(dataset, side, resizable=dataset == "imagenet")
     pixels = prepared_pixels(dataset, data_dir=data_dir, side=side)
     return pixels.named(dataset, STATISTICS[dataset])
 
@@ -79,10 +83,10 @@ def _open_path(path: Path, dataset: str | None, side: int | None) -> ImageSource
         raise InputError(
             f"synthetic images are drawn and not read from {path}; name another data set, or none, with that path."
         )
-    pixels = _pixels(path, dataset, side)
+    pixels, name = _pixels(path, dataset, side), printable(str(path))
     if dataset is None:
-        return pixels.named(str(path), own_statistics(pixels, str(path)))
-    return pixels.named(f"{dataset}:{path}", STATISTICS[dataset])
+        return pixels.named(name, own_statistics(pixels, name))
+    return pixels.named(f"{dataset}:{name}", STATISTICS[dataset])
 
 
 def _pixels(path: Path, dataset: str | None, side: int | None) -> Pixels:
@@ -93,12 +97,10 @@ def _pixels(path: Path, dataset: str | None, side: int | None) -> Pixels:
         )
     batches = _original_batches(path)
     if path.is_dir() and not batches:
-        squash = SMALL_SIDE if dataset == "imagenet" else 16 if dataset == "imagenet16-120" else None
-        return folder_pixels(path, side=side, squash=squash)
-    _no_side(str(path), side, resizable=False)
+        return folder_pixels(path, side=side, squash=16 if dataset == "imagenet16-120" else SMALL_SIDE)
     if batches:
-        return rows_pixels(batches, labels_to=120 if dataset == "imagenet16-120" else None)
-    return npz_pixels(path)
+        return cropped(rows_pixels(batches, labels_to=120 if dataset == "imagenet16-120" else None), side)
+    return cropped(npz_pixels(path), side)
 
 
 def _original_batches(path: Path) -> list[Path]:
@@ -115,11 +117,3 @@ def _original_batches(path: Path) -> list[Path]:
         if (path / name).is_dir():
             return _original_batches(path / name)
     return []
-
-
-def _no_side(name: str, side: int | None, *, resizable: bool) -> None:
-    if side is not None and not resizable:
-        raise InputError(
-            f"`side` is for synthetic images and for pictures of any size; {name} has images of a fixed size, which "
-            "`image_batch` can pool."
-        )

@@ -3,19 +3,29 @@
 import hashlib
 import io
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import UInt8
 
-from tenas_jax.data.source import Pixels
-from tenas_jax.errors import InputError
+from tenas_jax.data.source import Pixels, in_chunks
+from tenas_jax.errors import InputError, printable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
+
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+"""Those of the suffixes: Pillow would go by the content, and start Ghostscript for an EPS that is named cat.png."""
+
+LARGEST_PICTURE = 64_000_000
+"""Pixels of one picture: decoding this many takes half a gigabyte, and a small file can hold any number."""
+
+HEADERS = 10_000
+"""Pictures of a folder whose headers are read when it is opened, evenly spaced."""
 
 SMALL_SIDE = 32
 """TE-NAS searches on ImageNet resized to 32x32."""
@@ -39,11 +49,12 @@ def decode(encoded: bytes | Path, name: str, side: int | None, squash: int | Non
     """
     import PIL.Image
 
-    try:
-        with PIL.Image.open(io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded) as opened:
-            picture = opened.convert("RGB")
-    except Exception as error:  # Pillow's plugins raise what they like on a damaged file
-        raise _unreadable(name, error) from error
+    with _opened(encoded, name) as opened:
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                picture = opened.convert("RGB")
+        except Exception as error:  # Pillow's plugins raise what they like on a damaged file
+            raise _unreadable(name, error) from error
     if side is None and squash is not None and picture.size != (squash, squash):
         picture = picture.resize((squash, squash), PIL.Image.Resampling.BILINEAR)
     if side is not None and picture.size != (side, side):
@@ -51,8 +62,33 @@ def decode(encoded: bytes | Path, name: str, side: int | None, squash: int | Non
     return np.asarray(picture, np.uint8)
 
 
+def _opened(encoded: bytes | Path, name: str) -> "Image":
+    """The picture with its header read and its pixels not yet decoded."""
+    import PIL.Image
+
+    file = io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of tags that say nothing here, and of sizes below the limit
+            picture = PIL.Image.open(file, formats=FORMATS)
+    except PIL.Image.DecompressionBombError as error:
+        raise InputError(f"{name} is too large ({error}); {_SMALLER}") from error
+    except Exception as error:
+        raise _unreadable(name, error) from error
+    width, height = picture.size
+    if width * height > LARGEST_PICTURE:
+        picture.close()
+        raise InputError(f"{name} has {width} x {height} pixels; {_SMALLER}")
+    return picture
+
+
+_SMALLER = f"the most is {LARGEST_PICTURE // 10**6} million. Scale it down, or remove it."
+
+
 def _unreadable(name: str, error: Exception) -> InputError:
-    return InputError(f"{name} cannot be read as an image ({type(error).__name__}); remove it or fetch it again.")
+    return InputError(
+        f"{name} cannot be read as an image in one of the formats {', '.join(FORMATS)} ({type(error).__name__}); remove it "
+        "or fetch it again."
+    )
 
 
 def _resize_and_crop(picture: "Image", side: int) -> "Image":
@@ -67,19 +103,49 @@ def _resize_and_crop(picture: "Image", side: int) -> "Image":
     return picture.crop((left, top, left + side, top + side))
 
 
-def folder_pixels(folder: Path, *, side: int | None = None, squash: int | None = None) -> Pixels:
+def cropped(pixels: Pixels, side: int | None) -> Pixels:
+    """Images whose shorter side is resized to 256/224 of `side` and whose middle is cut out, see `decode`.
+
+    Args:
+        pixels: the images.
+        side: wanted height and width; None, or the one they have, leaves them alone.
+
+    Returns:
+        The images, side x side, with a fingerprint of their own.
+    """
+    if side is None or pixels.shape[:2] == (side, side):
+        return pixels
+    wanted = side
+
+    def read(indices: np.ndarray) -> np.ndarray:
+        from PIL.Image import fromarray
+
+        images = np.empty((len(indices), wanted, wanted, 3), np.uint8)
+        place = 0
+        for part in in_chunks(np.asarray(indices), pixels.shape):
+            for image in pixels.read(part):
+                images[place] = np.asarray(_resize_and_crop(fromarray(image), wanted))
+                place += 1
+        return images
+
+    fingerprint = hashlib.sha256(f"{pixels.fingerprint} {side}".encode()).hexdigest()
+    return Pixels(pixels.size, (side, side, 3), read, fingerprint)
+
+
+def folder_pixels(folder: Path, *, side: int | None = None, squash: int = SMALL_SIDE) -> Pixels:
     """Opens all pictures in a folder and its subfolders, in the order of their names; each is decoded when it is read.
 
     Args:
         folder: the folder.
         side: see `decode`.
-        squash: see `decode`; None: 32 where the pictures differ in size, or else their own size.
+        squash: see `decode`.
 
     Returns:
         The images. The fingerprint covers names and sizes of the files: their contents can be hundreds of gigabytes.
 
     Raises:
-        InputError: where there is no picture, or one is unreadable.
+        InputError: where there is no picture, or one is unreadable or too large; of more than 10,000 pictures some are
+            found out only when they are read.
     """
     paths = sorted(
         Path(parent, name)
@@ -92,34 +158,17 @@ def folder_pixels(folder: Path, *, side: int | None = None, squash: int | None =
             f"{folder} holds no images; expected files ending in {', '.join(SUFFIXES)}, or the original CIFAR or "
             "ImageNet16 batches."
         )
-    if side is None and squash is None and not _one_size(paths):
-        squash = SMALL_SIDE
-    shape = decode(paths[0], str(paths[0]), side, squash).shape
+    for index in np.unique(np.linspace(0, len(paths) - 1, min(len(paths), HEADERS)).astype(np.int64)):
+        _opened(paths[index], printable(str(paths[index]))).close()
+    shape = decode(paths[0], printable(str(paths[0])), side, squash).shape
 
     def read(indices: np.ndarray) -> np.ndarray:
         images = np.empty((len(indices), *shape), np.uint8)
         for place, index in enumerate(indices):
-            images[place] = decode(paths[index], str(paths[index]), side, squash)
+            images[place] = decode(paths[index], printable(str(paths[index])), side, squash)
         return images
 
     digest = hashlib.sha256(f"{side} {squash}".encode())
     for path in paths:
-        digest.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode())
+        digest.update(os.fsencode(path.relative_to(folder).as_posix()) + f" {path.stat().st_size}\n".encode())
     return Pixels(len(paths), (shape[0], shape[1], 3), read, digest.hexdigest())
-
-
-def _one_size(paths: list[Path]) -> bool:
-    """Whether all pictures have the size of the first; reads headers only, and none after the first difference."""
-    import PIL.Image
-
-    first = None
-    for path in paths:
-        try:
-            with PIL.Image.open(path) as picture:
-                size = picture.size
-        except Exception as error:
-            raise _unreadable(str(path), error) from error
-        first = first or size
-        if size != first:
-            return False
-    return True

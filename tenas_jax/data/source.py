@@ -1,8 +1,9 @@
 """What every data set is to the rest of the package: images at random access, with their normalisation and identity."""
 
 import hashlib
+import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +18,8 @@ StatisticsOf = tuple[Triple, Triple]
 STATISTICS_IMAGES = 10_000
 """Own data normalises by at most this many images, evenly spaced: more would not change the third digit."""
 
-CHUNK = 512
-"""Images read at a time where many are needed."""
+CHUNK = 32 << 20
+"""Bytes of images that are held at a time where many are needed."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,18 @@ class Pixels:
         return ImageSource(name, self.size, self.shape, self.read, *statistics, self.fingerprint, padding)
 
 
+def in_chunks(indices: np.ndarray, shape: tuple[int, int, int]) -> Iterator[np.ndarray]:
+    """Cuts indices of images into pieces that hold at most 32 MiB of pixels, or one image.
+
+    Args:
+        indices: of the images.
+        shape: (h, w, 3) of each.
+    """
+    step = max(1, CHUNK // math.prod(shape))
+    for start in range(0, len(indices), step):
+        yield indices[start : start + step]
+
+
 def own_statistics(pixels: Pixels, name: str) -> StatisticsOf:
     """Mean and standard deviation of each channel over all pixels (of at most 10,000 evenly spaced images).
 
@@ -81,15 +94,16 @@ def own_statistics(pixels: Pixels, name: str) -> StatisticsOf:
         InputError: where a channel is constant, so that nothing can be divided by its deviation.
     """
     chosen = np.unique(np.linspace(0, pixels.size - 1, min(pixels.size, STATISTICS_IMAGES)).astype(np.int64))
-    total, squares = np.zeros(3), np.zeros(3)
-    for start in range(0, len(chosen), CHUNK):
-        values = pixels.read(chosen[start : start + CHUNK]).reshape(-1, 3).astype(np.float64)
-        total += values.sum(0)
-        squares += np.square(values).sum(0)
+    histogram = np.zeros((3, 256), np.int64)
+    for part in in_chunks(chosen, pixels.shape):
+        values = pixels.read(part)
+        histogram += [np.bincount(values[..., channel].ravel(), minlength=256) for channel in range(3)]
     count = len(chosen) * pixels.shape[0] * pixels.shape[1]
-    mean = total / count
-    # Sums of whole numbers are exact in float64 up to 2^53, which a constant channel needs to show up as exactly zero.
-    variance = (count * squares - np.square(total)) / count**2
+    total = (histogram @ np.arange(256)).tolist()
+    squares = (histogram @ np.square(np.arange(256))).tolist()
+    mean = np.array([t / count for t in total])
+    # Of Python's exact whole numbers, so that a constant channel shows up as exactly zero.
+    variance = np.array([(count * s - t * t) / count**2 for s, t in zip(squares, total, strict=True)])
     if (variance <= 0).any():
         raise InputError(
             f"{name} has a colour channel with the same value in every pixel, which cannot be normalised; "

@@ -28,6 +28,7 @@ class RankConfig:
     scores: str | None = None
     dataset: str | None = None
     data: Path | None = None
+    side: int | None = None
     ntk: str | None = None
     repeats: int = 8
     seed: int = 0
@@ -56,7 +57,8 @@ def arguments(argv: list[str] | None) -> RankConfig:
     add = parser.add_argument
     add(
         "--space", default=RankConfig.space, metavar="NAME",
-        help="nasbench201, darts, or your own as FILE.py:NAME or package.module:NAME (default: %(default)s)",
+        help="nasbench201, darts, or your own as FILE.py:NAME or package.module:NAME, whose code is run "
+        "(default: %(default)s)",
     )  # fmt: skip
     add(
         "--architectures", default=RankConfig.architectures, metavar="all|N|FILE",
@@ -70,6 +72,7 @@ def arguments(argv: list[str] | None) -> RankConfig:
     )  # fmt: skip
     add("--dataset", metavar="NAME", help="as in tenas_jax.search (default: synthetic)")
     add("--data", type=Path, metavar="PATH", help="own images, as in tenas_jax.search")
+    add("--side", type=int, metavar="N", help="height and width of the images, as in tenas_jax.search")
     add("--ntk", metavar="KIND", help="analytic (default on nasbench201) or empirical (default on darts)")
     add(
         "--repeats", type=int, default=RankConfig.repeats, metavar="N",
@@ -78,13 +81,14 @@ def arguments(argv: list[str] | None) -> RankConfig:
     add("--seed", type=int, default=RankConfig.seed, metavar="N", help="of everything random (default: %(default)s)")
     add(
         "--benchmark", type=Path, metavar="TABLE",
-        help="csv or csv.gz of trained accuracies, or what the packages of NATS-Bench and NAS-Bench-201 read: print and "
-        "write rank correlations, and draw scatter plots; takes no part in the scores",
+        help="csv or csv.gz of trained accuracies, or what the packages of NATS-Bench and NAS-Bench-201 read (pickles, "
+        "which can run code): print and write rank correlations, and draw scatter plots; takes no part in the scores",
     )  # fmt: skip
     add("--benchmark-column", metavar="NAME", help="the accuracy column, where the table has several")
     add(
         "--ray", metavar="ADDRESS",
-        help="hand the work out to a Ray cluster: HOST:PORT, auto, or local for one on this machine",
+        help="hand the work out to a Ray cluster: HOST:PORT, auto, or local for one on this machine; its ports ask for no "
+        "password",
     )  # fmt: skip
     add("--output", type=Path, default=RankConfig.output, metavar="FILE", help="default: %(default)s")
     return RankConfig(**vars(parser.parse_args(argv)))
@@ -138,7 +142,7 @@ def run(config: RankConfig) -> str:
     listing = architectures.choose(space, config.architectures, jax.random.key(config.seed))
     if listing.duplicates:
         say(f"{listing.duplicates} architectures came twice and are listed once")
-    source = open_images(config.dataset, config.data, seed=config.seed)
+    source = open_images(config.dataset, config.data, seed=config.seed, side=config.side)
     ray = cluster.connect(config.ray) if config.ray else None
     use_compilation_cache()
 

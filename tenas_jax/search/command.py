@@ -65,8 +65,8 @@ def _what_options(group: "ArgumentGroup") -> None:
     add = group.add_argument
     add(
         "--space", default=Config.space, metavar="NAME",
-        help=f"search space: {', '.join(SPACE_NAMES)}, or your own as FILE.py:NAME or package.module:NAME "
-        "(default: %(default)s)",
+        help=f"search space: {', '.join(SPACE_NAMES)}, or your own as FILE.py:NAME or package.module:NAME, "
+        "whose code is run (default: %(default)s)",
     )  # fmt: skip
     add(
         "--dataset", metavar="NAME",
@@ -80,8 +80,8 @@ def _what_options(group: "ArgumentGroup") -> None:
     )  # fmt: skip
     add(
         "--side", type=int, metavar="N",
-        help="height and width of synthetic images and of pictures, cut from their middle at their own resolution "
-        "(default: 32, to which pictures are resized, as the released TE-NAS does)",
+        help="height and width of the images: synthetic ones are drawn so, all others cut from their middle at their own "
+        "resolution (default: 32, to which pictures are resized, as the released TE-NAS does; arrays keep their size)",
     )  # fmt: skip
     add("--max-params", type=amount, metavar="N", help="the most parameters that the trained network may have: 1.5M")
     add("--max-flops", type=amount, metavar="N", help="the most multiply-adds for a 32 x 32 image: 200M")
@@ -121,8 +121,9 @@ def _record_options(group: "ArgumentGroup") -> None:
     add = group.add_argument
     add(
         "--benchmark", type=Path, metavar="TABLE",
-        help="csv or csv.gz with `architecture` and an accuracy column: report what the architecture found reaches there; "
-        "takes no part in the search",
+        help="csv or csv.gz with `architecture` and an accuracy column, or what the packages of NATS-Bench and "
+        "NAS-Bench-201 read (pickles, which can run code): report what the architecture found reaches there; takes no part "
+        "in the search",
     )  # fmt: skip
     add("--benchmark-column", metavar="NAME", help="the accuracy column, where the table has several")
     add("--output", type=Path, metavar="DIR", help="run folder (default: runs/SPACE-DATASET-PRESET-seedN)")
@@ -264,7 +265,8 @@ def _check_images(source: "ImageSource", settings: Preset) -> None:
     from tenas_jax.data import image_batch, patch_batch
 
     key = jax.random.key(0)
-    image_batch(key, source, settings.ntk_images, side=settings.ntk_side)
+    if settings.trainability:
+        image_batch(key, source, settings.ntk_images, side=settings.ntk_side)
     patch_batch(key, source, 1, patch=settings.region_patch, channels=settings.region_channels)
 
 

@@ -142,8 +142,8 @@ def test_one_channel_is_normalised_as_that_channel():
     [
         (lambda key, source: image_batch(key, source, 6), "6 distinct images .* holds 5"),
         (lambda key, source: image_batch(key, source, 0), "`size` must be at least 1; it is 0"),
-        (lambda key, source: image_batch(key, source, 2, side=3), "`side` must divide .* it is 3, images are 8x8"),
-        (lambda key, source: image_batch(key, source, 2, side=0), "`side` must divide"),
+        (lambda key, source: image_batch(key, source, 2, side=9), "`side`, .* it is 9, images of test are 8x8"),
+        (lambda key, source: image_batch(key, source, 2, side=0), "must be between 1 and their size; it is 0"),
         (lambda key, source: patch_batch(key, source, 0), "`count` must be at least 1"),
         (lambda key, source: patch_batch(key, source, 2, patch=9), "`patch` must fit .* 8x8; it is 9"),
         (lambda key, source: patch_batch(key, source, 2, channels=2), "`channels` must be 3 .* it is 2"),
@@ -556,7 +556,7 @@ def test_folder_of_pictures_of_one_size(tmp_path, rng):
         save_picture(tmp_path / name, image)
     (tmp_path / "a" / "notes.txt").write_text("not an image")
     (tmp_path / "._c.png").write_text("hidden")
-    source = open_images(path=tmp_path)
+    source = open_images(path=tmp_path, side=10)
     assert (source.size, source.shape) == (3, (10, 10, 3))
     np.testing.assert_array_equal(source.read(np.array([2, 0, 1])), images[[2, 1, 0]])
     np.testing.assert_allclose(source.mean, images.mean((0, 1, 2)))
@@ -567,7 +567,7 @@ def test_grey_and_transparent_pictures_become_colour(tmp_path, rng):
     save_picture(tmp_path / "1.png", grey)
     clear = rng.integers(0, 256, (8, 8, 4), dtype=np.uint8)
     save_picture(tmp_path / "2.png", clear)
-    images = read_all(open_images(path=tmp_path))
+    images = read_all(open_images(path=tmp_path, side=8))
     np.testing.assert_array_equal(images[0], np.stack([grey] * 3, -1))
     np.testing.assert_array_equal(images[1], clear[:, :, :3])
 
@@ -782,15 +782,9 @@ def test_unknown_names_and_places(tmp_path):
         open_images("synthetic", tmp_path)
     with pytest.raises(InputError, match="must not be negative; it is -1"):
         open_images(seed=-1)
-    with pytest.raises(InputError, match="at least 1 pixel; it is 0"):
-        open_images(side=0)
-
-
-def test_side_is_refused_where_images_have_a_fixed_size(tmp_path, rng):
-    np.savez(tmp_path / "own.npz", x=random_images(rng, 4))
-    for arguments in ({"path": tmp_path / "own.npz"}, {"dataset": "cifar10"}):
-        with pytest.raises(InputError, match="images of a fixed size"):
-            open_images(**arguments, side=16)
+    for side in (0, 100_000):
+        with pytest.raises(InputError, match=f"between 1 and 1024 pixels; it is {side}"):
+            open_images(side=side)
 
 
 def test_every_error_is_one_paragraph(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 
 from tenas_jax import DARTS, NAS_BENCH_201
 from tenas_jax.data import open_images
+from tenas_jax.errors import InputError
 from tenas_jax.networks import cost
 from tenas_jax.rank import command as rank
 from tenas_jax.records.shards import Shards
@@ -54,6 +55,19 @@ def test_a_row_an_architecture_in_order_of_the_aggregate(tmp_path, capsys):
     assert record["architectures"] == 40
     assert record["scores"] == CHEAP.split(",")
     assert not (tmp_path / "scores.csv.parts").exists()
+
+
+def test_side_is_that_of_the_images(monkeypatch, tmp_path, capsys):
+    asked = []
+
+    def opened(*arguments, **settings):
+        asked.append(settings["side"])
+        raise InputError("seen")
+
+    monkeypatch.setattr("tenas_jax.data.open_images", opened)
+    assert called(tmp_path, "--architectures", "3", "--side", "48") == 2
+    assert asked == [48]
+    assert "seen" in capsys.readouterr().err
 
 
 def test_no_value_depends_on_what_is_ranked_beside_it(tmp_path):

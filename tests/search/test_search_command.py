@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tenas_jax.data import open_images
+from tenas_jax.errors import InputError
 from tenas_jax.scores import presets
 from tenas_jax.search import command as search
 from tenas_jax.search import strategies
@@ -133,7 +134,7 @@ def test_bad_input_is_one_sentence(small, tmp_path, capsys, table, rng):
     assert "analytic" in refused(capsys, "--ntk", "exact", *out)
     assert "whole number" in refused(capsys, "--seed", -1, *out)
     assert "invalid int" in refused(capsys, "--seed", "x", *out)
-    assert "`side` must be at least 1" in refused(capsys, "--side", 0, *out)
+    assert "`side` must be between 1" in refused(capsys, "--side", 0, *out)
     assert "unrecognized" in refused(capsys, "--sede", 1, *out)
     missing = tmp_path / "missing.npz"
     assert "missing.npz" in refused(capsys, "--data", missing, *out)
@@ -188,6 +189,21 @@ def test_side_is_that_of_the_images(monkeypatch, tmp_path):
     )
     search.run(search.Config(side=48, output=tmp_path / "run"))
     assert [source.shape for source in opened] == [(48, 48, 3)]
+
+
+def test_images_need_no_size_for_a_kernel_that_is_not_computed(monkeypatch, tmp_path, capsys, rng):
+    """DARTS goes by expressivity alone unless a kernel is named, whose batches have 8 x 8 pixels."""
+
+    def reached(*arguments):
+        raise InputError("reached")
+
+    monkeypatch.setattr(strategies, "prune_in_folder", reached)
+    monkeypatch.setattr(search, "build_indicators", lambda *arguments: [])
+    argv = ["--space", "darts", "--data", tmp_path / "own.npz"]
+    for side, count in ((12, 9), (7, 40)):
+        np.savez(tmp_path / "own.npz", x=rng.integers(256, size=(count, side, side, 3), dtype=np.uint8))
+        assert "reached" in refused(capsys, *argv, "--output", tmp_path / f"run{side}")
+    assert "it is 8, images of" in refused(capsys, "--ntk", "empirical", *argv)
 
 
 def test_help_answers_at_once():
