@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from tenas_jax.scores.evaluation import Evaluation as Evaluation
     from tenas_jax.scores.evaluation import evaluate as evaluate
     from tenas_jax.search.pruner import prune as prune
-    from tenas_jax.spaces.space import DARTS as DARTS
-    from tenas_jax.spaces.space import NAS_BENCH_201 as NAS_BENCH_201
+    from tenas_jax.spaces.darts import DARTS as DARTS
+    from tenas_jax.spaces.nasbench201 import NAS_BENCH_201 as NAS_BENCH_201
     from tenas_jax.spaces.space import SearchSpace as SearchSpace
 
 # Names are looked up at their first use (PEP 562), so that `--help` does not wait for JAX.
 _HOMES = {
     "ActivationPatterns": "patterns.activations",
-    "DARTS": "spaces.space",
+    "DARTS": "spaces.darts",
     "Evaluation": "scores.evaluation",
     "InputError": "errors",
     "KernelStatistics": "ntk.spectrum",
-    "NAS_BENCH_201": "spaces.space",
+    "NAS_BENCH_201": "spaces.nasbench201",
     "NotAnalyticError": "errors",
     "SearchSpace": "spaces.space",
     "activation_patterns": "patterns.activations",

@@ -210,7 +210,10 @@ def neural_tangents(traced: Traced, engine: str, batch_stats: str, block_size: i
 
     def contracted(parameters, state, images, others):
         def outputs(parameters, batch):
-            return traced(parameters, state, batch)
+            if len(batch) in traced.programs:
+                return traced(parameters, state, batch)
+            # The shapes of all images' outputs are asked for first.
+            return jax.vmap(lambda image: traced(parameters, state, image[None])[0])(batch)
 
         by_image = 0 if batch_stats == "frozen" else None
         axes: Any = () if traced.full else (-1,)
@@ -219,9 +222,7 @@ def neural_tangents(traced: Traced, engine: str, batch_stats: str, block_size: i
         )
 
         def marks(batch):
-            if by_image is None:
-                return jax.vmap(mark_of)(outputs(parameters, batch))
-            return jax.vmap(lambda image: mark_of(outputs(parameters, image[None])))(batch)
+            return jax.vmap(mark_of)(outputs(parameters, batch))
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -238,7 +239,7 @@ def neural_tangents(traced: Traced, engine: str, batch_stats: str, block_size: i
                 return whole(parameters, state, images, others)
             of_pair = partial(whole, parameters, state)
             return _by_pairs(of_pair, images, others, block_size, traced)
-        except (TypeError, ValueError, NotImplementedError, AttributeError, KeyError, AssertionError) as error:
+        except (TypeError, ValueError, NotImplementedError, AttributeError) as error:
             said = (str(error).strip().splitlines() or [""])[0]
             raise _refusal(engine, f"it fails with {type(error).__name__}: {said}") from error
 

@@ -21,8 +21,8 @@ from tenas_jax.ntk.spectrum import condition_numbers
 from tenas_jax.patterns.hamming import hamming_kernel, regularised_log_determinant
 from tenas_jax.patterns.regions import SATURATED, count_hashes, hash_patterns
 from tenas_jax.scores.mask_program import MaskProgram
+from tenas_jax.spaces.skeleton import Skeleton
 from tenas_jax.spaces.space import SearchSpace
-from tenas_jax.spaces.stacking import Skeleton
 
 Masks = Bool[np.ndarray, "m cells edges ops"]
 
