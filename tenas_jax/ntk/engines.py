@@ -204,7 +204,7 @@ def neural_tangents(traced: Traced, engine: str, batch_stats: str, block_size: i
     if batch_stats == "coupled" and block_size is not None:
         raise _refusal(engine, "it computes a coupled batch without blocks")
     try:
-        library = importlib.import_module("tenas_jax.ntk.neural_tangents").load()
+        library = neural_tangents_library()
     except (ImportError, AttributeError) as error:
         raise _refusal(engine, f"neural-tangents cannot be imported ({error})") from error
 
@@ -244,6 +244,11 @@ def neural_tangents(traced: Traced, engine: str, batch_stats: str, block_size: i
             raise _refusal(engine, f"it fails with {type(error).__name__}: {said}") from error
 
     return kernel
+
+
+def neural_tangents_library() -> Any:
+    """The module `neural_tangents`, imported at the first call."""
+    return importlib.import_module("tenas_jax.ntk.neural_tangents").load()
 
 
 def _refusal(engine: str, reason: str) -> InputError:
