@@ -193,7 +193,7 @@ class _NameReading(CostReading):
 def _check_names(what: str, path: str, names: Sequence[str]) -> None:
     """Weights are kept by name: what is named twice, or without the path of its edge, would be shared."""
     for place, name in enumerate(names):
-        if not name.startswith(f"{path}."):
+        if not name.startswith(path):
             raise InputError(
                 f"{what} keeps a weight under the name {name.rpartition('.')[0]!r}, which every edge would share; begin "
                 'the names of its operations with the name that it is given, as in f"{name}.conv".'
