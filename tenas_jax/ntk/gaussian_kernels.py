@@ -160,7 +160,7 @@ def _exact(kernels, *, batch, settings):
     # The unit of t; a field that is constant over the batch has none.
     unit = jnp.where(lam.sum() > 0, lam.sum(), 1)
     t = jnp.asarray(np.exp(_NODES), lam.dtype)[:, None] / unit
-    step = (_NODES[1] - _NODES[0]) * t[:, 0]  # dt = t d(log t)
+    step = float(_NODES[1] - _NODES[0]) * t[:, 0]  # dt = t d(log t)
     pi = jnp.exp(-0.5 * jnp.log1p(2 * lam[None] * t).sum(1) - t[:, 0] * count * EPSILON) * step
     r = lam[None] / (1 + 2 * lam[None] * t)
     a = pi.sum()
