@@ -10,8 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Array, Bool, Key
 
+from tenas_jax.command_line import memory_bytes
 from tenas_jax.errors import InputError
 from tenas_jax.spaces.space import DARTS, SearchSpace, host_generator
+
+ROW_BYTES = 3200  # of memory that an architecture takes: measured on DARTS, costs only
 
 
 class Listing(NamedTuple):
@@ -77,6 +80,32 @@ def row_architecture(row: dict[str, str]) -> str:
     return DARTS.format(DARTS.parse(json.dumps(genotype)))
 
 
+def check_number(space: SearchSpace, wanted: str) -> None:
+    """Refuses a number of architectures that no run could hold, before any of them is drawn.
+
+    Args:
+        space: the search space.
+        wanted: as `choose` takes it.
+
+    Raises:
+        InputError: where the number is not from 1 to the size of the space, or too many for the memory at hand.
+    """
+    if not wanted.lstrip("+-").isdecimal():
+        return
+    count = int(wanted) if len(wanted) < 100 else 10**100
+    most = None if space.kept_edges else space.size
+    if count < 1 or (most and count > most):
+        raise InputError(
+            f"--architectures must be from 1 to {most or 'any number'}, or all, or a file; it is {wanted}."
+        )
+    memory = memory_bytes()
+    if memory is not None and count * ROW_BYTES > memory:
+        raise InputError(
+            f"a ranking holds all its architectures in memory, some {ROW_BYTES} bytes each: at most {memory // ROW_BYTES} "
+            f"here; --architectures is {wanted}. Rank parts of them."
+        )
+
+
 def choose(space: SearchSpace, wanted: str, key: Key[Array, ""]) -> Listing:
     """Architectures as the command line names them.
 
@@ -93,14 +122,13 @@ def choose(space: SearchSpace, wanted: str, key: Key[Array, ""]) -> Listing:
     if wanted == "all":
         return Listing(np.stack(list(space.enumerate())), 0)
     if wanted.lstrip("+-").isdecimal():
+        check_number(space, wanted)
         return Listing(_at_random(space, int(wanted), key), 0)
     return _distinct(_from_file(space, Path(wanted)))
 
 
 def _at_random(space: SearchSpace, count: int, key) -> np.ndarray:
     most = None if space.kept_edges else space.size
-    if count < 1 or (most and count > most):
-        raise InputError(f"--architectures must be from 1 to {most or 'any number'}, or all, or a file; it is {count}.")
     if most and most <= 10_000_000:
         # Without repetition: the first so many of a shuffled space.
         numbers = host_generator(key).permutation(most)[:count]
