@@ -31,9 +31,10 @@ from torch_reference import draw_images
 from tenas_jax.data import open_images
 from tenas_jax.ntk.gaussian_kernels import Settings
 from tenas_jax.scores.indicators import Indicator, analytic_condition_number, empirical_condition_number
-from tenas_jax.scores.presets import PRESETS
-from tenas_jax.spaces.space import NAS_BENCH_201, SPACES
-from tenas_jax.spaces.stacking import Skeleton
+from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
+from tenas_jax.spaces.registry import SPACES
+from tenas_jax.spaces.single_input import PRESETS
+from tenas_jax.spaces.skeleton import Skeleton
 
 DEFAULT, PAPER = PRESETS["default"], PRESETS["paper"]
 SOURCE_SIDE = 24  # pixels of the analytic kernel's images before pooling: all sides that are tried divide it

@@ -32,12 +32,13 @@ from torch_weights import from_torch
 from tenas_jax.data import ImageSource, image_batch, open_images, patch_batch
 from tenas_jax.networks.finite import CellNetwork
 from tenas_jax.ntk.analytic import analytic_ntk
-from tenas_jax.ntk.empirical import condition_number
+from tenas_jax.ntk.spectrum import condition_number
 from tenas_jax.patterns.regions import count_hashes, hash_patterns
 from tenas_jax.scores.indicators import network_ntk
-from tenas_jax.scores.presets import PRESETS
-from tenas_jax.spaces.space import NAS_BENCH_201, SPACES
-from tenas_jax.spaces.stacking import Skeleton
+from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
+from tenas_jax.spaces.registry import SPACES
+from tenas_jax.spaces.single_input import PRESETS
+from tenas_jax.spaces.skeleton import Skeleton
 
 RELEASED, DEFAULT = PRESETS["released"], PRESETS["default"]
 SINGLE = "|nor_conv_3x3~0|+|nor_conv_1x1~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_1x1~1|nor_conv_3x3~2|"

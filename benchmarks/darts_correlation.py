@@ -25,10 +25,10 @@ from scipy.stats import kendalltau
 
 from tenas_jax.data import open_images
 from tenas_jax.scores.indicators import Indicator
-from tenas_jax.scores.presets import DARTS_PRESETS
 from tenas_jax.scores.ranks import average_rank
 from tenas_jax.search.command import build_indicators
-from tenas_jax.spaces.space import DARTS
+from tenas_jax.spaces.darts import DARTS
+from tenas_jax.spaces.two_inputs import PRESETS as DARTS_PRESETS
 
 
 def read_genotypes(path: Path, column: str) -> tuple[np.ndarray, np.ndarray]:

@@ -25,11 +25,12 @@ from scipy.stats import kendalltau
 from tenas_jax.data import image_batch, open_images
 from tenas_jax.ntk.analytic import analytic_ntk
 from tenas_jax.ntk.gaussian_kernels import Settings
-from tenas_jax.ntk.statistics import statistics
+from tenas_jax.ntk.spectrum import statistics
 from tenas_jax.rank.architectures import read_rows, row_architecture
 from tenas_jax.scores.mask_program import MaskProgram
-from tenas_jax.spaces.space import DARTS, SearchSpace
-from tenas_jax.spaces.stacking import Skeleton
+from tenas_jax.spaces.darts import DARTS
+from tenas_jax.spaces.skeleton import Skeleton
+from tenas_jax.spaces.space import SearchSpace
 
 SEEDS = (0, 1)
 WITHOUT_MAXIMA = replace(DARTS, operators=tuple(o for o in DARTS.operators if o != "max_pool_3x3"))

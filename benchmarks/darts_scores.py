@@ -23,7 +23,7 @@ from tenas_jax.networks import cost
 from tenas_jax.rank.architectures import read_rows, row_architecture
 from tenas_jax.scores.ranks import average_rank, sum_of_log_ranks
 from tenas_jax.scores.scorer import prepare
-from tenas_jax.scores.views import DEFAULT_SCORES, scores_of
+from tenas_jax.scores.views import scores_of
 
 
 def goodness(masks: np.ndarray, seed: int, repeats: int) -> dict[str, np.ndarray]:
@@ -37,7 +37,7 @@ def goodness(masks: np.ndarray, seed: int, repeats: int) -> dict[str, np.ndarray
         if name not in costs:
             values = np.log(values).mean(0) if score.geometric else values.mean(0)
         ranks[name] = average_rank(values, descending=not score.lower_is_better)
-    best = DEFAULT_SCORES["darts"][0]
+    best = DARTS.family.default_scores[0]
     sums = {
         f"{best} and {name}": average_rank(sum_of_log_ranks([ranks[best], ranks[name]]), descending=True)
         for name in known

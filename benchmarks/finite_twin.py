@@ -18,8 +18,12 @@ from tenas_jax.ntk.analytic import KernelReading
 from tenas_jax.ntk.empirical import empirical_ntk
 from tenas_jax.ntk.gaussian_kernels import Batch, Settings, input_kernels
 from tenas_jax.ntk.gaussian_maps import gaussian_field, realise
-from tenas_jax.spaces.space import DARTS, NAS_BENCH_201
-from tenas_jax.spaces.stacking import OPERATORS, Skeleton, network, residual_block
+from tenas_jax.spaces.darts import DARTS
+from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
+from tenas_jax.spaces.network import network
+from tenas_jax.spaces.operators import OPERATORS
+from tenas_jax.spaces.single_input import residual_block
+from tenas_jax.spaces.skeleton import Skeleton
 
 # (reading, images, width) -> the output of a head
 Network = Callable[[Any, Any, int], Any]

@@ -8,12 +8,12 @@ from scipy.stats import kendalltau
 
 from tenas_jax.data import ImageSource, image_batch
 from tenas_jax.ntk.analytic import analytic_ntk
-from tenas_jax.ntk.empirical import condition_numbers, spectrum
 from tenas_jax.ntk.gaussian_kernels import Settings
+from tenas_jax.ntk.spectrum import condition_numbers, spectrum
 from tenas_jax.scores.mask_program import MaskProgram
 from tenas_jax.scores.ranks import average_rank, log_rank, sum_of_log_ranks
-from tenas_jax.spaces.space import NAS_BENCH_201
-from tenas_jax.spaces.stacking import Skeleton
+from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
+from tenas_jax.spaces.skeleton import Skeleton
 
 
 class Choice(NamedTuple):

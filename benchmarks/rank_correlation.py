@@ -27,12 +27,12 @@ from tenas_jax.data import ImageSource, open_images
 from tenas_jax.ntk.gaussian_kernels import Settings
 from tenas_jax.rank.benchmark_table import read_table
 from tenas_jax.scores.indicators import analytic_condition_number
-from tenas_jax.scores.presets import PRESETS
 from tenas_jax.scores.ranks import average_rank, log_rank, sum_of_log_ranks
 from tenas_jax.search.command import build_indicators
-from tenas_jax.spaces.equal_cells import isomorphism_string
-from tenas_jax.spaces.space import NAS_BENCH_201
-from tenas_jax.spaces.stacking import Skeleton
+from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
+from tenas_jax.spaces.nasbench201_cells import isomorphism_string
+from tenas_jax.spaces.single_input import PRESETS
+from tenas_jax.spaces.skeleton import Skeleton
 
 # Choices are made with the seeds 0 to 9.
 FIRST_SEED = 10

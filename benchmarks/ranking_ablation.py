@@ -19,7 +19,6 @@ from report import write
 from tenas_jax import NAS_BENCH_201
 from tenas_jax.rank.benchmark_table import read_table
 from tenas_jax.rank.score_table import aggregates
-from tenas_jax.scores.views import DEFAULT_SCORES
 
 SCORES = (
     "condition_number",
@@ -31,7 +30,7 @@ SCORES = (
     "hamming",
     "flops",
 )
-DEFAULT = DEFAULT_SCORES["nasbench201"]
+DEFAULT = NAS_BENCH_201.family.default_scores
 SUBSETS: dict[str, tuple[str, ...]] = {
     **{score: (score,) for score in SCORES},
     "TE-NAS's two": ("condition_number", "linear_regions_one_channel"),

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from tenas_jax.spaces.space import DARTS, NAS_BENCH_201
+from tenas_jax.spaces.darts import DARTS
+from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
 
 ENDS = {"stem.conv": "stem.0", "stem.norm": "stem.1", "head.norm": "lastact.0", "head.linear": "classifier"}
 

@@ -34,7 +34,7 @@ class Parser(argparse.ArgumentParser):
             try:
                 text.encode()
             except UnicodeEncodeError as error:
-                raise InputError(f"{ascii(text)} is not UTF-8, and cannot stand in a record; rename it.") from error
+                raise InputError(f"{text!a} is not UTF-8, and cannot stand in a record; rename it.") from error
         return super().parse_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:

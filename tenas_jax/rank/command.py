@@ -181,10 +181,10 @@ def _check(config: RankConfig) -> None:
 
 
 def _work(config: RankConfig) -> Work:
-    from tenas_jax.spaces.space import find_space
+    from tenas_jax.spaces.registry import find_space
 
     space = find_space(config.space)
-    settings = preset("default", config.ntk, space=space.family)
+    settings = preset("default", config.ntk, space=space)
 
     import jax
 
@@ -244,10 +244,8 @@ def _ranked(
 
 
 def _score_names(config: RankConfig, space: "SearchSpace") -> tuple[str, ...]:
-    from tenas_jax.scores.views import DEFAULT_SCORES
-
     if config.scores is None:
-        return DEFAULT_SCORES[space.family]
+        return space.family.default_scores
     return tuple(name.strip() for name in config.scores.split(",") if name.strip())
 
 

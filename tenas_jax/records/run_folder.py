@@ -18,7 +18,6 @@ from tenas_jax.records.files import (
     make_folder,
     remove_left_overs,
     replace_file,
-    sync_folder,
     write_all,
 )
 from tenas_jax.records.lock import Lock

@@ -1,7 +1,7 @@
 """JSON that says whether it is what was written: a checksum over every byte, and a format version.
 
-A sealed object ends with its SHA-256. A line of a journal is numbered, and its checksum takes in that of the line before, so
-that no line can be changed, left out, or come from another journal.
+A sealed object ends with its SHA-256. A line of a journal is numbered, and its checksum takes in that of the line before,
+so that no line can be changed, left out, or come from another journal.
 """
 
 import hashlib

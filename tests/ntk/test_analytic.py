@@ -13,7 +13,8 @@ from tenas_jax.ntk import neural_tangents as _neural_tangents
 from tenas_jax.ntk.analytic import KernelReading, analytic_ntk
 from tenas_jax.ntk.gaussian_kernels import Batch, Settings, input_kernels
 from tenas_jax.ntk.gaussian_maps import gaussian_field
-from tenas_jax.spaces.space import DARTS, NAS_BENCH_201
+from tenas_jax.spaces.darts import DARTS
+from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 

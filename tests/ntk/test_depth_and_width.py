@@ -16,7 +16,7 @@ from depth_and_width import Variances
 
 from tenas_jax import NAS_BENCH_201
 from tenas_jax.ntk import neural_tangents as _neural_tangents
-from tenas_jax.ntk.empirical import condition_numbers
+from tenas_jax.ntk.spectrum import condition_numbers
 
 RELU = Variances(2.0, 0.3)
 

@@ -18,9 +18,10 @@ from conftest import outside_file
 
 from tenas_jax.networks.finite import CellNetwork
 from tenas_jax.networks.finite_scan import ScannedNetwork
-from tenas_jax.ntk.empirical import condition_number, empirical_ntk, is_weight
+from tenas_jax.ntk.empirical import empirical_ntk, is_weight
+from tenas_jax.ntk.spectrum import condition_number
 from tenas_jax.patterns.regions import count_linear_regions
-from tenas_jax.spaces.space import SPACES
+from tenas_jax.spaces.registry import SPACES
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 from torch_weights import from_torch

@@ -14,7 +14,8 @@ from tenas_jax.rank import command as rank
 from tenas_jax.records.shards import Shards
 from tenas_jax.scores.scorer import Scorer, prepare
 from tenas_jax.scores.views import scores_of
-from tenas_jax.spaces.equal_cells import canonical_string, representatives
+from tenas_jax.spaces.equal_cells import representatives
+from tenas_jax.spaces.nasbench201_cells import canonical_string
 
 CHEAP = "effective_regions_wide,flops"
 
@@ -227,8 +228,8 @@ def test_nodes_of_darts_in_another_order_are_the_same():
         (["--scores", "beauty"], "'beauty' is unknown; nasbench201 has condition_number"),
         (["--scores", "flops,flops"], "flops is asked for twice"),
         (["--scores", ","], "at least one score is needed"),
-        (["--architectures", "0"], "must be from 1 to 15625"),
-        (["--architectures", "15626"], "must be from 1 to 15625"),
+        (["--architectures", "0"], "must be from 1 to 15,625"),
+        (["--architectures", "15626"], "must be from 1 to 15,625"),
         (["--architectures", "nowhere.txt"], "file that can be read; nowhere.txt cannot"),
         (["--space", "darts"], "darts is too large to enumerate"),
         (["--space", "mars"], "'mars' is unknown"),

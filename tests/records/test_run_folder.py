@@ -9,9 +9,9 @@ from conftest import scored_by
 from tenas_jax.errors import InputError
 from tenas_jax.records import seal
 from tenas_jax.records.run_folder import RunFolder
-from tenas_jax.scores.presets import PRESETS
 from tenas_jax.search import strategies
-from tenas_jax.spaces.space import NAS_BENCH_201
+from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
+from tenas_jax.spaces.single_input import PRESETS
 
 ROUNDS = [{"round": number, "pruned": [[0, number, 1]], "text": "é"} for number in range(4)]
 CONFIG = {"seed": 0, "path": None}
@@ -158,7 +158,7 @@ def test_rounds_without_a_configuration_are_not_taken_for_another_run(tmp_path, 
         (tmp_path / "config.json").unlink()
     else:
         (tmp_path / "config.json").write_bytes(b"")  # what a power cut leaves of a file that was not synced
-    with pytest.raises(InputError, match=f"config.json, which says of what, is {damage}"):
+    with pytest.raises(InputError, match=rf"config\.json, which says of what, is {damage}"):
         RunFolder(tmp_path, {"seed": 1})
     assert (tmp_path / "rounds.jsonl").read_bytes() == content
     assert opened(tmp_path)[0] == ROUNDS
@@ -195,11 +195,11 @@ def test_a_folder_of_the_version_before(tmp_path):
         RunFolder(tmp_path, config)
     (tmp_path / "result.json").write_text(json.dumps(RESULT))
     assert opened(tmp_path, config)[:2] == (ROUNDS, RESULT)
-    with pytest.raises(InputError, match="another configuration .*seed"):
+    with pytest.raises(InputError, match=r"another configuration .*seed"):
         RunFolder(tmp_path, {**config, "seed": 1})
     for damaged in ("{}", "{", json.dumps({**RESULT, "rounds": "4"})):
         (tmp_path / "result.json").write_text(damaged)
-        with pytest.raises(InputError, match="has a result.json that is damaged"):
+        with pytest.raises(InputError, match=r"has a result\.json that is damaged"):
             RunFolder(tmp_path, config)
 
 

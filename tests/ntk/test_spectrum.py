@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.linalg import logm
 
-import tenas_jax.ntk.empirical as ntk
+import tenas_jax.ntk.spectrum as ntk
 from tenas_jax.errors import InputError
-from tenas_jax.ntk.statistics import KernelStatistics, statistics
+from tenas_jax.ntk.spectrum import KernelStatistics, statistics
 
 
 def rotated(eigenvalues, rng):
