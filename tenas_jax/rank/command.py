@@ -148,6 +148,7 @@ def run(config: RankConfig) -> str:
     from tenas_jax.rank.benchmark_table import read_table
     from tenas_jax.rank.ranking_files import RankingFiles, check_output
     from tenas_jax.rank.score_table import identity
+    from tenas_jax.records.files import remove_tree
 
     check_output(config.output)
     table = read_table(config.benchmark, config.benchmark_column) if config.benchmark else None
@@ -161,6 +162,7 @@ def run(config: RankConfig) -> str:
         if files.finished:
             say(f"{files.csv} was finished before, and is not computed again")
             strings, columns, record = files.finished
+            remove_tree(files.parts)  # of a kill just before its end
         else:
             strings, columns, record = _ranked(config, work, files, start)
         if table:

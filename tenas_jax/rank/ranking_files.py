@@ -11,7 +11,7 @@ import numpy as np
 from tenas_jax.command_line import say
 from tenas_jax.errors import InputError
 from tenas_jax.records import seal
-from tenas_jax.records.files import check_is_file, remove_left_overs, write_csv, write_text
+from tenas_jax.records.files import check_is_file, remove_left_overs, sha256_of, write_csv, write_text
 from tenas_jax.records.lock import Lock
 
 TAKEN = (".json", ".png", ".svg", ".gz")
@@ -148,7 +148,7 @@ class RankingFiles:
             The record as it is kept.
         """
         write_csv(self.csv, strings, columns)
-        made = hashlib.sha256(self.csv.read_bytes()).hexdigest()
+        made = sha256_of(self.csv)
         whole = {**record, "output": self.csv.name, "csv_sha256": made, "identity": self._identity}
         self.write_record(whole)
         return whole

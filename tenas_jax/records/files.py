@@ -7,6 +7,7 @@ place next (`lock.py`).
 
 import csv
 import errno
+import hashlib
 import os
 import re
 import secrets
@@ -133,6 +134,18 @@ def make_folder(path: Path) -> None:
         sync_folder(folder.parent)
     if not path.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+
+
+def sha256_of(path: Path) -> str | None:
+    """Of a file's content; None where there is no such file.
+
+    Args:
+        path: the file.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return None
 
 
 def remove_file(path: Path) -> None:

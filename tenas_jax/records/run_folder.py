@@ -18,6 +18,7 @@ from tenas_jax.records.files import (
     make_folder,
     remove_left_overs,
     replace_file,
+    sha256_of,
     write_all,
 )
 from tenas_jax.records.lock import Lock
@@ -70,6 +71,7 @@ class RunFolder:
         except BaseException:
             self.close()
             raise
+        self._check_files()
         for sentence in self.damage:
             say(sentence)
 
@@ -123,8 +125,9 @@ class RunFolder:
         self._believe(lines)
         if not self.rounds and (lines or self._result is not None):
             raise InputError(
-                f"{self.path} holds a run, but its config.json, which says of what, is {'missing' if missing else 'damaged'}"
-                ", and the rounds are not of this command; choose another --output, or remove the whole folder."
+                f"{self.path} holds a run, but its config.json, which says of what, is "
+                f"{'missing' if missing else 'damaged'}, and the rounds are not of this command; choose another --output, "
+                "or remove the whole folder."
             )
         if not missing:
             self.damage.append(f"{self.path}/config.json is damaged; it is written anew for this command")
@@ -166,6 +169,14 @@ class RunFolder:
             self.spent.learn(record.pop("spent", None))
             self.rounds.append(record)
             self._whole += text
+
+    def _check_files(self) -> None:
+        """Whether the files that rounds name are what they were."""
+        for record in self.rounds:
+            for name, wanted in record.get("files", {}).items():
+                if (found := sha256_of(self.path / name)) != wanted:
+                    how = "damaged, or was edited" if found else "missing"
+                    self.damage.append(f"{self.path / name} is {how}; remove the folder to have it made anew")
 
     def _name_damage(self, number: int) -> None:
         self.damage.append(

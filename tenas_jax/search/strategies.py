@@ -20,7 +20,7 @@ from tenas_jax.data import ImageSource
 from tenas_jax.errors import InputError
 from tenas_jax.rank.score_table import averages, score_architectures
 from tenas_jax.records.environment import fingerprint
-from tenas_jax.records.files import remove_tree, write_csv
+from tenas_jax.records.files import remove_tree, sha256_of, write_csv
 from tenas_jax.records.run_folder import RunFolder
 from tenas_jax.scores.indicators import Indicator
 from tenas_jax.scores.presets import Preset
@@ -254,7 +254,8 @@ def exhaust_in_folder(
         spent=folder.spent,
     )  # fmt: skip
     strings = [space.format(mask) for mask in found.masks]
-    write_csv(folder.path / "scores.csv", strings, found.columns)
+    table = folder.path / "scores.csv"
+    write_csv(table, strings, found.columns)
     folder.append(
         {
             "round": 0,
@@ -262,6 +263,7 @@ def exhaust_in_folder(
             "distinct": found.distinct,
             "best": strings[0],
             "evaluations": found.distinct * repeats,
+            "files": {table.name: sha256_of(table)},
             "seconds": round(time.perf_counter() - start, 3),
         }
     )
