@@ -57,8 +57,10 @@ def check_is_file(path: Path) -> Path:
     Raises:
         InputError: for a folder, a device, a pipe, no name at all, or a link that leads to itself.
     """
+    real = path
     try:
-        real = Path(os.path.realpath(path)) if path.is_symlink() else path
+        if path.is_symlink():
+            real = Path(os.path.realpath(path))
         kind = real.lstat().st_mode if path.name else stat.S_IFDIR
     except FileNotFoundError:
         return real
