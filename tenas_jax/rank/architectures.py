@@ -115,8 +115,8 @@ def check_number(space: SearchSpace, wanted: str) -> None:
     memory = memory_bytes()
     if memory is not None and count * ROW_BYTES > memory:
         raise InputError(
-            f"a ranking holds all its architectures in memory, some {ROW_BYTES} bytes each: at most {memory // ROW_BYTES:,} "
-            f"here; --architectures is {wanted}. Rank parts of them."
+            f"a ranking holds all its architectures in memory, some {ROW_BYTES} bytes each: at most "
+            f"{memory // ROW_BYTES:,} here; --architectures is {wanted}. Rank parts of them."
         )
 
 

@@ -3,16 +3,12 @@
 import builtins
 import json
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
-
-import fault_layers as layers
-
+from common import fault_layers as layers
 from tenas_jax.rank import command as rank
 from tenas_jax.rank import correlation, scatter
 from tenas_jax.spaces.registry import find_space
@@ -211,7 +207,7 @@ def test_more_architectures_than_memory_holds_are_refused(ranked, monkeypatch):
 
 def test_seconds_of_all_sessions(ranked, tmp_path, monkeypatch):
     """A ranking that was interrupted says how long all of it took."""
-    call = layers._CheapScorer.__call__
+    call = layers.CheapScorer.__call__
     calls = []
 
     def stopping(self, masks):
@@ -222,7 +218,7 @@ def test_seconds_of_all_sessions(ranked, tmp_path, monkeypatch):
 
     clock = iter(np.arange(0, 1e6, 50.0))
     with monkeypatch.context() as patch:
-        patch.setattr(layers._CheapScorer, "__call__", stopping)
+        patch.setattr(layers.CheapScorer, "__call__", stopping)
         patch.setattr("tenas_jax.records.spent.time.perf_counter", lambda: next(clock))
         assert ranked()[0] == 130
     assert ranked()[0] == 0
