@@ -6,8 +6,19 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenas_jax.command_line import SPACE_NAMES, Parser, amount, exit_code, provenance, say, use_compilation_cache
+from tenas_jax.command_line import (
+    SPACE_NAMES,
+    Parser,
+    amount,
+    check_devices,
+    check_seed,
+    exit_code,
+    provenance,
+    say,
+    use_compilation_cache,
+)
 from tenas_jax.errors import InputError
+from tenas_jax.records.environment import fingerprint
 from tenas_jax.records.run_folder import RunFolder
 from tenas_jax.scores.presets import Preset, preset
 
@@ -23,6 +34,7 @@ if TYPE_CHECKING:
 
 STRATEGIES = ("prune", "evolve", "exhaustive")
 EVALUATIONS = 1000  # of an evolution
+MOST_SIDE = 1024  # pixels: some hundred images of 12 MB each as floats are in memory at once
 REPEATS = 8  # draws over which scores are averaged, as in a ranking
 
 
@@ -163,27 +175,32 @@ def run(config: Config) -> str:
     from tenas_jax.report.page import report
     from tenas_jax.scores.fallback import readable_kernel
 
+    check_devices()
     asked = settings.ntk if settings.trainability else "empirical"
     if readable_kernel(space, asked) != asked:
         config = replace(config, ntk="empirical")
         settings = _settings(config, space)
     table = read_table(config.benchmark, config.benchmark_column) if config.benchmark else None
+    if table:
+        table.check_about(space)
     source = open_images(config.dataset, config.data, seed=config.seed, side=config.side)
     limits = _limits(config, space)
     if config.strategy == "exhaustive" and not space.is_enumerable:
         raise InputError(f"{space.name} is too large to go through; take --strategy evolve or --strategy prune.")
     _check_images(source, settings)
-    folder = RunFolder(_output(config, space), _identity(config, space, settings, source))
-    result = folder.result()
-    if result is None:
-        architecture, compiling = _searched(config, space, source, settings, folder, limits)
-        result = _result(config, space, settings, folder, architecture, time.perf_counter() - start, compiling)
-        folder.finish(result)
-    if table:
-        result["benchmark"] = _reported(table, result["architecture"])
-        folder.finish(result)
-    folder.write("report.html", report(folder, space, result))
-    say(f"report: {folder.path / 'report.html'}")
+    identity = _identity(config, space, settings, source)
+    with RunFolder(_output(config, space), identity, fingerprint()) as folder:
+        folder.spent.started = start
+        result = folder.result()
+        if result is None:
+            architecture = _searched(config, space, source, settings, folder, limits)
+            result = _result(config, space, settings, folder, architecture)
+            folder.finish(result)
+        if table:
+            result["benchmark"] = _reported(table, result["architecture"])
+            folder.finish(result)
+        folder.write("report.html", report(folder, space, result))
+        say(f"report: {folder.path / 'report.html'}")
     return result["architecture"]
 
 
@@ -193,8 +210,13 @@ def _settings(config: Config, space: "SearchSpace") -> Preset:
 
 def _check(config: Config) -> None:
     """Refuses options that make no sense, alone or together."""
-    if config.seed < 0:
-        raise InputError(f"--seed must be a whole number from 0; it is {config.seed}.")
+    check_seed(config.seed)
+    if config.side is not None and config.side > MOST_SIDE:
+        raise InputError(f"--side must be at most {MOST_SIDE} pixels; it is {config.side}.")
+    if config.output is not None and not config.output.name:
+        raise InputError(f"--output must name a folder of its own; it is {str(config.output)!r}.")
+    if config.benchmark_column is not None and config.benchmark is None:
+        raise InputError("--benchmark-column names a column of the table that --benchmark gives; give both.")
     if config.strategy not in STRATEGIES:
         raise InputError(f"the strategy {config.strategy!r} is unknown; choose one of {', '.join(STRATEGIES)}.")
     if config.evaluations is not None and (config.evaluations < 1 or config.strategy != "evolve"):
@@ -230,8 +252,8 @@ def _searched(
     settings: Preset,
     folder: RunFolder,
     limits: "Budget | None",
-) -> tuple[str, float]:
-    """Runs or resumes the strategy; the architecture, and the seconds spent on compiling."""
+) -> str:
+    """Runs or resumes the strategy; the architecture."""
     from tenas_jax.scores.scorer import prepare
     from tenas_jax.search import strategies
     from tenas_jax.search.evolution import Evolution
@@ -239,17 +261,17 @@ def _searched(
     use_compilation_cache()
     if config.strategy == "prune":
         indicators = build_indicators(space, source, settings)
-        architecture = strategies.prune_in_folder(config.seed, space, indicators, settings, folder, limits)
-        return architecture, sum(indicator.program.compile_seconds for indicator in indicators)
+        folder.spent.compiling = lambda: sum(indicator.program.compile_seconds for indicator in indicators)
+        return strategies.prune_in_folder(config.seed, space, indicators, settings, folder, limits)
     scores = _scores(config, space)
     if config.strategy == "exhaustive":
         return strategies.exhaust_in_folder(
             config.seed, space, scores, source, folder, ntk=settings.ntk, repeats=REPEATS, limits=limits
         )
     scorer = prepare(space, scores, source, ntk=settings.ntk, seed=config.seed, repeats=REPEATS)
+    folder.spent.compiling = lambda: sum(view.program.compile_seconds for view in scorer.views)
     evolution = Evolution(evaluations=config.evaluations or EVALUATIONS)
-    architecture = strategies.evolve_in_folder(config.seed, space, scores, scorer, evolution, folder, limits)
-    return architecture, sum(view.program.compile_seconds for view in scorer.views)
+    return strategies.evolve_in_folder(config.seed, space, scores, scorer, evolution, folder, limits)
 
 
 def _scores(config: Config, space: "SearchSpace") -> tuple[str, ...]:
@@ -353,8 +375,6 @@ def _result(
     settings: Preset,
     folder: RunFolder,
     architecture: str,
-    seconds: float,
-    compiling: float,
 ) -> dict[str, Any]:
     from tenas_jax.networks import cost
     from tenas_jax.spaces.darts import DARTS
@@ -375,14 +395,18 @@ def _result(
         "rounds": len(folder.rounds),
         "evaluations": sum(record["evaluations"] for record in folder.rounds),
         "benchmark": None,
-        "wall_seconds": round(seconds, 3),
-        "compile_seconds": round(compiling, 3),
+        **folder.spent.total(),
         **provenance(),
     }
 
 
-def _reported(table: "BenchmarkTable", architecture: str) -> dict[str, Any]:
-    """Prints what an architecture reaches, and returns it for the record."""
+def _reported(table: "BenchmarkTable", architecture: str) -> dict[str, Any] | None:
+    """Prints what an architecture reaches, and returns it for the record; None where the table does not hold it."""
+    if architecture not in table.accuracies:
+        say(
+            f"{table.path} does not hold the architecture that was found, {architecture}: there is no accuracy to report"
+        )
+        return None
     standing = table.standing(architecture)
     print(
         f"{standing.column}: {standing.accuracy:.2f}, rank {standing.rank} of {standing.architectures}; "

@@ -7,7 +7,6 @@
 The last two go by the scores of a ranking and their sum of log ranks (`Family.default_scores`).
 """
 
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -20,7 +19,8 @@ from tenas_jax.command_line import say
 from tenas_jax.data import ImageSource
 from tenas_jax.errors import InputError
 from tenas_jax.rank.score_table import averages, score_architectures
-from tenas_jax.records.files import write_csv
+from tenas_jax.records.environment import fingerprint
+from tenas_jax.records.files import remove_tree, sha256_of, write_csv
 from tenas_jax.records.run_folder import RunFolder
 from tenas_jax.scores.indicators import Indicator
 from tenas_jax.scores.presets import Preset
@@ -219,7 +219,7 @@ def exhaust_in_folder(
     ntk: Ntk,
     repeats: int,
     limits: Budget | None = None,
-) -> tuple[str, float]:
+) -> str:
     """Scores every architecture that meets the limits; the folder also gets their table, `scores.csv`.
 
     Args:
@@ -233,7 +233,7 @@ def exhaust_in_folder(
         limits: on what the network may cost.
 
     Returns:
-        The string of the first architecture by the sum of log ranks, and the seconds spent on compiling now.
+        The string of the first architecture by the sum of log ranks.
 
     Raises:
         InputError: for limits that no architecture meets, or a space that is too large to enumerate.
@@ -243,14 +243,19 @@ def exhaust_in_folder(
     if limits:
         limits.check(space)
     if folder.rounds:
-        return folder.rounds[-1]["best"], 0.0
+        remove_tree(folder.path / "shards")
+        return folder.rounds[-1]["best"]
     masks = np.stack(list(space.enumerate()))
     masks = masks[limits.meet(space, masks)] if limits else masks
     shards = folder.path / "shards"
     start = time.perf_counter()
-    found = score_architectures(space, masks, scores, source, shards, ntk=ntk, seed=seed, repeats=repeats)
+    found = score_architectures(
+        space, masks, scores, source, shards, ntk=ntk, seed=seed, repeats=repeats, environment=fingerprint(),
+        spent=folder.spent,
+    )  # fmt: skip
     strings = [space.format(mask) for mask in found.masks]
-    write_csv(folder.path / "scores.csv", strings, found.columns)
+    table = folder.path / "scores.csv"
+    write_csv(table, strings, found.columns)
     folder.append(
         {
             "round": 0,
@@ -258,8 +263,9 @@ def exhaust_in_folder(
             "distinct": found.distinct,
             "best": strings[0],
             "evaluations": found.distinct * repeats,
+            "files": {table.name: sha256_of(table)},
             "seconds": round(time.perf_counter() - start, 3),
         }
     )
-    shutil.rmtree(shards, ignore_errors=True)
-    return strings[0], found.compile_seconds
+    remove_tree(shards)
+    return strings[0]

@@ -65,8 +65,8 @@ def pruned(space, preset, folder, limits=None):
         scored_by("condition_number", True, rng.normal(size=space.mask_shape)),
         scored_by("linear_regions", False, rng.normal(size=space.mask_shape)),
     ]
-    run = RunFolder(folder, {})
-    architecture = strategies.prune_in_folder(0, space, indicators, preset, run, limits)
+    with RunFolder(folder, {}) as run:
+        architecture = strategies.prune_in_folder(0, space, indicators, preset, run, limits)
     config = {"rule": preset.rule, "preset": "<default>"}
     return run, RESULT | {"strategy": "prune", "architecture": architecture, "config": config}
 

@@ -23,6 +23,7 @@ BEST = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_con
 @pytest.fixture
 def small(monkeypatch):
     """Presets that run in a second or two."""
+    known = NAS_BENCH_201.family.presets
     sizes = {"ntk_images": 4, "region_samples": 40}
     monkeypatch.setitem(
         NAS_BENCH_201.family.presets, "default", replace(NAS_BENCH_201.family.presets["default"], **sizes, paths=6)
@@ -34,7 +35,9 @@ def small(monkeypatch):
 
 def records(folder):
     rounds = [json.loads(line) for line in (folder / "rounds.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in record.items() if key != "seconds"} for record in rounds]
+    return [
+        {key: value for key, value in record.items() if key not in ("seconds", "spent", "sha256")} for record in rounds
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +112,8 @@ def test_presets_compile_each_indicator_once(small, tmp_path):
     for number, (name, ntk) in enumerate([("default", "analytic"), ("default", "empirical"), ("released", None)]):
         settings = presets.preset(name, ntk)
         indicators = search.build_indicators(NAS_BENCH_201, open_images(), settings)
-        folder = search.RunFolder(tmp_path / str(number), {})
-        architecture = strategies.prune_in_folder(0, NAS_BENCH_201, indicators, settings, folder)
+        with search.RunFolder(tmp_path / str(number), {}) as folder:
+            architecture = strategies.prune_in_folder(0, NAS_BENCH_201, indicators, settings, folder)
         assert NAS_BENCH_201.format(NAS_BENCH_201.parse(architecture)) == architecture
         assert [indicator.program.compilations for indicator in indicators] == [1, 1]
 
@@ -162,11 +165,18 @@ def test_table_without_the_architecture_loses_nothing(small, tmp_path, capsys):
     (tmp_path / "table.csv").write_text(
         f"architecture,accuracy\n{'|none~0|+|none~0|none~1|+|none~0|none~1|none~2|'},10\n"
     )
-    assert search.main(["--benchmark", str(tmp_path / "table.csv"), "--output", str(tmp_path / "run")]) == 2
+    assert search.main(["--benchmark", str(tmp_path / "table.csv"), "--output", str(tmp_path / "run")]) == 0
     out, err = capsys.readouterr()
-    assert out == ""
-    assert "does not hold the architecture" in err.splitlines()[-1]
-    assert json.loads((tmp_path / "run" / "result.json").read_text())["benchmark"] is None
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert out == result["architecture"] + "\n"
+    assert "does not hold the architecture" in err
+    assert result["benchmark"] is None
+    assert (tmp_path / "run" / "report.html").exists()
+    (tmp_path / "table.csv").write_text("architecture,accuracy\nsomething else,10\n")
+    assert "holds no architecture of nasbench201" in refused(
+        capsys, "--benchmark", tmp_path / "table.csv", "--output", tmp_path / "other"
+    )
+    assert not (tmp_path / "other").exists()
 
 
 def test_help_does_not_wait_for_jax():
