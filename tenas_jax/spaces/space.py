@@ -28,8 +28,7 @@ class SearchSpace(CellGraph):
         network: how cells are stacked, `network(read, space, weights, images, skeleton, cell)`, see
             `single_input.nas_bench_201`; None: that of its family.
         skeletons: sizes of networks by purpose, where they are not those of its family.
-        family: how cells are stacked and scored where the space says nothing else; None: as NAS-Bench-201's with one
-            input, as DARTS's with more.
+        like: how cells are stacked and scored where the space says nothing else, see `family`.
         formatter: architecture, as operator numbers (cells, edges), to string.
         parser: string to operator numbers.
         representatives: of masks (m, cells, edges, operators) of this space for each one that is equal to it, see
@@ -42,7 +41,7 @@ class SearchSpace(CellGraph):
 
     network: Callable[..., Any] | None = None
     skeletons: Mapping[Purpose, Skeleton] = field(default_factory=dict, hash=False)
-    family: Family = field(default=None, hash=False, repr=False)  # pyright: ignore[reportAssignmentType]
+    like: Family | None = field(default=None, hash=False, repr=False)
     formatter: Callable[[CellGraph, np.ndarray], str] = strings.format_cells
     parser: Callable[[CellGraph, str], np.ndarray] = strings.parse_cells
     representatives: Callable[[CellGraph, Masks], Masks] | None = None
@@ -51,8 +50,6 @@ class SearchSpace(CellGraph):
     def __post_init__(self) -> None:
         """Refuses what is no search space."""
         check_cells(self)
-        if self.family is None:
-            object.__setattr__(self, "family", SINGLE_INPUT if self.inputs == 1 else TWO_INPUTS)
         check_network(self, self.network, self.skeletons)
 
     def __reduce__(self):
@@ -61,6 +58,11 @@ class SearchSpace(CellGraph):
             return space_from, (self.source,)
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return _from_values, (values,)
+
+    @property
+    def family(self) -> Family:
+        """How cells are stacked and scored: as it says, or as NAS-Bench-201's with one input and DARTS's with more."""
+        return self.like or (SINGLE_INPUT if self.inputs == 1 else TWO_INPUTS)
 
     @property
     def is_custom(self) -> bool:
