@@ -22,9 +22,9 @@ import torch_reference
 from report import write
 
 from tenas_jax.data import open_images
-from tenas_jax.presets import preset
-from tenas_jax.search import build_indicators
-from tenas_jax.space import SPACES
+from tenas_jax.scores.presets import preset
+from tenas_jax.search.command import build_indicators
+from tenas_jax.spaces.registry import SPACES
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
     source = open_images("cifar10", arguments.data) if arguments.data else open_images()
     images = source.read(np.arange(min(source.size, 2000)))
     space = SPACES[arguments.space]
-    indicators = build_indicators(space, source, preset("released", space=space.name))
+    indicators = build_indicators(space, source, preset("released", space=space))
     supernet = space.supernet()
     places = np.argwhere(supernet)
     # The same candidates as the reference's: evenly spread over the round.

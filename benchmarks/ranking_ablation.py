@@ -17,9 +17,8 @@ from ranking import halves, ranked
 from report import write
 
 from tenas_jax import NAS_BENCH_201
-from tenas_jax.benchmark_table import read_table
-from tenas_jax.score_table import aggregates
-from tenas_jax.views import DEFAULT_SCORES
+from tenas_jax.rank.benchmark_table import read_table
+from tenas_jax.rank.score_table import aggregates
 
 SCORES = (
     "condition_number",
@@ -31,7 +30,7 @@ SCORES = (
     "hamming",
     "flops",
 )
-DEFAULT = DEFAULT_SCORES["nasbench201"]
+DEFAULT = NAS_BENCH_201.family.default_scores
 SUBSETS: dict[str, tuple[str, ...]] = {
     **{score: (score,) for score in SCORES},
     "TE-NAS's two": ("condition_number", "linear_regions_one_channel"),

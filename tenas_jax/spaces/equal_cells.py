@@ -1,0 +1,55 @@
+"""Architectures that are equal: what is computed for one of them holds for all."""
+
+import itertools
+
+import numpy as np
+from jaxtyping import Bool
+
+from tenas_jax.spaces.cell_graph import Mask
+from tenas_jax.spaces.space import SearchSpace
+
+MOST_NODES = 6  # of a cell, inputs aside, whose orders are all tried: 720
+
+
+def representatives(
+    space: SearchSpace, masks: Bool[np.ndarray, "m cells edges ops"]
+) -> Bool[np.ndarray, "m cells edges ops"]:
+    """For each architecture one that is equal to it: the same for all that are equal, whatever else is asked about.
+
+    Args:
+        space: the search space.
+        masks: single architectures.
+
+    Returns:
+        (m, cells, edges, operators). Where a space knows its equal cells (NAS-Bench-201) the first of them;
+        elsewhere the smallest that the order of a cell's nodes allows, whatever the operators do. Where a
+        custom network function is given nothing is known of that order, and with more than `MOST_NODES` there are
+        too many: each architecture stands for itself.
+    """
+    if space.representatives is not None:
+        return space.representatives(space, masks)
+    if space.network is not None or space.none < 0 or len(space.inner_nodes) > MOST_NODES:
+        return masks
+    return np.stack([_in_smallest_order(space, mask) for mask in masks])
+
+
+def _in_smallest_order(space: SearchSpace, mask: Mask) -> Mask:
+    """Every node sums what enters it, so nodes can change places, but for inputs and the one output of a cell.
+
+    Where nodes are concatenated (DARTS) the order of channels says nothing before training.
+    """
+    last = space.nodes if space.family.concatenates else space.nodes - 1
+    numbers = {edge: e for e, edge in enumerate(space.edges)}
+    cells = []
+    for choice in space.choice(mask):
+        orders = []
+        for order in itertools.permutations(range(space.inputs, last)):
+            place = [*range(space.inputs), *order, *range(last, space.nodes)]
+            moved = np.full(len(space.edges), space.none)
+            kept = [(place[a], place[b], o) for (a, b), o in zip(space.edges, choice, strict=True) if o != space.none]
+            if all((a, b) in numbers for a, b, _ in kept):
+                for a, b, operator in kept:
+                    moved[numbers[a, b]] = operator
+                orders.append(moved.tolist())
+        cells.append(min(orders))
+    return space.one_hot(np.array(cells))
