@@ -88,7 +88,9 @@ class KernelReading:
         return gaussian_field(kernels, x.side, x.channels, after_relu=True, entangled=True)
 
     def batch_norm(self, name, x):
-        """Batch norm over images and positions, group by group."""
+        """Batch norm over images and positions, group by group; without it the field as it came."""
+        if self._settings.batch_norm == "none":
+            return x
         kernels = normalise(self._realise(x), self._batch, self._settings)
         return gaussian_field(kernels, x.side, x.channels, entangled=x.is_mixed)
 

@@ -25,13 +25,14 @@ class Settings(NamedTuple):
         parametrisation: "ntk": every layer's gradient counts alike. "standard": a weight's gradient is not scaled down by
             its fan-in, so that larger kernels and wider layers weigh more (Sohl-Dickstein et al. 2020).
         batch_norm: "mean-field" divides by the variance averaged over channels; "exact" treats every channel's own
-            variance (Yang et al. 2019).
+            variance (Yang et al. 2019); "none" leaves batch norm out, so that sums of branches add their variances, and
+            the kernel of two images depends on no third.
         statistics: how gradients see the batch statistics: "frozen" as constants, "mean-coupled" through the mean,
-            "coupled" through mean and variance (exact form only).
+            "coupled" through mean and variance (exact form only). Without batch norm there are none.
     """
 
     parametrisation: Literal["ntk", "standard"] = "ntk"
-    batch_norm: Literal["mean-field", "exact"] = "mean-field"
+    batch_norm: Literal["mean-field", "exact", "none"] = "mean-field"
     statistics: Literal["frozen", "mean-coupled", "coupled"] = "mean-coupled"
 
 
@@ -127,6 +128,8 @@ def relu_kernels(kernels: Kernels, batch: Batch) -> Kernels:
 
 def normalise(kernels: Kernels, batch: Batch, settings: Settings) -> Kernels:
     """Kernels behind a batch norm. Its scale and shift are constants here: `docs/analytic_ntk.md` says why."""
+    if settings.batch_norm == "none":
+        return kernels
     if settings.batch_norm == "exact":
         # Channel groups are normalised one by one.
         exact = jax.vmap(partial(_exact, batch=batch, settings=settings), in_axes=1)
