@@ -77,7 +77,7 @@ class KernelReading:
 
     def head(self, name, x, classes):
         """Global average pooling and a linear layer: kernels of one position."""
-        pooled = self._realise(x).mean((1, 3, 4))[:, None, :, None, None]
+        pooled = self._realise(x).mean((1, 2, 3))[:, None, None, None, :]
         return self._weighted(pooled, replace(x, after_relu=False), x.channels, 1, classes)
 
     # Operators that act on a field pointwise or normalise it.
@@ -280,7 +280,7 @@ def analytic_ntk(
     batch = Batch.of(images.shape[0])
     x = gaussian_field(input_kernels(images, batch), images.shape[1], images.shape[-1])
     output = network(KernelReading(batch, settings), space, mask, x, macro)
-    ntk = realise(output)[1, 0, :, 0, 0]
+    ntk = realise(output)[1, 0, 0, 0]
     kernel = jnp.zeros((batch.size, batch.size), ntk.dtype).at[batch.first, batch.second].set(ntk)
     return kernel.at[batch.second, batch.first].set(ntk)
 
