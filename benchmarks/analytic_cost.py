@@ -29,11 +29,11 @@ from torch_networks import initialise, ntk_network
 from torch_reference import draw_images
 
 from tenas_jax.data import open_images
-from tenas_jax.indicators import Indicator, analytic_condition_number, empirical_condition_number
-from tenas_jax.kernels import Settings
-from tenas_jax.network import NTK_MACROS, Macro
-from tenas_jax.presets import PRESETS
-from tenas_jax.space import NAS_BENCH_201
+from tenas_jax.ntk.gaussian_kernels import Settings
+from tenas_jax.scores.indicators import Indicator, analytic_condition_number, empirical_condition_number
+from tenas_jax.scores.presets import PRESETS
+from tenas_jax.spaces.space import NAS_BENCH_201, SPACES
+from tenas_jax.spaces.stacking import Skeleton
 
 DEFAULT, PAPER = PRESETS["default"], PRESETS["paper"]
 SOURCE_SIDE = 24  # pixels of the analytic kernel's images before pooling: all sides that are tried divide it
@@ -61,7 +61,7 @@ def analytic(settings: Settings = Settings(), **sizes: int) -> Case:
         analytic_condition_number(
             NAS_BENCH_201,
             open_images(side=SOURCE_SIDE),
-            macro=Macro(DEFAULT.ntk_channels, sizes["cells"]),
+            skeleton=Skeleton(DEFAULT.ntk_channels, sizes["cells"]),
             settings=settings,
             images=sizes["images"],
             side=sizes["side"],
@@ -75,7 +75,7 @@ def empirical(images: int) -> Case:
         empirical_condition_number(
             NAS_BENCH_201,
             open_images(),
-            macro=NTK_MACROS["nasbench201"],
+            skeleton=SPACES["nasbench201"].skeleton("ntk"),
             fan=PAPER.fan,
             batch_stats=PAPER.batch_stats,
             images=images,

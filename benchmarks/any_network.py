@@ -37,7 +37,8 @@ def jax_kernel(way: str, network: str, images: np.ndarray, block: int | None):
     import jax.numpy as jnp
     from resnets import resnet
 
-    from tenas_jax import _neural_tangents, empirical_ntk
+    from tenas_jax import empirical_ntk
+    from tenas_jax.ntk import neural_tangents as _neural_tangents
 
     net, variables = resnet(network, side=images.shape[1])
     batch = jnp.asarray(images)

@@ -22,14 +22,14 @@ from report import mean_and_error, write
 from scipy.stats import kendalltau
 from timing import seconds_in_turn
 
-from tenas_jax.benchmark_table import BenchmarkTable, read_table
 from tenas_jax.data import ImageSource, image_batch, open_images
-from tenas_jax.finite import CellNetwork
-from tenas_jax.indicators import network_ntk
-from tenas_jax.network import Macro
-from tenas_jax.ntk import condition_numbers
-from tenas_jax.scores import MaskProgram
-from tenas_jax.space import NAS_BENCH_201
+from tenas_jax.networks.finite import CellNetwork
+from tenas_jax.ntk.empirical import condition_numbers
+from tenas_jax.rank.benchmark_table import BenchmarkTable, read_table
+from tenas_jax.scores.indicators import network_ntk
+from tenas_jax.scores.mask_program import MaskProgram
+from tenas_jax.spaces.space import NAS_BENCH_201
+from tenas_jax.spaces.stacking import Skeleton
 
 Mode = Literal["coupled", "frozen"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -142,7 +142,7 @@ def main() -> None:
     start = time.perf_counter()
     table: BenchmarkTable | None = read_table(arguments.benchmark) if arguments.benchmark else None
     source = open_images("cifar10", arguments.data) if arguments.data else open_images()
-    net = CellNetwork(NAS_BENCH_201, Macro(arguments.channels, cells=1), "fan_out")
+    net = CellNetwork(NAS_BENCH_201, Skeleton(arguments.channels, cells=1), "fan_out")
     programs: dict[Mode, MaskProgram] = {mode: kernel_program(net, mode) for mode in MODES}
     architectures = random_architectures(arguments.architectures)
 

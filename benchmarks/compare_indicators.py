@@ -30,14 +30,14 @@ from torch_networks import NasBench201Network, initialise, region_network
 from torch_weights import from_torch
 
 from tenas_jax.data import ImageSource, image_batch, open_images, patch_batch
-from tenas_jax.finite import CellNetwork
-from tenas_jax.indicators import network_ntk
-from tenas_jax.infinite import analytic_ntk
-from tenas_jax.network import REGION_MACROS, Macro
-from tenas_jax.ntk import condition_number
-from tenas_jax.presets import PRESETS
-from tenas_jax.regions import count_hashes, hash_patterns
-from tenas_jax.space import NAS_BENCH_201
+from tenas_jax.networks.finite import CellNetwork
+from tenas_jax.ntk.analytic import analytic_ntk
+from tenas_jax.ntk.empirical import condition_number
+from tenas_jax.patterns.regions import count_hashes, hash_patterns
+from tenas_jax.scores.indicators import network_ntk
+from tenas_jax.scores.presets import PRESETS
+from tenas_jax.spaces.space import NAS_BENCH_201, SPACES
+from tenas_jax.spaces.stacking import Skeleton
 
 RELEASED, DEFAULT = PRESETS["released"], PRESETS["default"]
 SINGLE = "|nor_conv_3x3~0|+|nor_conv_1x1~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_1x1~1|nor_conv_3x3~2|"
@@ -117,7 +117,7 @@ class Indicator(NamedTuple):
 
 def kernel_indicator(images: np.ndarray, channels: int) -> Indicator:
     """The empirical NTK of images (b, h, w, 3), coupled by batch norm."""
-    net = CellNetwork(NAS_BENCH_201, Macro(channels, cells=1), RELEASED.fan)
+    net = CellNetwork(NAS_BENCH_201, Skeleton(channels, cells=1), RELEASED.fan)
     torch_network = NasBench201Network(3, channels, stages=3, use_stem=True)
     initialise(torch_network, RELEASED.fan, torch.Generator().manual_seed(0))
 
@@ -132,7 +132,7 @@ def kernel_indicator(images: np.ndarray, channels: int) -> Indicator:
 
 def region_indicator(patches: np.ndarray) -> Indicator:
     """The number of linear regions on patches (b, 3, 3, 1)."""
-    net = CellNetwork(NAS_BENCH_201, REGION_MACROS["nasbench201"], "fan_in")
+    net = CellNetwork(NAS_BENCH_201, SPACES["nasbench201"].skeleton("regions"), "fan_in")
     torch_network = region_network("nasbench201")
     initialise(torch_network, "fan_in", torch.Generator().manual_seed(0))
 
@@ -222,9 +222,9 @@ def region_answers(indicator: Indicator, chosen: dict[str, np.ndarray]) -> dict[
 def analytic_rows(source, chosen: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:
     """Our analytic NTK on the same masks, with its own default settings: 8 images of 4 x 4 pixels."""
     images = image_batch(jax.random.key(2), source, DEFAULT.ntk_images, side=DEFAULT.ntk_side)
-    macro = Macro(DEFAULT.ntk_channels, cells=1)
+    skeleton = Skeleton(DEFAULT.ntk_channels, cells=1)
     program, compile_seconds = compiled(
-        lambda mask, images: analytic_ntk(NAS_BENCH_201, mask, images, macro=macro), chosen["supernet"], images
+        lambda mask, images: analytic_ntk(NAS_BENCH_201, mask, images, skeleton=skeleton), chosen["supernet"], images
     )
     rows = {}
     for name, mask in chosen.items():

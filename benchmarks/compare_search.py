@@ -22,9 +22,9 @@ import torch_reference
 from report import write
 
 from tenas_jax.data import open_images
-from tenas_jax.presets import preset
-from tenas_jax.search import build_indicators
-from tenas_jax.space import SPACES
+from tenas_jax.scores.presets import preset
+from tenas_jax.search.command import build_indicators
+from tenas_jax.spaces.space import SPACES
 
 
 def main() -> None:

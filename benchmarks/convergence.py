@@ -30,8 +30,8 @@ from finite_twin import (
 from report import mean_and_error, write
 
 from tenas_jax.data import image_batch, open_images
-from tenas_jax.kernels import Settings
-from tenas_jax.space import NAS_BENCH_201
+from tenas_jax.ntk.gaussian_kernels import Settings
+from tenas_jax.spaces.space import NAS_BENCH_201
 
 PLOT = Path(__file__).parents[1] / "docs" / "images" / "convergence.png"
 SINGLE = "|nor_conv_3x3~0|+|nor_conv_1x1~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_1x1~1|nor_conv_3x3~2|"

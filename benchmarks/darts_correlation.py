@@ -24,11 +24,11 @@ from report import RESULTS, write
 from scipy.stats import kendalltau
 
 from tenas_jax.data import open_images
-from tenas_jax.indicators import Indicator
-from tenas_jax.presets import DARTS_PRESETS
-from tenas_jax.ranking import average_rank
-from tenas_jax.search import build_indicators
-from tenas_jax.space import DARTS
+from tenas_jax.scores.indicators import Indicator
+from tenas_jax.scores.presets import DARTS_PRESETS
+from tenas_jax.scores.ranks import average_rank
+from tenas_jax.search.command import build_indicators
+from tenas_jax.spaces.space import DARTS
 
 
 def read_genotypes(path: Path, column: str) -> tuple[np.ndarray, np.ndarray]:

@@ -22,14 +22,14 @@ from halves import in_development_half
 from report import write
 from scipy.stats import kendalltau
 
-from tenas_jax.architectures import read_rows, row_architecture
 from tenas_jax.data import image_batch, open_images
-from tenas_jax.infinite import analytic_ntk
-from tenas_jax.kernels import Settings
-from tenas_jax.network import Macro
-from tenas_jax.scores import MaskProgram
-from tenas_jax.space import DARTS, SearchSpace
-from tenas_jax.spectra import statistics
+from tenas_jax.ntk.analytic import analytic_ntk
+from tenas_jax.ntk.gaussian_kernels import Settings
+from tenas_jax.ntk.statistics import statistics
+from tenas_jax.rank.architectures import read_rows, row_architecture
+from tenas_jax.scores.mask_program import MaskProgram
+from tenas_jax.spaces.space import DARTS, SearchSpace
+from tenas_jax.spaces.stacking import Skeleton
 
 SEEDS = (0, 1)
 WITHOUT_MAXIMA = replace(DARTS, operators=tuple(o for o in DARTS.operators if o != "max_pool_3x3"))
@@ -44,10 +44,10 @@ def averaged_pools(masks: np.ndarray) -> np.ndarray:
 
 
 def taus(
-    space: SearchSpace, masks: np.ndarray, accuracy: np.ndarray, macro: Macro, settings: Settings, side: int
+    space: SearchSpace, masks: np.ndarray, accuracy: np.ndarray, skeleton: Skeleton, settings: Settings, side: int
 ) -> dict:
     """Kendall's tau by statistic; each with the sign that is expected to be good."""
-    program = MaskProgram(partial(_kernel, space, macro, settings))
+    program = MaskProgram(partial(_kernel, space, skeleton, settings))
     totals: dict[str, np.ndarray] = {}
     for seed in SEEDS:
         images = image_batch(jax.random.key(seed), open_images(seed=seed), 8, side=side)
@@ -65,11 +65,11 @@ def taus(
 
 def maxima(masks: np.ndarray, plain: np.ndarray, accuracy: np.ndarray) -> dict[str, Any]:
     """The same kernels with sampled maxima and with averages in their place: do they rank alike, and what do they cost?"""
-    macro, settings = Macro(channels=4, cells=2), Settings()
+    skeleton, settings = Skeleton(channels=4, cells=2), Settings()
     images = image_batch(jax.random.key(0), open_images(seed=0), 8, side=4)
     logs, seconds = {}, {}
     for label, space, chosen in (("average for max", WITHOUT_MAXIMA, plain), ("sampled maxima", DARTS, masks)):
-        program = MaskProgram(partial(_kernel, space, macro, settings))
+        program = MaskProgram(partial(_kernel, space, skeleton, settings))
         program(chosen[:1], images)
         start = time.perf_counter()
         logs[label] = np.log(statistics(program(chosen, images)).condition_number)
@@ -85,8 +85,8 @@ def maxima(masks: np.ndarray, plain: np.ndarray, accuracy: np.ndarray) -> dict[s
     }
 
 
-def _kernel(space, macro, settings, mask, batch):
-    return analytic_ntk(space, mask, batch, macro=macro, settings=settings)
+def _kernel(space, skeleton, settings, mask, batch):
+    return analytic_ntk(space, mask, batch, skeleton=skeleton, settings=settings)
 
 
 def main() -> None:
@@ -104,8 +104,8 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
 
     def add(label: str, space, masks, accuracy, cells: int, side: int, parametrisation) -> None:
-        macro = Macro(channels=4, cells=cells)
-        row = taus(space, masks, accuracy, macro, Settings(parametrisation), side)
+        skeleton = Skeleton(channels=4, cells=cells)
+        row = taus(space, masks, accuracy, skeleton, Settings(parametrisation), side)
         setting = {"pooling": label, "cells": cells, "side": side, "parametrisation": parametrisation}
         rows.append(setting | {"genotypes": len(masks), "kendall_tau": row})
         print(rows[-1], flush=True)

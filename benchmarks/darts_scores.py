@@ -16,13 +16,14 @@ from rank_correlation import over_batches
 from report import write
 from scipy.stats import kendalltau
 
-from tenas_jax import DARTS, cost
-from tenas_jax.architectures import read_rows, row_architecture
+from tenas_jax import DARTS
 from tenas_jax.command_line import use_compilation_cache
 from tenas_jax.data import open_images
-from tenas_jax.ranking import average_rank, sum_of_log_ranks
-from tenas_jax.recipe import prepare
-from tenas_jax.views import DEFAULT_SCORES, scores_of
+from tenas_jax.networks import cost
+from tenas_jax.rank.architectures import read_rows, row_architecture
+from tenas_jax.scores.ranks import average_rank, sum_of_log_ranks
+from tenas_jax.scores.scorer import prepare
+from tenas_jax.scores.views import DEFAULT_SCORES, scores_of
 
 
 def goodness(masks: np.ndarray, seed: int, repeats: int) -> dict[str, np.ndarray]:

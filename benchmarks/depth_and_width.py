@@ -23,7 +23,7 @@ import numpy as np
 from report import mean_and_error, write
 
 from tenas_jax import activation_patterns, count_linear_regions, empirical_ntk
-from tenas_jax.ntk import condition_numbers
+from tenas_jax.ntk.empirical import condition_numbers
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 INPUTS = 32

@@ -13,13 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tenas_jax.fields import gaussian_field, realise
-from tenas_jax.finite import EPSILON, FeatureReading
-from tenas_jax.infinite import KernelReading
-from tenas_jax.kernels import Batch, Settings, input_kernels
-from tenas_jax.network import OPERATORS, Macro, network, residual_block
-from tenas_jax.ntk import empirical_ntk
-from tenas_jax.space import DARTS, NAS_BENCH_201
+from tenas_jax.networks.finite import EPSILON, FeatureReading
+from tenas_jax.ntk.analytic import KernelReading
+from tenas_jax.ntk.empirical import empirical_ntk
+from tenas_jax.ntk.gaussian_kernels import Batch, Settings, input_kernels
+from tenas_jax.ntk.gaussian_maps import gaussian_field, realise
+from tenas_jax.spaces.space import DARTS, NAS_BENCH_201
+from tenas_jax.spaces.stacking import OPERATORS, Skeleton, network, residual_block
 
 # (reading, images, width) -> the output of a head
 Network = Callable[[Any, Any, int], Any]
@@ -159,8 +159,8 @@ def cell_network(mask, stages: int = 1) -> Network:
     """NAS-Bench-201's network with one cell a stage."""
 
     def build(read, images, width):
-        macro = Macro(channels=width, cells=1, stages=stages, classes=1)
-        return network(read, NAS_BENCH_201, mask, images, macro)
+        skeleton = Skeleton(channels=width, cells=1, stages=stages, classes=1)
+        return network(read, NAS_BENCH_201, mask, images, skeleton)
 
     return build
 
@@ -169,7 +169,7 @@ def genotype_network(mask, cells: int = 2) -> Network:
     """DARTS's network: preprocessing, concatenation, and a reduction cell among two."""
 
     def build(read, images, width):
-        return network(read, DARTS, mask, images, Macro(channels=width, cells=cells, classes=1))
+        return network(read, DARTS, mask, images, Skeleton(channels=width, cells=cells, classes=1))
 
     return build
 

@@ -7,13 +7,13 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from tenas_jax.data import ImageSource, image_batch
-from tenas_jax.infinite import analytic_ntk
-from tenas_jax.kernels import Settings
-from tenas_jax.network import Macro
-from tenas_jax.ntk import condition_numbers, spectrum
-from tenas_jax.ranking import average_rank, log_rank, sum_of_log_ranks
-from tenas_jax.scores import MaskProgram
-from tenas_jax.space import NAS_BENCH_201
+from tenas_jax.ntk.analytic import analytic_ntk
+from tenas_jax.ntk.empirical import condition_numbers, spectrum
+from tenas_jax.ntk.gaussian_kernels import Settings
+from tenas_jax.scores.mask_program import MaskProgram
+from tenas_jax.scores.ranks import average_rank, log_rank, sum_of_log_ranks
+from tenas_jax.spaces.space import NAS_BENCH_201
+from tenas_jax.spaces.stacking import Skeleton
 
 
 class Choice(NamedTuple):
@@ -106,10 +106,10 @@ def explore(masks, accuracy, sources: dict[str, list[ImageSource]], regions: dic
     """
     rows = []
     for choice in CHOICES:
-        macro = Macro(choice.channels, choice.cells, choice.stages)
+        skeleton = Skeleton(choice.channels, choice.cells, choice.stages)
         program = MaskProgram(
-            lambda mask, batch, macro=macro, settings=choice.settings: analytic_ntk(
-                NAS_BENCH_201, mask, batch, macro=macro, settings=settings
+            lambda mask, batch, skeleton=skeleton, settings=choice.settings: analytic_ntk(
+                NAS_BENCH_201, mask, batch, skeleton=skeleton, settings=settings
             )
         )
         for name, by_seed in sources.items():

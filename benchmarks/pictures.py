@@ -14,19 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tenas_jax import (
-    NAS_BENCH_201,
-    activation_patterns,
-    analytic_ntk,
-    condition_number,
-    count_linear_regions,
-    pruner,
-    spectrum,
-)
+from tenas_jax import NAS_BENCH_201, activation_patterns, analytic_ntk, condition_number, count_linear_regions, spectrum
 from tenas_jax.data import image_batch, open_images
-from tenas_jax.presets import preset
-from tenas_jax.regions import hash_patterns
-from tenas_jax.search import build_indicators
+from tenas_jax.patterns.regions import hash_patterns
+from tenas_jax.scores.presets import preset
+from tenas_jax.search import pruner
+from tenas_jax.search.command import build_indicators
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 CELLS = {

@@ -23,16 +23,16 @@ from halves import in_development_half
 from report import write
 from scipy.stats import kendalltau, spearmanr
 
-from tenas_jax.benchmark_table import read_table
 from tenas_jax.data import ImageSource, open_images
-from tenas_jax.indicators import analytic_condition_number
-from tenas_jax.isomorphism import isomorphism_string
-from tenas_jax.kernels import Settings
-from tenas_jax.network import Macro
-from tenas_jax.presets import PRESETS
-from tenas_jax.ranking import average_rank, log_rank, sum_of_log_ranks
-from tenas_jax.search import build_indicators
-from tenas_jax.space import NAS_BENCH_201
+from tenas_jax.ntk.gaussian_kernels import Settings
+from tenas_jax.rank.benchmark_table import read_table
+from tenas_jax.scores.indicators import analytic_condition_number
+from tenas_jax.scores.presets import PRESETS
+from tenas_jax.scores.ranks import average_rank, log_rank, sum_of_log_ranks
+from tenas_jax.search.command import build_indicators
+from tenas_jax.spaces.equal_cells import isomorphism_string
+from tenas_jax.spaces.space import NAS_BENCH_201
+from tenas_jax.spaces.stacking import Skeleton
 
 # Choices are made with the seeds 0 to 9.
 FIRST_SEED = 10
@@ -95,7 +95,7 @@ def evaluate(source: ImageSource, seed: int, space: Space) -> dict[str, Evaluati
     kappa, regions = build_indicators(NAS_BENCH_201, source, PRESETS["default"])
     # Chosen by `--explore`: of the kernels tried, the one whose condition number alone ranks best.
     one_stage = analytic_condition_number(
-        NAS_BENCH_201, source, macro=Macro(channels=16, cells=1, stages=1), settings=Settings("standard")
+        NAS_BENCH_201, source, skeleton=Skeleton(channels=16, cells=1, stages=1), settings=Settings("standard")
     )._replace(name="condition_number_of_one_stage")
     evaluations = {}
     for indicator in (kappa, regions, one_stage):

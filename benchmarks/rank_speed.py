@@ -3,7 +3,7 @@
     python benchmarks/rank_speed.py [--architectures 100] [--repeats 3] [--threads 2]
 
 PyTorch: the condition number of the coupled empirical NTK of 72 images, and linear regions of 3 x 1000 one-colour patches.
-Here: the condition number of the analytic NTK, and linear regions of 1000 colour patches, through the recipe that a ranking
+Here: the condition number of the analytic NTK, and linear regions of 1000 colour patches, through the scorer that a ranking
 uses, compiling apart. Both average over the same number of draws. Writes `results/rank_speed.json`.
 """
 
@@ -22,7 +22,7 @@ from torch_reference import Scorer
 
 from tenas_jax import NAS_BENCH_201
 from tenas_jax.data import open_images
-from tenas_jax.recipe import prepare
+from tenas_jax.scores.scorer import prepare
 
 SCORES = ("condition_number", "linear_regions")
 
@@ -39,12 +39,12 @@ def main(argv: list[str] | None = None) -> dict:
     masks = random_architectures(arguments.architectures)
     source = open_images()
 
-    recipe = prepare("nasbench201", SCORES, source, repeats=arguments.repeats)
+    scorer = prepare("nasbench201", SCORES, source, repeats=arguments.repeats)
     start = time.perf_counter()
-    recipe(masks[:2])
+    scorer(masks[:2])
     compiling = time.perf_counter() - start
     start = time.perf_counter()
-    found = recipe(masks)
+    found = scorer(masks)
     ours = time.perf_counter() - start
 
     scorer = Scorer("nasbench201", source.read(np.arange(min(source.size, 2000))), 0)

@@ -24,9 +24,10 @@ from halves import in_development_half
 from rank_correlation import judged, over_batches
 from report import write
 
-from tenas_jax import DARTS, NAS_BENCH_201, cost
-from tenas_jax.benchmark_table import read_table
-from tenas_jax.isomorphism import isomorphism_string
+from tenas_jax import DARTS, NAS_BENCH_201
+from tenas_jax.networks import cost
+from tenas_jax.rank.benchmark_table import read_table
+from tenas_jax.spaces.equal_cells import isomorphism_string
 
 
 def ranked(folder: Path, arguments: list[str]) -> tuple[list[dict[str, str]], dict[str, Any]]:

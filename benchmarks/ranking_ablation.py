@@ -17,9 +17,9 @@ from ranking import halves, ranked
 from report import write
 
 from tenas_jax import NAS_BENCH_201
-from tenas_jax.benchmark_table import read_table
-from tenas_jax.score_table import aggregates
-from tenas_jax.views import DEFAULT_SCORES
+from tenas_jax.rank.benchmark_table import read_table
+from tenas_jax.rank.score_table import aggregates
+from tenas_jax.scores.views import DEFAULT_SCORES
 
 SCORES = (
     "condition_number",

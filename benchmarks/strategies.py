@@ -22,10 +22,10 @@ import numpy as np
 from report import mean_and_error, write
 
 from tenas_jax import DARTS, NAS_BENCH_201
-from tenas_jax.benchmark_table import read_table
 from tenas_jax.data import open_images
-from tenas_jax.limits import Limits
-from tenas_jax.recipe import prepare
+from tenas_jax.rank.benchmark_table import read_table
+from tenas_jax.scores.scorer import prepare
+from tenas_jax.search.budget import Budget
 
 LIMITS = (None, 60_000_000)  # multiply-adds
 JUDGE = 1000  # the seed of the draws by which DARTS genotypes are compared
@@ -78,7 +78,7 @@ def nasbench201(accuracies: dict[str, float], seeds: dict[str, range]) -> list[d
     accuracy = np.array([accuracies[NAS_BENCH_201.format(mask)] for mask in everything])
     rows = []
     for limit in LIMITS:
-        affordable = accuracy[Limits(flops=limit).meet(NAS_BENCH_201, everything)] if limit else accuracy
+        affordable = accuracy[Budget(flops=limit).meet(NAS_BENCH_201, everything)] if limit else accuracy
         for strategy, some in seeds.items():
             arguments = ["--strategy", strategy, *(["--max-flops", str(limit)] if limit else [])]
             found = runs_of(arguments, some)

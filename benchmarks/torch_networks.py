@@ -210,7 +210,7 @@ class ResidualBlock(nn.Module):
 
 
 class Network(nn.Module):
-    """What both macro networks share: the stem, the weights of a mask, the head."""
+    """What both skeleton networks share: the stem, the weights of a mask, the head."""
 
     def __init__(self, images: int, stem: int, features: int, *, use_stem: bool, classes: int = 10):
         super().__init__()

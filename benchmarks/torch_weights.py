@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from tenas_jax.space import DARTS, NAS_BENCH_201
+from tenas_jax.spaces.space import DARTS, NAS_BENCH_201
 
 ENDS = {"stem.conv": "stem.0", "stem.norm": "stem.1", "head.norm": "lastact.0", "head.linear": "classifier"}
 
@@ -59,7 +59,7 @@ def from_torch(names: Iterable[str], state: Mapping[str, np.ndarray], prefix: st
     """Our parameters.
 
     Args:
-        names: ours, all of a network: of a `CellNetwork` or of a `RolledNetwork` of DARTS.
+        names: ours, all of a network: of a `CellNetwork` or of a `ScannedNetwork` of DARTS.
         state: PyTorch's arrays by their names: convolutions (out, in, k, k), the linear layer (out, in).
         prefix: before PyTorch's names.
 

@@ -3,11 +3,12 @@
 import jax
 import numpy as np
 
-from tenas_jax import SearchSpace, analytic_ntk, condition_number, cost, prune
+from tenas_jax import SearchSpace, analytic_ntk, condition_number, prune
 from tenas_jax.data import image_batch, open_images
-from tenas_jax.finite import CellNetwork
-from tenas_jax.indicators import analytic_condition_number, linear_region_count
-from tenas_jax.operators import relu_conv_bn, separable
+from tenas_jax.networks import cost
+from tenas_jax.networks.finite import CellNetwork
+from tenas_jax.scores.indicators import analytic_condition_number, linear_region_count
+from tenas_jax.spaces.operators import relu_conv_bn, separable
 
 
 def inverted_bottleneck(read, name, x, channels, stride):
@@ -26,9 +27,9 @@ SPACE = SearchSpace(
 
 def main() -> None:
     """Scores an architecture and a supernet, then searches."""
-    source, macro = open_images(), SPACE.macro("ntk")
+    source, skeleton = open_images(), SPACE.skeleton("ntk")
     images = image_batch(jax.random.key(0), source, 8, side=4)
-    net = CellNetwork(SPACE, macro)
+    net = CellNetwork(SPACE, skeleton)
 
     @jax.jit
     def scored(mask):
@@ -41,8 +42,8 @@ def main() -> None:
         logits, kernel = scored(mask)
         print(f"{name}: logits {np.shape(logits)}, {condition_number(kernel)}, {cost.costs(SPACE, mask)}")
     indicators = [
-        analytic_condition_number(SPACE, source, macro=macro),
-        linear_region_count(SPACE, source, macro=SPACE.macro("regions")._replace(channels=3)),
+        analytic_condition_number(SPACE, source, skeleton=skeleton),
+        linear_region_count(SPACE, source, skeleton=SPACE.skeleton("regions")._replace(channels=3)),
     ]
     found, rounds = prune(jax.random.key(0), SPACE, indicators, paths=32)
     print(f"{SPACE.format(found)} after {len(rounds)} rounds")

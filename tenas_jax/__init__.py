@@ -4,51 +4,51 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tenas_jax.activations import ActivationPatterns as ActivationPatterns
-    from tenas_jax.activations import activation_patterns as activation_patterns
     from tenas_jax.errors import InputError as InputError
     from tenas_jax.errors import NotAnalyticError as NotAnalyticError
-    from tenas_jax.evaluation import Evaluation as Evaluation
-    from tenas_jax.evaluation import evaluate as evaluate
-    from tenas_jax.hamming import hamming_kernel as hamming_kernel
-    from tenas_jax.infinite import analytic_ntk as analytic_ntk
-    from tenas_jax.models import equinox_model as equinox_model
-    from tenas_jax.models import linen_model as linen_model
-    from tenas_jax.models import nnx_model as nnx_model
-    from tenas_jax.ntk import condition_number as condition_number
-    from tenas_jax.ntk import empirical_ntk as empirical_ntk
-    from tenas_jax.ntk import spectrum as spectrum
-    from tenas_jax.pruner import prune as prune
-    from tenas_jax.regions import count_linear_regions as count_linear_regions
-    from tenas_jax.space import DARTS as DARTS
-    from tenas_jax.space import NAS_BENCH_201 as NAS_BENCH_201
-    from tenas_jax.space import SearchSpace as SearchSpace
-    from tenas_jax.spectra import KernelStatistics as KernelStatistics
-    from tenas_jax.spectra import statistics as statistics
+    from tenas_jax.networks.frameworks import equinox_model as equinox_model
+    from tenas_jax.networks.frameworks import linen_model as linen_model
+    from tenas_jax.networks.frameworks import nnx_model as nnx_model
+    from tenas_jax.ntk.analytic import analytic_ntk as analytic_ntk
+    from tenas_jax.ntk.empirical import condition_number as condition_number
+    from tenas_jax.ntk.empirical import empirical_ntk as empirical_ntk
+    from tenas_jax.ntk.empirical import spectrum as spectrum
+    from tenas_jax.ntk.statistics import KernelStatistics as KernelStatistics
+    from tenas_jax.ntk.statistics import statistics as statistics
+    from tenas_jax.patterns.activations import ActivationPatterns as ActivationPatterns
+    from tenas_jax.patterns.activations import activation_patterns as activation_patterns
+    from tenas_jax.patterns.hamming import hamming_kernel as hamming_kernel
+    from tenas_jax.patterns.regions import count_linear_regions as count_linear_regions
+    from tenas_jax.scores.evaluation import Evaluation as Evaluation
+    from tenas_jax.scores.evaluation import evaluate as evaluate
+    from tenas_jax.search.pruner import prune as prune
+    from tenas_jax.spaces.space import DARTS as DARTS
+    from tenas_jax.spaces.space import NAS_BENCH_201 as NAS_BENCH_201
+    from tenas_jax.spaces.space import SearchSpace as SearchSpace
 
 # Names are looked up at their first use (PEP 562), so that `--help` does not wait for JAX.
 _HOMES = {
-    "ActivationPatterns": "activations",
-    "DARTS": "space",
-    "Evaluation": "evaluation",
+    "ActivationPatterns": "patterns.activations",
+    "DARTS": "spaces.space",
+    "Evaluation": "scores.evaluation",
     "InputError": "errors",
-    "KernelStatistics": "spectra",
-    "NAS_BENCH_201": "space",
+    "KernelStatistics": "ntk.statistics",
+    "NAS_BENCH_201": "spaces.space",
     "NotAnalyticError": "errors",
-    "SearchSpace": "space",
-    "activation_patterns": "activations",
-    "analytic_ntk": "infinite",
-    "condition_number": "ntk",
-    "count_linear_regions": "regions",
-    "empirical_ntk": "ntk",
-    "equinox_model": "models",
-    "evaluate": "evaluation",
-    "hamming_kernel": "hamming",
-    "linen_model": "models",
-    "nnx_model": "models",
-    "prune": "pruner",
-    "spectrum": "ntk",
-    "statistics": "spectra",
+    "SearchSpace": "spaces.space",
+    "activation_patterns": "patterns.activations",
+    "analytic_ntk": "ntk.analytic",
+    "condition_number": "ntk.empirical",
+    "count_linear_regions": "patterns.regions",
+    "empirical_ntk": "ntk.empirical",
+    "equinox_model": "networks.frameworks",
+    "evaluate": "scores.evaluation",
+    "hamming_kernel": "patterns.hamming",
+    "linen_model": "networks.frameworks",
+    "nnx_model": "networks.frameworks",
+    "prune": "search.pruner",
+    "spectrum": "ntk.empirical",
+    "statistics": "ntk.statistics",
 }
 
 __all__ = list(_HOMES)

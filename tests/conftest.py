@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from tenas_jax.indicators import Indicator, Scores
+from tenas_jax.scores.indicators import Indicator, Scores
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")

@@ -1,0 +1,286 @@
+"""Reads `network.py` as costs: parameters, multiply-adds and neurons. Plain integers, nothing is computed.
+
+A cost is a sum over the operators that are alive, whether or not a signal reaches them: like the tables of
+NAS-Bench-201 it counts dead branches too.
+"""
+
+import itertools
+import math
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.extend.core import ClosedJaxpr
+from jaxtyping import Bool, Int
+
+from tenas_jax.errors import InputError
+from tenas_jax.networks.custom_layer import open_layer
+from tenas_jax.networks.jaxpr import bodies
+from tenas_jax.spaces.space import SearchSpace
+from tenas_jax.spaces.stacking import Skeleton, network
+
+
+class Shape(NamedTuple):
+    """What a cost reading passes from operation to operation.
+
+    Attributes:
+        side: height and width of the feature map.
+        channels: its channels.
+    """
+
+    side: int
+    channels: int
+
+
+class Cost(NamedTuple):
+    """Costs of a network, or arrays of them.
+
+    Attributes:
+        parameters: weights of convolutions and of the linear layer, its bias, scales and shifts of batch norms.
+        flops: multiply-adds of convolutions and of the linear layer, its bias counting one a class: NAS-Bench-201's
+            convention, in which batch norm, ReLU, pooling and additions are free.
+        neurons: outputs of all ReLUs.
+    """
+
+    parameters: Any
+    flops: Any
+    neurons: Any
+
+
+class CostReading:
+    """Shapes flow through the network, and every operation adds to its bill. See `operators.Reading`."""
+
+    def __init__(self) -> None:
+        """Starts with an empty bill."""
+        self.cost = Cost(0, 0, 0)
+
+    def _pay(self, *, parameters: int = 0, flops: int = 0, neurons: int = 0) -> None:
+        have = self.cost
+        self.cost = Cost(have.parameters + parameters, have.flops + flops, have.neurons + neurons)
+
+    def convolution(self, name, x, channels, *, kernel=1, stride=1, dilation=1):
+        """`k^2 in out` weights, each used at every output position."""
+        side, weights = -(-x.side // stride), kernel**2 * x.channels * channels
+        self._pay(parameters=weights, flops=weights * side**2)
+        return Shape(side, channels)
+
+    def depthwise_convolution(self, name, x, *, kernel, stride=1, dilation=1):
+        """`k^2 channels` weights, each used at every output position."""
+        side, weights = -(-x.side // stride), kernel**2 * x.channels
+        self._pay(parameters=weights, flops=weights * side**2)
+        return Shape(side, x.channels)
+
+    def batch_norm(self, name, x):
+        """A scale and a shift a channel."""
+        self._pay(parameters=2 * x.channels)
+        return x
+
+    def relu(self, x):
+        """A neuron a value."""
+        self._pay(neurons=x.side**2 * x.channels)
+        return x
+
+    def average_pool(self, x, *, window, stride, padding):
+        """Free."""
+        return Shape((x.side + 2 * padding - window) // stride + 1, x.channels)
+
+    max_pool = average_pool
+
+    def crop(self, x, *, offset, stride):
+        """Free."""
+        return Shape(-(-x.side // stride), x.channels)
+
+    def zero(self, x, *, stride):
+        """Free."""
+        return Shape(-(-x.side // stride), x.channels)
+
+    def concatenate(self, values):
+        """Free."""
+        return Shape(values[0].side, sum(value.channels for value in values))
+
+    def add(self, values):
+        """Free."""
+        return values[0]
+
+    def cell_inputs(self, values):
+        """Nothing to do."""
+        return values
+
+    def custom(self, name, x, layer):
+        """Its parameters, and the multiply-adds of convolutions and matrix products in its program."""
+        images = jax.ShapeDtypeStruct((1, x.side, x.side, x.channels), np.dtype(np.float32))
+        opened = open_layer(name, layer, images)
+        values = {path: jax.ShapeDtypeStruct(shape, images.dtype) for path, (shape, _) in opened.parameters.items()}
+        program = jax.make_jaxpr(opened.apply)(values, images)
+        self._pay(parameters=sum(math.prod(v.shape) for v in values.values()), flops=multiply_adds(program))
+        shapes = [output.shape for output in program.out_avals]
+        if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][0] != 1 or shapes[0][1] != shapes[0][2]:
+            raise InputError(f"the layer of {name} must turn (1, h, h, c) into (1, h', h', c'); it makes {shapes}.")
+        return Shape(shapes[0][1], shapes[0][3])
+
+    def edges(self, x, weights, operators, names):
+        """Pays for the operators whose weight is not zero; they all give the same shape, which one of them tells."""
+        outside = self.cost
+        shape = operators[0]("", x)
+        self.cost = outside
+        for row, name in zip(weights, names, strict=True):
+            for weight, operator in zip(row, operators, strict=True):
+                if weight > 0:
+                    operator(name, x)
+        return [shape] * len(names)
+
+    def head(self, name, x, classes):
+        """The linear layer; global pooling is free."""
+        self._pay(parameters=(x.channels + 1) * classes, flops=(x.channels + 1) * classes)
+        return Shape(1, classes)
+
+
+def multiply_adds(program: ClosedJaxpr) -> int:
+    """Multiply-adds of the convolutions and matrix products in a program: the dearest branch, one turn of a while loop.
+
+    Args:
+        program: from `jax.make_jaxpr`.
+    """
+    total = 0
+    for equation in program.jaxpr.eqns:
+        inner = [multiply_adds(body) for body in bodies(equation)]
+        name, params = equation.primitive.name, equation.params
+        if name == "conv_general_dilated":
+            weights, outputs = equation.invars[1].aval.shape, equation.outvars[0].aval.shape
+            out_channels = weights[params["dimension_numbers"].rhs_spec[0]]
+            total += math.prod(outputs) * math.prod(weights) // out_channels
+        elif name == "dot_general":
+            left, outputs = equation.invars[0].aval.shape, equation.outvars[0].aval.shape
+            total += math.prod(outputs) * math.prod(left[axis] for axis in params["dimension_numbers"][0][0])
+        elif name == "cond":
+            total += max(inner)
+        else:
+            total += sum(inner) * params.get("length", 1) if name == "scan" else sum(inner)
+    return total
+
+
+def check_operators(space: SearchSpace) -> None:
+    """Refuses operators of a space's own that fail, or whose output has another shape than an edge's.
+
+    Args:
+        space: the search space.
+
+    Raises:
+        InputError: names the operator and says what it did.
+    """
+    side, channels = 8, 16
+    for name, stride in itertools.product(space.definitions, (1, 2) if space.family == "darts" else (1,)):
+        try:
+            shape = space.operator(name)(CostReading(), name, Shape(side, channels), channels, stride)
+        except InputError:
+            raise
+        except Exception as error:
+            said = str(error).strip().splitlines() or [""]
+            raise InputError(
+                f"the operator {name!r} of {space.name} fails ({type(error).__name__}: {said[0]}); it must use the "
+                "operations of its reading only, and `read.custom` for anything else."
+            ) from error
+        if shape != Shape(side // stride, channels):
+            raise InputError(
+                f"the operator {name!r} of {space.name} must turn {side} x {side} positions with {channels} channels into "
+                f"{side // stride} x {side // stride} with {channels} at stride {stride}; it makes {shape}."
+            )
+
+
+@lru_cache
+def prices(space: SearchSpace, skeleton: Skeleton, side: int) -> tuple[Cost, Cost]:
+    """What every network pays, and what each operator on each edge adds.
+
+    Args:
+        space: the search space.
+        skeleton: how cells are stacked.
+        side: of the images.
+
+    Returns:
+        Integers, and int arrays (cells, edges, operators).
+    """
+
+    def total(mask):
+        read: Any = CostReading()
+        network(read, space, mask, Shape(side, 3), skeleton)
+        return read.cost
+
+    nothing = np.zeros(space.mask_shape, bool)
+    base = total(nothing)
+    with_one = [total(one) for one in np.eye(nothing.size, dtype=bool).reshape(-1, *space.mask_shape)]
+    shares = Cost(*(np.reshape(column, space.mask_shape) for column in zip(*with_one, strict=True)))
+    return base, Cost(*(share - fixed for share, fixed in zip(shares, base, strict=True)))
+
+
+def costs(
+    space: SearchSpace, mask: Bool[Any, "... cells edges ops"], *, skeleton: Skeleton | None = None, side: int = 32
+) -> Cost:
+    """All costs of one network or of a stack.
+
+    Args:
+        space: the search space.
+        mask: alive operators, one mask or many.
+        skeleton: how cells are stacked; by default as in the networks that are trained, see `skeleton.SKELETONS`.
+        side: of the images.
+
+    Returns:
+        Integers (...).
+
+    Examples:
+        The smallest and the largest architecture of NAS-Bench-201, in millions as its table has them:
+
+        >>> from tenas_jax import NAS_BENCH_201
+        >>> masks = NAS_BENCH_201.one_hot(np.array([[[0] * 6], [[3] * 6]]))
+        >>> (costs(NAS_BENCH_201, masks).flops / 1e6).tolist()
+        [7.78305, 220.11969]
+    """
+    flat = np.asarray(mask).reshape(*np.shape(mask)[:-3], -1).astype(np.int64)
+    base, shares = prices(space, skeleton or space.skeleton("trained"), side)
+    return Cost(*(fixed + flat @ share.ravel() for fixed, share in zip(base, shares, strict=True)))
+
+
+def parameters(
+    space: SearchSpace, mask: Bool[Any, "... cells edges ops"], *, skeleton: Skeleton | None = None, side: int = 32
+) -> Int[np.ndarray, "..."]:
+    """The number of parameters of one network or of a stack; see `costs`.
+
+    Args:
+        space: the search space.
+        mask: alive operators, one mask or many.
+        skeleton: how cells are stacked; by default as in the networks that are trained.
+        side: of the images.
+
+    Returns:
+        (...).
+
+    Examples:
+        >>> from tenas_jax import NAS_BENCH_201
+        >>> mask = NAS_BENCH_201.parse("|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_1x1~2|")
+        >>> int(parameters(NAS_BENCH_201, mask))
+        344346
+    """
+    return costs(space, mask, skeleton=skeleton, side=side).parameters
+
+
+def flops(
+    space: SearchSpace, mask: Bool[Any, "... cells edges ops"], *, skeleton: Skeleton | None = None, side: int = 32
+) -> Int[np.ndarray, "..."]:
+    """The number of multiply-adds for one image, of one network or of a stack; see `Cost`.
+
+    Args:
+        space: the search space.
+        mask: alive operators, one mask or many.
+        skeleton: how cells are stacked; by default as in the networks that are trained.
+        side: of the images.
+
+    Returns:
+        (...).
+
+    Examples:
+        >>> from tenas_jax import NAS_BENCH_201
+        >>> mask = NAS_BENCH_201.parse("|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_1x1~2|")
+        >>> int(flops(NAS_BENCH_201, mask))
+        47104650
+    """
+    return costs(space, mask, skeleton=skeleton, side=side).flops

@@ -1,0 +1,159 @@
+"""Random feature maps as linear forms over independent sources, and their kernels: what `infinite.py` computes with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from tenas_jax.ntk.gaussian_kernels import Batch, Kernels, congruence, pooling_matrix, square, total
+
+# Channels that are drawn where a maximum leaves no closed form (max pooling), with a fixed key.
+POOL_SAMPLES = 1024
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["after", "inner"], meta_fields=["window", "stride", "padding"])
+@dataclass(frozen=True)
+class MaxPooled:
+    """`after @ max_pool(inner)`: what no linear map of the sources can say.
+
+    Attributes:
+        after: (positions, positions of the pool's output), weights and linear maps that came after.
+        inner: the field that is pooled.
+        window: side of the window.
+        stride: step.
+        padding: of the border, with minus infinity.
+    """
+
+    after: Array
+    inner: "Field"
+    window: int
+    stride: int
+    padding: int
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["maps", "sources", "fresh", "rectified", "pooled"],
+    meta_fields=["side", "channels", "after_relu", "entangled"],
+)
+@dataclass(frozen=True)
+class Field:
+    """A random feature map: `sum_s maps[s] @ sources[s] + fresh`, with independent terms, and maxima of such maps.
+
+    The sources are what a cell's values are linear in: its inputs, and at every node what fresh weights added there. Two
+    paths that reach a node through skips and pools share their sources, so their correlation is exact.
+
+    Attributes:
+        maps: (positions, positions of the source) matrices, by source.
+        sources: kernels of the sources.
+        fresh: kernels of what fresh weights added, independent of the sources.
+        rectified: the kernels of this field's ReLU where they have been computed already.
+        pooled: terms that went through max pooling; they depend on the same sources.
+        side: height and width.
+        channels: number of channels (for the standard parametrisation).
+        after_relu: whether a ReLU was the last to act, so that a following weight has variance 2 / fan_in.
+        entangled: whether `fresh` is no Gaussian of its own: something nonlinear, or a sum with sources, has become a
+            part of it, and fresh weights have not followed yet.
+    """
+
+    maps: dict[int, Array]
+    sources: dict[int, Kernels]
+    fresh: Kernels | None
+    rectified: Kernels | None
+    pooled: tuple[MaxPooled, ...]
+    side: int
+    channels: int
+    after_relu: bool = False
+    entangled: bool = False
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether a nonlinear function of it would depend on sources."""
+        return self.entangled or bool(self.maps or self.pooled)
+
+
+def gaussian_field(
+    kernels: Kernels, side: int, channels: int, after_relu: bool = False, entangled: bool = False
+) -> Field:
+    """A field of fresh weights alone.
+
+    Args:
+        kernels: of the field.
+        side: height and width.
+        channels: number of channels.
+        after_relu: see `Field`.
+        entangled: see `Field`.
+    """
+    return Field({}, {}, kernels, None, (), side, channels, after_relu, entangled)
+
+
+def realise(x: Field) -> Kernels:
+    """The kernels of a field: `sum_s L_s K_s L_s^T` plus the fresh term's.
+
+    Args:
+        x: a field without maxima.
+    """
+    terms = [congruence(matrix, x.sources[s]) for s, matrix in x.maps.items()]
+    return total(terms if x.fresh is None else [*terms, x.fresh])
+
+
+def sampled_kernels(x: Field, batch: Batch, function: Callable[[Array], Array]) -> Kernels:
+    """Kernels of `function(x)` from `POOL_SAMPLES` channels drawn with a fixed key: deterministic, without a closed form.
+
+    K is the sample mean of products. For T a second, independent field with covariance T is drawn for every source and
+    pushed through the derivative: its sample covariance has T' as its mean.
+
+    Args:
+        x: the field, with maxima or without.
+        batch: of images.
+        function: of channels (groups, samples, images, positions), elementwise.
+    """
+    sources = _all_sources(x)
+    if x.fresh is not None:
+        sources[0] = x.fresh
+    values = {s: _draw(kernels[0], batch, 2 * s) for s, kernels in sources.items()}
+    tangents = {s: _draw(kernels[1], batch, 2 * s + 1) for s, kernels in sources.items()}
+    outputs = jax.jvp(lambda values: function(_evaluated(x, values)), (values,), (tangents,))
+    products = [
+        jnp.einsum("gsip,gsiq->gpqi", y[:, :, batch.first], y[:, :, batch.second], precision="highest") for y in outputs
+    ]
+    return jnp.stack(products) / POOL_SAMPLES
+
+
+def _all_sources(x: Field) -> dict[int, Kernels]:
+    inner = [_all_sources(term.inner) for term in x.pooled]
+    return {s: kernels for sources in (*inner, x.sources) for s, kernels in sources.items()}
+
+
+def _draw(kernel: Array, batch: Batch, number: int) -> Array:
+    """Channels (groups, samples, images, positions) of a Gaussian process with covariance `kernel`."""
+
+    def root(group):
+        eigenvalues, vectors = jnp.linalg.eigh(square(group, batch))
+        return vectors * jnp.sqrt(jnp.maximum(eigenvalues, 0))[None]
+
+    roots = jax.vmap(root)(kernel)
+    noise = jax.random.normal(
+        jax.random.fold_in(jax.random.key(0), number), (POOL_SAMPLES, roots.shape[-1]), kernel.dtype
+    )
+    drawn = jnp.einsum("gij,sj->gsi", roots, noise, precision="highest")
+    return drawn.reshape(*drawn.shape[:2], batch.size, -1)
+
+
+def _evaluated(x: Field, values: dict[int, Array]) -> Array:
+    """The field's channels where its sources are these."""
+    terms = [jnp.einsum("pq,gsaq->gsap", matrix, values[s], precision="highest") for s, matrix in x.maps.items()]
+    if x.fresh is not None:
+        terms.append(values[0])
+    for term in x.pooled:
+        inner = _evaluated(term.inner, values)
+        places = pooling_matrix(term.inner.side, term.window, term.stride, term.padding) > 0
+        inside = [np.flatnonzero(row) for row in places]
+        # Windows at the border hold fewer positions: one of them is repeated, which does not change a maximum.
+        index = np.array([np.resize(row, term.window**2) for row in inside])
+        terms.append(jnp.einsum("pq,gsaq->gsap", term.after, inner[..., index].max(-1), precision="highest"))
+    return total(terms)

@@ -1,0 +1,109 @@
+"""How alike activation patterns are: graded companions of the number of linear regions.
+
+Two inputs are as alike as the neurons on which they agree (NASWOT, Mellor et al. 2021, section 3). A count asks only
+whether patterns are equal, and saturates where all are distinct; these measures ask by how many neurons they differ.
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from tenas_jax.errors import InputError
+from tenas_jax.ntk.empirical import spectrum
+
+
+def hamming_kernel(
+    patterns: Bool[Array, "samples bits"], neurons: int | None = None
+) -> Float[Array, "samples samples"]:
+    """`neurons - Hamming distance` of every pair of patterns (Mellor et al. 2021, equation 3); jittable.
+
+    Args:
+        patterns: (samples, bits), one row an input, one column a ReLU.
+        neurons: the number of neurons; by default the bits. Bits that are off for all inputs because their operator is
+            dead change no distance: with the number of live neurons the kernel is that of the network without them.
+
+    Returns:
+        (samples, samples), integers in the default floating-point type, exact up to 2^24 bits.
+
+    Raises:
+        InputError: where the patterns are not a two-dimensional bool array, or empty.
+
+    Examples:
+        >>> import numpy as np
+        >>> hamming_kernel(np.array([[True, False, True], [True, True, True]])).tolist()
+        [[3.0, 2.0], [2.0, 3.0]]
+    """
+    if patterns.ndim != 2 or patterns.dtype != bool or 0 in patterns.shape:
+        raise InputError(
+            f"`patterns` must be bool (samples, bits), none of them 0; it is {patterns.dtype} {patterns.shape}. "
+            "Pass `activations > 0`, one row an input."
+        )
+    bits = patterns.shape[1]
+    # Of -1 and 1 the inner product is the agreements less the disagreements.
+    signs = jnp.where(patterns, 1.0, -1.0)
+    distance = (bits - jnp.dot(signs, signs.T, precision="highest")) / 2
+    return (bits if neurons is None else neurons) - distance
+
+
+def effective_regions(patterns: Bool[Array, "samples bits"]) -> Float[Array, ""]:
+    """The effective number of linear regions: how many, if patterns that differ in few neurons count as partly equal.
+
+    The diversity of order 1 with the similarity `Z_ij = exp(-d_ij)`, d the Hamming distance: `exp(-mean_i log mean_j Z_ij)`
+    (Leinster and Cobbold 2012, equation 1). For patterns that are equal or far apart it is the exponential of their
+    entropy; it is never larger than the number of distinct patterns. Jittable.
+
+    Args:
+        patterns: (samples, bits), one row an input, one column a ReLU. Bits that are the same for all change nothing.
+
+    Returns:
+        A number from 1 to the number of distinct patterns.
+
+    Raises:
+        InputError: as `hamming_kernel`.
+
+    Examples:
+        Two of four patterns are equal; the others are far from them and from each other: the exponential of 1.5 log 2.
+
+        >>> import numpy as np
+        >>> patterns = np.repeat(np.eye(3, dtype=bool), 20, axis=1)[[0, 0, 1, 2]]
+        >>> round(float(effective_regions(patterns)), 3), round(2**1.5, 3)
+        (2.828, 2.828)
+    """
+    similarity = jnp.exp(hamming_kernel(patterns) - patterns.shape[1])
+    return jnp.exp(-jnp.log(similarity.mean(1)).mean())
+
+
+def regularised_log_determinant(kernel: Float[Array, "n n"]) -> Float[Array, ""]:
+    """`log det(K + I)` of a Hamming kernel; jittable, and finite where inputs share a pattern.
+
+    K is positive semi-definite, so this is at least 0. The identity stands for one more neuron an input, of its own: a
+    second input of the same pattern adds next to nothing, where `log_determinants` would drop to minus infinity. It
+    counts distinct patterns and grades them by how far they are apart.
+
+    Args:
+        kernel: (n, n) from `hamming_kernel`.
+    """
+    regular = kernel + jnp.eye(len(kernel), dtype=kernel.dtype)
+    return 2 * jnp.log(jnp.diagonal(jnp.linalg.cholesky(regular))).sum()
+
+
+def log_determinants(kernels: Float[Any, "... n n"]) -> tuple[Float[np.ndarray, "..."], np.ndarray]:
+    """Log-determinants of Hamming kernels, on the host in float64 (Mellor et al. 2021, equation 4).
+
+    Args:
+        kernels: (..., n, n) from `hamming_kernel`.
+
+    Returns:
+        The log-determinants (...), minus infinity, the worst, where a kernel is not of full rank, and the health (...) of
+        each as `ntk.spectrum` names it. Two inputs with the same pattern make a kernel rank-deficient.
+
+    Raises:
+        InputError: as `ntk.spectrum`.
+    """
+    # Entries are integers: they are exact, so that float64's resolution decides about the rank.
+    eigenvalues, health = spectrum(np.asarray(kernels, np.float64))
+    full = health == "full rank"
+    logs = np.log(np.where(full[..., None], eigenvalues, 1.0)).sum(-1)
+    return np.where(full, logs, -np.inf), health

@@ -1,0 +1,354 @@
+"""The kinks of a JAX function: where a value that depends on the images passes a point at which the slope changes.
+
+What counts as a kink:
+    - `max` and `min`: the ReLU and all that is written with it, `relu6`, `clip` and `hard_tanh` (two kinks each), maxout;
+    - `abs` and `sign`;
+    - a comparison of floating-point values that a selection or a product asks: `jnp.where(x > 0, x, 0.01 * x)`;
+    - a `lax.cond` or `lax.switch` whose branch depends on the image.
+
+What does not count: max pooling and `jnp.max` over an axis, since patterns in the literature are of neurons only; what
+does not depend on the images; a bound of infinity; a lower bound that guards a root, a logarithm or a divisor (the
+variance of a batch, layer or group norm); the exponentials of a softmax; products of features (attention, gates).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tenas_jax.errors import InputError
+from tenas_jax.networks.jaxpr import Program, Step, as_arrays, bodies, program_of
+
+# Written by JAX with kinks inside, but smooth as a whole, or better known by these names than by what is inside.
+_SMOOTH_FUNCTIONS = frozenset(
+    {"softplus", "logaddexp", "mish", "elu", "selu", "celu", "silu", "swish", "gelu", "log_sigmoid", "sigmoid"}
+)
+_SMOOTH = _SMOOTH_FUNCTIONS | {"tanh", "logistic", "erf", "erfc", "exp", "exp2", "expm1", "sin", "cos", "atan", "asinh"}
+_COMPARISONS = {"gt", "ge", "lt", "le"}
+_LOGIC = {"and", "or", "not", "xor"}
+_REARRANGEMENTS = {
+    "broadcast_in_dim",
+    "reshape",
+    "squeeze",
+    "transpose",
+    "convert_element_type",
+    "copy",
+    "stop_gradient",
+}
+_REDUCTIONS = ("reduce", "scatter", "select_and", "sort", "argmax", "argmin", "custom_linear_solve")
+
+
+class Kink(NamedTuple):
+    """A source of bits: what it is called and how the operands of its step decide."""
+
+    name: str
+    operation: str
+    bits: Callable[[list[Any]], Any]
+
+
+class _Plan(NamedTuple):
+    """What to observe in a program: kinks by step, plans of inner programs by step, and which outputs depend."""
+
+    kinks: dict[int, list[Kink]]
+    inner: dict[int, list["_Plan"]]
+    outputs: list[bool]
+
+    def all(self) -> list[Kink]:
+        """In the order in which `_run` returns their bits."""
+        found = []
+        for step in sorted(self.kinks.keys() | self.inner.keys()):
+            found += self.kinks.get(step, [])
+            for plan in self.inner.get(step, []):
+                found += plan.all()
+        return found
+
+
+def observer(fn, images, threshold) -> tuple[list[Kink], Callable[[Any], list[Any]]]:
+    """The kinks of a function, and a function that returns their bits.
+
+    Args:
+        fn: `fn(images)`, any function that JAX can trace.
+        images: an array or a `jax.ShapeDtypeStruct`.
+        threshold: for the arguments of smooth activations; None refuses them.
+
+    Returns:
+        The kinks, and a function of images of that shape that returns an array of bits for each.
+
+    Raises:
+        InputError: for a smooth activation without a threshold, and for a kink where its bits cannot be collected.
+    """
+    program = program_of(jax.make_jaxpr(fn)(images), _SMOOTH_FUNCTIONS)
+    planner = _Planner(threshold)
+    plan = planner.plan(program, [True])
+    if planner.smooth:
+        raise InputError(
+            f"`fn` must be piecewise linear; it has smooth activations: {', '.join(sorted(planner.smooth))}. "
+            "Pass `threshold=0.0` to take the sign of their arguments as the bits."
+        )
+    return plan.all(), lambda images: _run(program, plan, [images])[1]
+
+
+# --- finding kinks --------------------------------------------------------------------------------
+
+
+class _Uses:
+    """Who reads a value of a program."""
+
+    def __init__(self, program: Program):
+        self.readers: dict[int, list[tuple[Step, int]]] = {}
+        for step in program.steps:
+            for place, number in enumerate(step.inputs):
+                self.readers.setdefault(number, []).append((step, place))
+        self.returned = set(program.outputs)
+
+    def ends(self, number: int, through: Callable[[Step, int], bool]) -> list[tuple[str, int]] | None:
+        """Operations and places in which a value ends, seen through some; None where the program returns it."""
+        if number in self.returned:
+            return None
+        found = []
+        for step, place in self.readers.get(number, []):
+            if not through(step, place):
+                found.append((step.operation, place))
+                continue
+            ends = self.ends(step.outputs[0], through)
+            if ends is None:
+                return None
+            found += ends
+        return found
+
+
+class _Planner:
+    """Finds the kinks of a program; collects the names of smooth activations where there is no threshold for them."""
+
+    def __init__(self, threshold: float | None):
+        self.threshold = threshold
+        self.smooth: set[str] = set()
+
+    def plan(self, program: Program, depends: list[bool]) -> _Plan:
+        """Which inputs depend on the images decides which steps do."""
+        dependent = {number for number, does in zip(program.inputs, depends, strict=True) if does}
+        kinks, inner = {}, {}
+        rules = _Rules(program, dependent, self)
+        for index, step in enumerate(program.steps):
+            flags = [number in dependent for number in step.inputs]
+            if not any(flags):
+                continue
+            outputs = [True] * len(step.outputs)
+            if step.inner:
+                plans, outputs = _INNER[step.operation](self, step, flags)
+                if any(plan.all() for plan in plans):
+                    inner[index] = plans
+            elif not step.operation.startswith(_REDUCTIONS) and step.operation not in _SMOOTH:
+                self.refuse_inside(step)
+            found = rules.kinks(step, flags)
+            if found:
+                kinks[index] = found
+            dependent |= {number for number, does in zip(step.outputs, outputs, strict=True) if does}
+        return _Plan(kinks, inner, [number in dependent for number in program.outputs])
+
+    def refuse_inside(self, step: Step) -> None:
+        """A primitive with a function inside that is not understood may hide activations."""
+        for body in bodies(step.equation):
+            if self.plan(program_of(body, _SMOOTH_FUNCTIONS), [True] * len(body.jaxpr.invars)).all():
+                raise InputError(
+                    f"`fn` must have its activations outside of `{step.operation}`, which cannot be looked into. "
+                    "Use jit, vmap, checkpoint, scan, cond or custom derivatives only."
+                )
+
+    def scan(self, step: Step, flags: list[bool]) -> tuple[list[_Plan], list[bool]]:
+        """A carry that depends after one turn depends in the next."""
+        consts, carry = step.equation.params["num_consts"], step.equation.params["num_carry"]
+        flags = list(flags)
+        while True:
+            plan = self.plan(step.inner[0], flags)
+            after = [a or b for a, b in zip(flags[consts : consts + carry], plan.outputs, strict=False)]
+            if after == flags[consts : consts + carry]:
+                return [plan], [*after, *plan.outputs[carry:]]
+            flags[consts : consts + carry] = after
+
+    def while_loop(self, step: Step, flags: list[bool]) -> tuple[list[_Plan], list[bool]]:
+        """Bits of an unknown number of turns have no shape."""
+        plan = self.plan(step.inner[1], [any(flags)] * len(step.inner[1].inputs))
+        if plan.all():
+            raise InputError(
+                f"`fn` must know beforehand how often an activation is computed; `lax.while_loop` has "
+                f"{plan.all()[0].operation!r} inside. Use `lax.scan`, or `lax.fori_loop` with fixed bounds."
+            )
+        return [], [any(flags)] * len(step.outputs)
+
+    def cond(self, step: Step, flags: list[bool]) -> tuple[list[_Plan], list[bool]]:
+        """An output depends where it does in any branch, or where the choice does."""
+        plans = [self.plan(branch, flags[1:]) for branch in step.inner]
+        outputs = [flags[0] or any(does) for does in zip(*(plan.outputs for plan in plans), strict=True)]
+        return plans, outputs
+
+
+class _Rules:
+    """What counts as a kink, for the steps of one program."""
+
+    def __init__(self, program: Program, dependent: set[int], planner: _Planner):
+        self.constants, self.dependent, self.planner = program.constants, dependent, planner
+        self.uses = _Uses(program)
+        self.makers = {number: step for step in program.steps for number in step.outputs}
+        self.asked: set[int] = set()
+
+    def kinks(self, step: Step, flags: list[bool]) -> list[Kink]:
+        """Those of one step that depends on the images."""
+        if step.operation == "cond" and flags[0]:
+            count = len(step.inner)
+            return [self.kink(step, lambda values: jax.nn.one_hot(values[0], count, dtype=bool))]
+        if step.operation in _SMOOTH:
+            return self.smooth(step, flags)
+        if step.operation in ("max", "min"):
+            return self.bound(step, flags)
+        if step.operation == "clamp":
+            sides = [side for side in (0, 2) if not self.infinite(step.inputs[side])]
+            return [self.kink(step, lambda values, side=side: values[1] > values[side]) for side in sides]
+        if step.operation in ("abs", "sign") and _floating(step) and not self.guards(step, ("log",)):
+            return [self.kink(step, lambda values: values[0] > 0)]
+        return self.question(step)
+
+    def kink(self, step: Step, bits: Callable[[list[Any]], Any]) -> Kink:
+        return Kink("/".join(step.scope) or step.operation, step.operation, bits)
+
+    def smooth(self, step: Step, flags: list[bool]) -> list[Kink]:
+        """By a threshold, where there is one."""
+        if step.operation == "logaddexp" and all(flags):
+            return []
+        if step.operation == "exp":
+            ends = self.uses.ends(step.outputs[0], _elementwise)
+            if ends is not None and any(operation == "reduce_sum" for operation, _ in ends):
+                return []
+        if self.planner.threshold is None:
+            self.planner.smooth.add(step.operation)
+            return []
+        place, threshold = flags.index(True), self.planner.threshold
+        # An exact GELU asks erfc(-x / sqrt(2)), which falls.
+        direction = -1 if step.operation == "erfc" else 1
+        return [self.kink(step, lambda values: direction * values[place] > jnp.asarray(threshold, values[place].dtype))]
+
+    def bound(self, step: Step, flags: list[bool]) -> list[Kink]:
+        """Of `max` and `min`: the operand that depends on the image against the other one."""
+        over = 0 if flags[0] else 1
+        under = 1 - over
+        guard = not flags[under] and self.guards(step, ("rsqrt", "sqrt", "log", "pow", "div"))
+        if not _floating(step) or self.infinite(step.inputs[under]) or guard:
+            return []
+        return [self.kink(step, lambda values: values[over] > values[under])]
+
+    def question(self, step: Step) -> list[Kink]:
+        """A comparison that a selection or a product asks; what is asked for several of them is one kink."""
+        is_bool, number = _dtype(step.equation.invars[0]) == jnp.bool_, step.inputs[0]
+        if step.operation == "select_n" and not is_bool and number in self.dependent:
+            # A branch that is chosen image by image.
+            count = len(step.inputs) - 1
+            return [self.kink(step, lambda values: jax.nn.one_hot(values[0], count, dtype=bool))]
+        product = step.operation == "convert_element_type" and jnp.issubdtype(
+            _dtype(step.equation.outvars[0]), jnp.floating
+        )
+        asked = is_bool and (product or step.operation == "select_n") and self.compares(number)
+        if not asked or number in self.asked:
+            return []
+        self.asked.add(number)
+        return [self.kink(step, lambda values: values[0])]
+
+    def compares(self, number: int) -> bool:
+        """Whether a truth value comes from comparing floating-point values by size, one of which depends."""
+        maker = self.makers.get(number)
+        if maker is None or number not in self.dependent:
+            return False
+        if maker.operation in _COMPARISONS:
+            return _floating(maker)
+        return maker.operation in _LOGIC | _REARRANGEMENTS and any(map(self.compares, maker.inputs))
+
+    def infinite(self, number: int) -> bool:
+        """Whether a bound is a literal infinity, which nothing passes."""
+        maker = self.makers.get(number)
+        if maker is not None and maker.operation in _REARRANGEMENTS:
+            return self.infinite(maker.inputs[0])
+        value = self.constants.get(number)
+        return isinstance(value, float | np.generic | np.ndarray) and bool(np.isinf(value).all())
+
+    def guards(self, step: Step, operations: tuple[str, ...]) -> bool:
+        """Whether a value only keeps others in their domain: a variance under a root, a divisor, ..."""
+
+        def through(reader: Step, place: int) -> bool:
+            shifted = reader.operation in ("add", "mul") and reader.inputs[1 - place] not in self.dependent
+            return shifted or reader.operation in _REARRANGEMENTS
+
+        ends = self.uses.ends(step.outputs[0], through)
+        return bool(ends) and all(name in operations and (name != "div" or place == 1) for name, place in ends)
+
+
+def _elementwise(step: Step, place: int) -> bool:
+    return step.operation in _REARRANGEMENTS | {"mul", "select_n"}
+
+
+def _dtype(value: Any) -> Any:
+    return value.aval.dtype
+
+
+def _floating(step: Step) -> bool:
+    return jnp.issubdtype(_dtype(step.equation.invars[0]), jnp.floating)
+
+
+_INNER = {"scan": _Planner.scan, "while": _Planner.while_loop, "cond": _Planner.cond}
+
+
+# --- running --------------------------------------------------------------------------------------
+
+
+def _run(program: Program, plan: _Plan, inputs) -> tuple[list[Any], list[Any]]:
+    """The outputs of a program, and the bits of its kinks."""
+    values = program.constants | dict(zip(program.inputs, inputs, strict=True))
+    bits = []
+    for index, step in enumerate(program.steps):
+        operands = [values[number] for number in step.inputs]
+        bits += [kink.bits(operands) for kink in plan.kinks.get(index, [])]
+        if index in plan.inner:
+            run = _run_scan if step.operation == "scan" else _run_cond
+            outputs, found = run(step, plan.inner[index], as_arrays(operands))
+            bits += found
+        else:
+            outputs = step.evaluate(operands)
+        values.update(zip(step.outputs, outputs, strict=True))
+    return [values[number] for number in program.outputs], bits
+
+
+def _run_scan(step: Step, plans: list[_Plan], operands):
+    """The bits of every turn are one more stacked output."""
+    params = step.equation.params
+    consts, carried = params["num_consts"], params["num_consts"] + params["num_carry"]
+
+    def turn(carry, x):
+        outputs, bits = _run(step.inner[0], plans[0], [*operands[:consts], *carry, *x])
+        outputs = as_arrays(outputs)
+        return outputs[: carried - consts], (outputs[carried - consts :], bits)
+
+    carry, (stacked, bits) = jax.lax.scan(
+        turn, operands[consts:carried], operands[carried:], params["length"], params["reverse"], params["unroll"]
+    )
+    return [*carry, *stacked], bits
+
+
+def _run_cond(step: Step, plans: list[_Plan], operands):
+    """The bits of branches that are not taken are off."""
+
+    def run(number, arguments):
+        return _run(step.inner[number], plans[number], arguments)
+
+    numbers = range(len(plans))
+    shapes = [jax.eval_shape(lambda *arguments, n=n: run(n, arguments)[1], *operands[1:]) for n in numbers]
+
+    def branch(taken):
+        def call(*arguments):
+            outputs, found = run(taken, arguments)
+            off = [[jnp.zeros(bits.shape, bool) for bits in others] for others in shapes]
+            off[taken] = found
+            return as_arrays(outputs), [bits for group in off for bits in group]
+
+        return call
+
+    return jax.lax.switch(operands[0], [branch(n) for n in numbers], *operands[1:])

@@ -1,0 +1,142 @@
+"""Which architectures a person means: all of a space, some at random, or those of a file."""
+
+import csv
+import gzip
+import json
+import zlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Bool, Key
+
+from tenas_jax.errors import InputError
+from tenas_jax.spaces.space import DARTS, SearchSpace, host_generator
+
+
+class Listing(NamedTuple):
+    """Distinct architectures.
+
+    Attributes:
+        masks: (m, cells, edges, operators).
+        duplicates: how many were left out because they had come before.
+    """
+
+    masks: Bool[np.ndarray, "m cells edges ops"]
+    duplicates: int
+
+
+def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Reads a csv or csv.gz.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The columns' names, and a dict a row.
+
+    Raises:
+        InputError: where it cannot be read.
+    """
+    opened = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opened(path, "rt", newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            names = list(reader.fieldnames or ())
+            return names, list(reader)
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error) as error:
+        raise InputError(f"{path} cannot be read as csv or csv.gz: {error}.") from error
+
+
+def names_architectures(columns: list[str]) -> bool:
+    """Whether a table says which architecture a row is about, see `row_architecture`.
+
+    Args:
+        columns: their names.
+    """
+    return "architecture" in columns or {"normal", "reduce"} <= set(columns)
+
+
+def row_architecture(row: dict[str, str]) -> str:
+    """The architecture of a row: its column `architecture`, or of `normal` and `reduce` a genotype as DARTS prints it.
+
+    Args:
+        row: with these columns; cells of `normal` and `reduce` are `OPERATOR~INPUT` pairs with spaces between.
+
+    Raises:
+        InputError: where the pairs are no genotype.
+    """
+    if row.get("architecture") is not None:
+        return row["architecture"]
+    genotype: dict[str, Any] = {f"{cell}_concat": list(range(DARTS.inputs, DARTS.nodes)) for cell in DARTS.cells}
+    for cell in DARTS.cells:
+        pairs = [pair.partition("~") for pair in (row.get(cell) or "").split()]
+        if not all(source.isdecimal() for _, _, source in pairs):
+            raise InputError(f"the column {cell} must hold `OPERATOR~INPUT` pairs; it holds {row.get(cell)!r}.")
+        genotype[cell] = [[operator, int(source)] for operator, _, source in pairs]
+    return DARTS.format(DARTS.parse(json.dumps(genotype)))
+
+
+def choose(space: SearchSpace, wanted: str, key: Key[Array, ""]) -> Listing:
+    """Architectures as the command line names them.
+
+    Args:
+        space: the search space.
+        wanted: "all", a number of random architectures, or the path of a file: one architecture a line, or a csv or
+            csv.gz with a column `architecture` or columns `normal` and `reduce`.
+        key: decides the random ones.
+
+    Raises:
+        InputError: for a space too large to enumerate, a number that is not from 1 to the size of the space, a file that
+            is missing, empty or has something else in a line.
+    """
+    if wanted == "all":
+        return Listing(np.stack(list(space.enumerate())), 0)
+    if wanted.lstrip("+-").isdecimal():
+        return Listing(_at_random(space, int(wanted), key), 0)
+    return _distinct(_from_file(space, Path(wanted)))
+
+
+def _at_random(space: SearchSpace, count: int, key) -> np.ndarray:
+    most = None if space.kept_edges else space.size
+    if count < 1 or (most and count > most):
+        raise InputError(f"--architectures must be from 1 to {most or 'any number'}, or all, or a file; it is {count}.")
+    if most and most <= 10_000_000:
+        # Without repetition: the first so many of a shuffled space.
+        numbers = host_generator(key).permutation(most)[:count]
+        choice = np.stack(np.unravel_index(numbers, [len(space.operators)] * (len(space.cells) * len(space.edges))), -1)
+        return space.one_hot(choice.reshape(count, len(space.cells), len(space.edges)))
+    # Of so many that hardly one comes twice.
+    return _distinct(space.sample(key, count)).masks
+
+
+def _from_file(space: SearchSpace, path: Path) -> np.ndarray:
+    if path.name.endswith((".csv", ".csv.gz")):
+        names, rows = read_rows(path)
+        if not names_architectures(names):
+            raise InputError(
+                f"{path} has no column `architecture`, nor `normal` and `reduce`; it has {', '.join(names) or 'none'}."
+            )
+        numbered = list(enumerate(rows, 2))
+    else:
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"--architectures must be all, a number, or a file that can be read; {path} cannot: {error}."
+            ) from error
+        numbered = [(number, {"architecture": line.strip()}) for number, line in enumerate(lines, 1) if line.strip()]
+    if not numbered:
+        raise InputError(f"{path} holds no architecture; write one in each line.")
+    masks = []
+    for number, row in numbered:
+        try:
+            masks.append(space.parse(row_architecture(row)))
+        except InputError as error:
+            raise InputError(f"line {number} of {path}: {error}") from error
+    return np.stack(masks)
+
+
+def _distinct(masks: np.ndarray) -> Listing:
+    _, first = np.unique(masks.reshape(len(masks), -1), axis=0, return_index=True)
+    return Listing(masks[np.sort(first)], len(masks) - len(first))

@@ -1,0 +1,214 @@
+"""Scores of many architectures: evaluated in shards, averaged over repeats, put in order, written as csv."""
+
+import hashlib
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from tenas_jax.command_line import say
+from tenas_jax.data import ImageSource
+from tenas_jax.networks import cost
+from tenas_jax.rank.cluster import evaluate_on_ray
+from tenas_jax.records.shards import SIZE, Shards, Table
+from tenas_jax.scores.ranks import dense_rank, log_rank_sum, neighbour_mean, rank_sum
+from tenas_jax.scores.scorer import Scorer, prepare
+from tenas_jax.scores.views import Ntk, scores_of
+from tenas_jax.spaces import equal_cells
+from tenas_jax.spaces.space import SearchSpace, identity_of
+
+Masks = Bool[np.ndarray, "m cells edges ops"]
+
+
+class ScoreTable(NamedTuple):
+    """Architectures and their scores, the best by `smoothed` first.
+
+    Attributes:
+        masks: (m, cells, edges, operators).
+        columns: by name (m,): the sums of ranks, every score and its health.
+        distinct: how many of the architectures are different functions.
+        evaluated: how many of those were evaluated now, and in how many seconds.
+        compile_seconds: spent on compiling.
+    """
+
+    masks: Masks
+    columns: dict[str, np.ndarray]
+    distinct: int
+    evaluated: dict[str, float]
+    compile_seconds: float
+
+
+def score_architectures(
+    space: SearchSpace,
+    masks: Masks,
+    scores: Sequence[str],
+    source: ImageSource,
+    folder: Path,
+    *,
+    ntk: Ntk = "analytic",
+    seed: int = 0,
+    repeats: int = 8,
+    ray: Any = None,
+) -> ScoreTable:
+    """Scores architectures, equal ones once. What a folder holds of an interrupted run is not computed again.
+
+    Args:
+        space: the search space.
+        masks: (m, cells, edges, operators), single architectures.
+        scores: names, see `views.scores_of`.
+        source: of images.
+        folder: for the shards; the caller removes it when the result is safe.
+        ntk: which kernel.
+        seed: of everything random.
+        repeats: draws of images and weights over which a score is averaged.
+        ray: from `cluster.connect`, to hand the shards out.
+
+    Raises:
+        InputError: for unknown scores, unfit images, a folder of another ranking or that cannot be written.
+    """
+    equal = equal_cells.representatives(space, masks)
+    flat, places = np.unique(equal.reshape(len(equal), -1), axis=0, return_inverse=True)
+    distinct = flat.reshape(-1, *space.mask_shape)
+    scorer = prepare(space, scores, source, ntk=ntk, seed=seed, repeats=repeats)
+    identity = {
+        "space": identity_of(space),
+        "architectures_sha256": hashlib.sha256(np.packbits(distinct).tobytes()).hexdigest(),
+        "scores": list(scores),
+        "ntk": ntk,
+        "dataset": source.name,
+        "data_sha256": source.fingerprint,
+        "data_mean": source.mean,
+        "data_std": source.std,
+        "repeats": repeats,
+        "seed": seed,
+    }
+    found, evaluated = _evaluate(scorer, distinct, Shards(folder, identity), ray)
+    columns = averages(space, scores, masks, found, places.ravel())
+    columns = aggregates(space, scores, masks, columns) | columns
+    order = np.argsort(-columns["smoothed"], kind="stable")
+    compiling = sum(view.program.compile_seconds for view in scorer.views)
+    sorted_columns = {name: values[order] for name, values in columns.items()}
+    return ScoreTable(masks[order], sorted_columns, len(distinct), evaluated, compiling)
+
+
+def _evaluate(scorer: Scorer, distinct: Masks, shards: Shards, ray: Any) -> tuple[Table, dict[str, float]]:
+    """All shards' tables as one, and how fast those went that were not finished yet."""
+    from tqdm import tqdm
+
+    pieces = {n: distinct[n * SIZE : (n + 1) * SIZE] for n in range(-(-len(distinct) // SIZE))}
+    finished = {number: table for number in pieces if (table := shards.load(number)) is not None}
+    waiting = {number: masks for number, masks in pieces.items() if number not in finished}
+    if finished:
+        say(f"{sum(len(pieces[n]) for n in finished)} of {len(distinct)} distinct architectures were finished before")
+
+    def here() -> Iterator[tuple[int, Table]]:
+        for number, masks in waiting.items():
+            yield number, scorer(masks)
+
+    start, done, said = time.perf_counter(), 0, time.perf_counter()
+    total = sum(map(len, waiting.values()))
+    quiet = not sys.stderr.isatty()
+    with tqdm(total=len(distinct), initial=len(distinct) - total, unit="arch", disable=quiet, file=sys.stderr) as bar:
+        for number, table in evaluate_on_ray(ray, scorer, waiting) if ray else here():
+            shards.save(number, table)
+            finished[number] = table
+            done += len(waiting[number])
+            bar.update(len(waiting[number]))
+            if quiet and (time.perf_counter() - said > 10 or done == total):
+                said = time.perf_counter()
+                rate = done / (said - start)
+                say(
+                    f"{done} of {total} distinct architectures, {rate:.0f} a second, {(total - done) / rate:.0f} s left"
+                )
+    seconds = time.perf_counter() - start
+    tables = [finished[number] for number in sorted(finished)]
+    whole = Table(
+        *(
+            {name: np.concatenate([part[name] for part in parts], axis=1) for name in scorer.scores}
+            for parts in zip(*tables, strict=True)
+        )
+    )
+    return whole, {"distinct_architectures": done, "seconds": round(seconds, 3)}
+
+
+def averages(
+    space: SearchSpace, scores: Sequence[str], masks: Masks, found: Table, places: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Every score of every architecture, averaged over repeats, and its health.
+
+    Args:
+        space: the search space.
+        scores: names of scores.
+        masks: (m, cells, edges, operators).
+        found: of the distinct architectures.
+        places: (m,), which of them each architecture is.
+
+    Returns:
+        By name (m,): NaN where no input reaches the output; costs have no health.
+    """
+    known, columns, totals = scores_of(space), {}, cost.costs(space, masks)._asdict()
+    for name in scores:
+        if name in totals:
+            columns[name] = totals[name]
+        else:
+            columns[name] = _mean(found.values[name], known[name].geometric)[places]
+            columns[f"{name}_health"] = _joined(found.health[name])[places]
+    return columns
+
+
+def aggregates(
+    space: SearchSpace, scores: Sequence[str], masks: Masks, columns: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Sums of ranks among the architectures at hand.
+
+    Args:
+        space: the search space.
+        scores: names of scores.
+        masks: (m, cells, edges, operators), all different.
+        columns: from `averages`.
+
+    Returns:
+        By name (m,): `smoothed`, what is ordered by: the sum of log ranks, and the mean of those of the architectures that
+        are one operator away; `log_rank_sum`, larger is better (AZ-NAS); `rank_sum`, smaller is better (TE-NAS).
+    """
+    lower = {name: scores_of(space)[name].lower_is_better for name in scores}
+    log_ranks = log_rank_sum({name: columns[name] for name in scores}, lower)
+    choices = masks.argmax(-1).reshape(len(masks), -1)
+    return {
+        # Scores of one network are noisy. Its neighbours share most of the cell, and their noise is their own.
+        "smoothed": log_ranks + neighbour_mean(log_ranks, choices, _neighbours(space)),
+        "log_rank_sum": log_ranks,
+        "rank_sum": rank_sum([dense_rank(columns[name], descending=not lower[name]) for name in scores]),
+    }
+
+
+def _neighbours(space: SearchSpace) -> int:
+    """How many architectures are one operator away."""
+    cells, edges, operators = space.mask_shape
+    if space.kept_edges is None:
+        return cells * edges * (operators - 1)
+    return cells * (space.nodes - space.inputs) * space.kept_edges * (operators - 2)
+
+
+def _mean(values: Float[np.ndarray, "repeats m"], geometric: bool) -> Float[np.ndarray, " m"]:
+    """Over repeats; infinite where one is, NaN where one is."""
+    if not geometric:
+        return values.mean(0)
+    with np.errstate(divide="ignore"):
+        return np.exp(np.log(values).mean(0))
+
+
+def _joined(health: np.ndarray) -> np.ndarray:
+    """One health for all repeats: theirs where they agree, otherwise how many said what."""
+
+    def of(column):
+        states, counts = np.unique(column, return_counts=True)
+        if len(states) == 1:
+            return str(states[0])
+        return ", ".join(f"{state} in {count}" for state, count in zip(states, counts, strict=True))
+
+    return np.array([of(column) for column in health.T])

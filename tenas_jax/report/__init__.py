@@ -1,0 +1,4 @@
+"""A page.
+
+The folder of a run comes in, a self-contained HTML page goes out.
+"""

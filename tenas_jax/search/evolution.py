@@ -1,0 +1,139 @@
+"""Regularised evolution on a sum of log ranks: pure functions on a history (Real et al. 2019, Algorithm 1).
+
+The youngest architectures are the population. A child is a mutation of the best of a random few of them, whatever its age
+and however good its parents were; the oldest die. What is best is told by the sum of log ranks among all architectures
+that have been seen (`ranking.log_rank_sum`), so several scores need no common scale.
+
+Children are made many at a time, all from the same population, because scores are evaluated many at a time.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from tenas_jax.errors import InputError
+from tenas_jax.search.budget import Budget
+from tenas_jax.spaces.sampling import alternatives, carriers, entering
+from tenas_jax.spaces.space import SearchSpace, host_generator
+
+Choices = Int[np.ndarray, "m cells edges"]
+MOST_ATTEMPTS = 50  # at a child that has not been seen
+
+
+class Evolution(NamedTuple):
+    """Settings.
+
+    Attributes:
+        population: how many of the youngest can have children; also how many are drawn at random to begin with.
+        tournament: of how many a parent is the best.
+        children: made at a time.
+        evaluations: architectures that are scored in all.
+    """
+
+    population: int = 64
+    tournament: int = 16
+    children: int = 32
+    evaluations: int = 1000
+
+
+def first_generation(
+    key: Key[Array, ""], space: SearchSpace, settings: Evolution, limits: Budget | None = None
+) -> Choices:
+    """Random architectures that meet the limits, no two alike.
+
+    Args:
+        key: decides them.
+        space: the search space.
+        settings: of the evolution.
+        limits: on what the network may cost.
+
+    Returns:
+        Operator numbers (m, cells, edges); m is less than the population where the space has no more.
+    """
+    rng, wanted = host_generator(key), min(settings.population, settings.evaluations)
+    mask = alternatives(space)
+    found: dict[bytes, np.ndarray] = {}
+    for choice in space.sample(key, wanted * MOST_ATTEMPTS).argmax(-1):
+        affordable = limits.lower(rng, choice, mask, space) if limits else choice
+        found.setdefault(affordable.tobytes(), affordable)
+        if len(found) == wanted:
+            break
+    return np.stack(list(found.values()))
+
+
+def next_generation(
+    key: Key[Array, ""],
+    history: Choices,
+    goodness: Float[np.ndarray, " m"],
+    space: SearchSpace,
+    settings: Evolution,
+    limits: Budget | None = None,
+) -> Choices:
+    """Children of the youngest, none of which has been seen.
+
+    Args:
+        key: decides parents and mutations.
+        history: all architectures that have been scored, the oldest first.
+        goodness: of each, larger is better; see `ranking.log_rank_sum`.
+        space: the search space.
+        settings: of the evolution.
+        limits: on what the network may cost.
+
+    Returns:
+        Operator numbers (k, cells, edges); k is 0 where nothing new is found near the population.
+    """
+    rng = host_generator(key)
+    seen = {choice.tobytes() for choice in history}
+    wanted = min(settings.children, settings.evaluations - len(history))
+    alive, children = np.arange(max(0, len(history) - settings.population), len(history)), []
+    for _ in range(wanted * MOST_ATTEMPTS):
+        if len(children) == wanted:
+            break
+        rivals = rng.choice(alive, min(settings.tournament, len(alive)), replace=False)
+        child = mutate(rng, history[rivals[np.argmax(goodness[rivals])]], space)
+        if limits:
+            child = limits.lower(rng, child, alternatives(space), space)
+        if child.tobytes() not in seen:
+            seen.add(child.tobytes())
+            children.append(child)
+    return np.stack(children) if children else np.zeros((0, *history.shape[1:]), history.dtype)
+
+
+def mutate(
+    rng: np.random.Generator, choice: Int[np.ndarray, "cells edges"], space: SearchSpace
+) -> Int[np.ndarray, "cells edges"]:
+    """A neighbour: another operator on one edge or, where nodes choose their inputs, as often another input.
+
+    Args:
+        rng: decides which (Real et al. 2019, section 3.2: "op mutation" and "hidden state mutation").
+        choice: operator numbers; it stays as it is.
+        space: the search space.
+
+    Raises:
+        InputError: for a space in which there is nothing to change.
+    """
+    choice, fixed = choice.copy(), space.kept_edges is not None
+    if fixed and rng.random() < 0.5:
+        none = space.operators.index("none")
+        # (cell, edge that is dropped, edge into the same node that takes its place)
+        moves = [
+            (cell, old, new)
+            for cell in range(len(space.cells))
+            for node in range(space.inputs, space.nodes)
+            for old in entering(space, node)
+            for new in entering(space, node)
+            if choice[cell, old] != none and choice[cell, new] == none
+        ]
+        if moves:
+            cell, old, new = moves[rng.integers(len(moves))]
+            choice[cell, [old, new]] = none, choice[cell, old]
+            return choice
+    options = carriers(space) if fixed else range(len(space.operators))
+    edges = np.argwhere(np.isin(choice, list(options)))
+    cell, edge = edges[rng.integers(len(edges))]
+    others = [option for option in options if option != choice[cell, edge]]
+    if not others:
+        raise InputError(f"{space.name} has one operator only, so there is nothing to evolve.")
+    choice[cell, edge] = rng.choice(others)
+    return choice

@@ -1,0 +1,378 @@
+"""The pruning search: pure functions on a mask (TE-NAS, Chen et al. 2021, Algorithm 1, and a variant of ours).
+
+`step(key, state) -> (state, info)` prunes once; state is what the next step needs, info is what a person wants to see. Two
+rules say what an operator is worth:
+
+- "removal", TE-NAS's: by how much the supernet's score changes when the operator alone is removed from it. On every edge
+  the operator with the best sum of ranks goes.
+- "completion", ours: the mean score of single architectures, drawn from what is still alive, that hold the operator. The
+  operator that lies furthest behind its edge's mean goes. What is ranked are thus networks like those that are going to be
+  trained; a supernet's score hides what a skip connection is worth: beside it, a convolution always carries the signal.
+  Scores are sums of log ranks, so that the best architectures say most about an operator; and as fewer are left to
+  compare, each is scored on more batches.
+
+Where a node of a final architecture keeps some of its input edges only (DARTS), edges go once every edge has one operator
+left: node by node, cell by cell, by the same scores, ranked within the node. A dropped edge holds "none".
+"""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from tenas_jax.errors import InputError
+from tenas_jax.scores.indicators import Indicator, Scores
+from tenas_jax.scores.ranks import log_rank, rank_sum, relative_change, released_rank, round_decimals
+from tenas_jax.search.budget import Budget
+from tenas_jax.spaces.sampling import architectures, carriers, entering
+from tenas_jax.spaces.space import SearchSpace
+
+MOST_BATCHES = 8  # of one completion: more would cost more than they tell
+
+NOTHING = np.zeros((0, 3), int)  # no candidates
+
+Rule = Literal["completion", "removal"]
+Mask = Bool[np.ndarray, "cells edges ops"]
+
+
+class State(NamedTuple):
+    """What the next step needs.
+
+    Attributes:
+        mask: the operators that are alive.
+        round: how many steps have been taken.
+    """
+
+    mask: Mask
+    round: int
+
+
+class Info(NamedTuple):
+    """What a step saw; arrays are by candidate, an operator on an edge that could go.
+
+    Attributes:
+        candidates: (c, 3): cell, edge, operator; the edge's last operator where edges go.
+        scores: by indicator. Removal: the mean score of the supernet without the candidate. Completion: the mean log score
+            of the architectures that hold it.
+        changes: by indicator. Removal: mean relative change. Completion: mean log rank of those architectures, less the
+            mean log rank on the edge, with the sign that makes the worst operator the smallest.
+        ranks: by indicator, 0 goes first.
+        total: what the decision was made by: smallest first. Removal: the sum of ranks. Completion: the sum of changes.
+        health: by indicator, how many evaluations said what.
+        evaluations: masks that were scored, times batches.
+        pruned: (k, 3), the candidates that went.
+        unaffordable: (u, 3), operators that went before, because no architecture with them meets the limits on cost.
+    """
+
+    candidates: Int[np.ndarray, "c 3"]
+    scores: dict[str, Float[np.ndarray, " c"]]
+    changes: dict[str, Float[np.ndarray, " c"]]
+    ranks: dict[str, Int[np.ndarray, " c"]]
+    total: Float[np.ndarray, " c"]
+    health: dict[str, dict[str, int]]
+    evaluations: int
+    pruned: Int[np.ndarray, "k 3"]
+    unaffordable: Int[np.ndarray, "u 3"] = NOTHING
+
+
+def init(space: SearchSpace) -> State:
+    """The supernet."""
+    return State(space.supernet(), 0)
+
+
+def crowded_node(mask: Mask, space: SearchSpace) -> tuple[int, int] | None:
+    """The first cell and node, in order, with more input edges than an architecture keeps there; None without any.
+
+    Args:
+        mask: the operators that are alive.
+        space: the search space.
+    """
+    carrying = np.asarray(mask[..., carriers(space)].any(-1))
+    for cell in range(len(space.cells)):
+        for node in range(space.inputs, space.nodes):
+            if space.kept_edges is not None and carrying[cell, entering(space, node)].sum() > space.kept_edges:
+                return cell, node
+    return None
+
+
+def is_done(state: State, space: SearchSpace) -> bool:
+    """Whether every edge has one operator left, and no node an edge too many.
+
+    Args:
+        state: of a search.
+        space: the search space.
+    """
+    return bool((state.mask.sum(-1) <= 1).all()) and crowded_node(state.mask, space) is None
+
+
+def surplus(mask: Mask, space: SearchSpace) -> int:
+    """How many operators still have to go.
+
+    Args:
+        mask: the operators that are alive, without "none" on edges with a choice.
+        space: the search space.
+    """
+    kept = space.kept_edges or len(space.edges)
+    final = sum(min(kept, len(entering(space, node))) for node in range(space.inputs, space.nodes))
+    return int(mask[..., carriers(space)].sum()) - final * len(space.cells)
+
+
+def candidates(mask: Mask, space: SearchSpace) -> Int[np.ndarray, "c 3"]:
+    """(cell, edge, operator) of what may go: all that is alive on edges with a choice left, then the edges of a node.
+
+    Args:
+        mask: the operators that are alive.
+        space: the search space.
+    """
+    options = np.argwhere(mask & (mask.sum(-1, keepdims=True) > 1))
+    crowded = crowded_node(mask, space)
+    if len(options) or crowded is None:
+        return options
+    cell, node = crowded
+    return np.array(
+        [(cell, e, o) for e in entering(space, node) for o in np.flatnonzero(mask[cell, e]) if o in carriers(space)]
+    )
+
+
+def without(mask: Mask, pruned: Int[np.ndarray, "k 3"], space: SearchSpace) -> Mask:
+    """The mask without some operators; an edge that has lost its last one holds "none".
+
+    Args:
+        mask: the operators that are alive; it stays as it is.
+        pruned: cell, edge and operator of each.
+        space: the search space.
+    """
+    mask = mask.copy()
+    mask[tuple(pruned.T)] = False
+    empty = ~mask.any(-1)
+    if empty.any():
+        mask[empty, space.operators.index("none")] = True
+    return mask
+
+
+def step(
+    key: Key[Array, ""],
+    state: State,
+    *,
+    space: SearchSpace,
+    indicators: Sequence[Indicator],
+    rule: Rule = "completion",
+    paths: int = 96,
+    fresh: bool = False,
+    prune_number: int | None = None,
+    limits: Budget | None = None,
+) -> tuple[State, Info]:
+    """Prunes once.
+
+    Args:
+        key: images and initialisations of this step depend on it and on the round.
+        state: from `init` or the last step.
+        space: the search space.
+        indicators: what to score by; one or several.
+        rule: see the module.
+        paths: completion: architectures drawn. Where fewer are left, each is scored on as many batches, up to
+            `MOST_BATCHES`, as keep their product below it.
+        fresh: removal: a batch and an initialisation of its own for every candidate, as in the released code, instead of
+            the same for all.
+        prune_number: how many operators go from every edge, the last one stays. By default one; with completion one of
+            the whole network. Where edges go, all that a node has too many of go at once.
+        limits: on what the network may cost. Operators that no affordable architecture holds go first; after that the
+            mask always holds an architecture that meets the limits, and completions are architectures that do.
+
+    Returns:
+        The next state and what was seen.
+
+    Raises:
+        InputError: for an unknown rule, no indicator, a prune number below 1, or too few paths for the operators alive.
+    """
+    if rule not in ("completion", "removal"):
+        raise InputError(f'`rule` must be "completion" or "removal"; it is {rule!r}.')
+    if not indicators:
+        raise InputError("`indicators` must hold at least one indicator; see `tenas_jax.indicators`.")
+    if prune_number is not None and prune_number < 1:
+        raise InputError(f"the prune number must be at least 1; it is {prune_number}.")
+    key = jax.random.fold_in(key, state.round)
+    unaffordable = limits.unaffordable(space, state.mask) if limits else NOTHING
+    mask = without(state.mask, unaffordable, space)
+    if is_done(State(mask, state.round), space):
+        info = Info(NOTHING, {}, {}, {}, np.zeros(0), {}, 0, NOTHING)
+    elif rule == "completion":
+        info = _by_completion(key, mask, space, indicators, paths, prune_number, limits)
+    else:
+        info = _by_removal(key, mask, space, indicators, fresh, prune_number or 1, limits)
+    return State(without(mask, info.pruned, space), state.round + 1), info._replace(unaffordable=unaffordable)
+
+
+class _Contest(NamedTuple):
+    """Who competes with whom in a step: operators of an edge, or edges of a node.
+
+    Attributes:
+        options: (c, 3) candidates.
+        groups: (c,) the group of each.
+        whole: the step is about edges.
+    """
+
+    options: Int[np.ndarray, "c 3"]
+    groups: Int[np.ndarray, " c"]
+    whole: bool
+
+    def losers(self, total, mask: Mask, space: SearchSpace, number: int, limits: Budget | None):
+        """The candidates (k, 3) with the smallest totals, `number` a group; the last one stays, or the edges to keep.
+
+        None goes without which the mask would hold nothing that meets the limits.
+        """
+        gone = NOTHING
+        for group in np.unique(self.groups):
+            members = np.flatnonzero(self.groups == group)
+            surplus = len(members) - (space.kept_edges or 0 if self.whole else 1)
+            left = surplus if self.whole else min(number, surplus)
+            for member in members[np.argsort(total[members], kind="stable")]:
+                tried = np.concatenate([gone, self.options[[member]]])
+                if left and (limits is None or limits.cheapest(space, without(mask, tried, space)) is not None):
+                    gone, left = tried, left - 1
+        return gone
+
+
+def _contest(mask: Mask, space: SearchSpace) -> _Contest:
+    options = candidates(mask, space)
+    whole = bool((mask.sum(-1) <= 1).all())
+    groups = np.zeros(len(options), int) if whole else options[:, 0] * mask.shape[1] + options[:, 1]
+    return _Contest(options, groups, whole)
+
+
+def _by_completion(key, mask, space, indicators, paths, prune_number, limits) -> Info:
+    draw, score = jax.random.split(key)
+    choices = (limits.sample if limits else architectures)(draw, mask, paths, space)
+    batches = max(1, min(MOST_BATCHES, paths // len(choices)))
+    results = {i.name: _on_batches(i, score, space.one_hot(choices), batches) for i in indicators}
+    logs = {i.name: np.log(results[i.name].values).mean(0) for i in indicators}
+    log_ranks = {i.name: log_rank(logs[i.name], descending=not i.lower_is_better) for i in indicators}
+
+    contest = _contest(mask, space)
+    options = contest.options
+    holds = np.stack([choices[:, cell, edge] == operator for cell, edge, operator in options])
+
+    def mean(values):
+        return np.array([values[rows].mean() for rows in holds])
+
+    def lead(log_ranks):
+        means = mean(log_ranks)
+        return np.array([means[contest.groups == group].mean() for group in contest.groups]) - means
+
+    changes = {name: lead(values) for name, values in log_ranks.items()}
+    total = np.sum(list(changes.values()), axis=0)
+    if prune_number is None and not contest.whole:
+        # All operators compete with each other: one group, of which one goes.
+        contest = contest._replace(groups=np.zeros(len(options), int))
+    return Info(
+        candidates=options,
+        scores={name: mean(values) for name, values in logs.items()},
+        changes=changes,
+        ranks={name: released_rank(change) for name, change in changes.items()},
+        total=total,
+        health=_health(results),
+        evaluations=len(choices) * batches,
+        pruned=contest.losers(total, mask, space, prune_number or 1, limits),
+    )
+
+
+def _on_batches(indicator: Indicator, key, masks, batches: int) -> Scores:
+    results = [indicator.evaluate(jax.random.fold_in(key, batch), masks) for batch in range(batches)]
+    return Scores(*(np.concatenate(parts) for parts in zip(*results, strict=True)))
+
+
+def _by_removal(key, mask, space, indicators, fresh, prune_number, limits) -> Info:
+    contest = _contest(mask, space)
+    options = contest.options
+    masks = np.stack([without(mask, option[None], space) for option in options])
+    results = {i.name: _compared(i, key, mask, masks, fresh) for i in indicators}
+    scores, changes, ranks = {}, {}, {}
+    for indicator in indicators:
+        before, after = np.split(results[indicator.name].values.reshape(-1, 2, len(options)), 2, axis=1)
+        scores[indicator.name] = after[:, 0].mean(0)
+        # Opposite infinities, kernels that become singular in one repeat and regular in another, make NaN: ranked last.
+        with np.errstate(invalid="ignore"):
+            changes[indicator.name] = round_decimals(relative_change(after[:, 0], before[:, 0]), 3).mean(0)
+        # What goes first improves the score most, or harms it least.
+        ranks[indicator.name] = released_rank(changes[indicator.name], descending=not indicator.lower_is_better)
+    total = rank_sum(list(ranks.values()))
+    pruned = contest.losers(total, mask, space, prune_number, limits)
+    evaluations = len(options) * 2 if fresh else len(options) + 1
+    return Info(options, scores, changes, ranks, total.astype(float), _health(results), evaluations, pruned)
+
+
+def _compared(indicator: Indicator, key, mask, masks, fresh: bool) -> Scores:
+    """Scores (repeats, 2 c): of the supernet as each candidate is compared with it, then of every candidate."""
+    if not fresh:
+        values, health = indicator.evaluate(key, np.concatenate([mask[None], masks]))
+        order = np.append(np.zeros(len(masks), int), np.arange(1, len(masks) + 1))
+        return Scores(values[:, order], health[:, order])
+    pairs = [
+        indicator.evaluate(jax.random.fold_in(key, place), np.stack([mask, candidate]))
+        for place, candidate in enumerate(masks)
+    ]
+    return Scores(*(np.concatenate([p[field][:, side] for side in (0, 1) for p in pairs]).reshape(
+        2, len(masks), -1).transpose(2, 0, 1).reshape(-1, 2 * len(masks)) for field in (0, 1)))  # fmt: skip
+
+
+def _health(results: dict[str, Scores]) -> dict[str, dict[str, int]]:
+    return {
+        name: dict(zip(*(part.tolist() for part in np.unique(result.health, return_counts=True)), strict=True))
+        for name, result in results.items()
+    }
+
+
+def prune(
+    key: Key[Array, ""],
+    space: SearchSpace,
+    indicators: Sequence[Indicator],
+    *,
+    rule: Rule = "completion",
+    paths: int = 96,
+    fresh: bool = False,
+    prune_number: int | None = None,
+    limits: Budget | None = None,
+) -> tuple[Mask, list[Info]]:
+    """The whole search: from the supernet to one architecture.
+
+    Args:
+        key: everything random depends on it.
+        space: the search space.
+        indicators: what to score by, for instance those of `tenas_jax.indicators`.
+        rule: see the module.
+        paths: see `step`.
+        fresh: see `step`.
+        prune_number: see `step`.
+        limits: see `step`.
+
+    Returns:
+        The mask of the architecture found, and what every step saw.
+
+    Raises:
+        InputError: as `step`, or for limits that no architecture meets.
+
+    Examples:
+        A score of one's own needs no compiled program: the search for the most parameters.
+
+        >>> from tenas_jax import NAS_BENCH_201
+        >>> from tenas_jax.networks import cost
+        >>> def evaluate(key, masks):
+        ...     values = cost.parameters(NAS_BENCH_201, masks)[None].astype(float)
+        ...     return Scores(values, np.full(values.shape, "counted"))
+        >>> indicator = Indicator("parameters", lower_is_better=False, evaluate=evaluate, program=None)
+        >>> mask, infos = prune(jax.random.key(0), NAS_BENCH_201, [indicator])
+        >>> NAS_BENCH_201.format(mask)
+        '|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|'
+        >>> len(infos)  # each takes one of 24 operators; six edges keep one
+        18
+    """
+    if limits is not None:
+        limits.check(space)
+    state, infos = init(space), []
+    settings = {"rule": rule, "paths": paths, "fresh": fresh, "prune_number": prune_number, "limits": limits}
+    while not is_done(state, space):
+        state, info = step(key, state, space=space, indicators=indicators, **settings)
+        infos.append(info)
+    return state.mask, infos

@@ -1,0 +1,118 @@
+"""Single architectures that a mask still holds, drawn so that each operator is seen equally often."""
+
+import itertools
+
+import numpy as np
+from jaxtyping import Array, Bool, Int, Key
+
+from tenas_jax.errors import InputError
+from tenas_jax.spaces.space import SearchSpace, host_generator
+
+Mask = Bool[np.ndarray, "cells edges ops"]
+
+
+def carriers(space: SearchSpace) -> list[int]:
+    """The numbers of the operators that carry a signal: all but "none".
+
+    Args:
+        space: the search space.
+    """
+    return [number for number, operator in enumerate(space.operators) if operator != "none"]
+
+
+def alternatives(space: SearchSpace) -> Bool[np.ndarray, "cells edges ops"]:
+    """The operators that an edge can hold: all, or all but "none" where a node chooses its inputs.
+
+    Args:
+        space: the search space.
+    """
+    return np.ones(space.mask_shape, bool) if space.kept_edges is None else space.supernet()
+
+
+def entering(space: SearchSpace, node: int) -> list[int]:
+    """The edges that enter a node.
+
+    Args:
+        space: the search space.
+        node: its number.
+    """
+    return [e for e, (_, target) in enumerate(space.edges) if target == node]
+
+
+def architectures(key: Key[Array, ""], mask: Mask, count: int, space: SearchSpace) -> Int[np.ndarray, "m cells edges"]:
+    """Single architectures that a mask still holds, by `completions` or, where nodes choose their inputs, `genotypes`.
+
+    Args:
+        key: decides the sample.
+        mask: the operators that are alive.
+        count: at most so many.
+        space: the search space.
+
+    Raises:
+        InputError: where `count` is so small that an operator would go unseen.
+    """
+    return completions(key, mask, count) if space.kept_edges is None else genotypes(key, mask, count, space)
+
+
+def completions(key: Key[Array, ""], mask: Mask, count: int) -> Int[np.ndarray, "m cells edges"]:
+    """Single architectures that a mask still holds: all of them where there are at most `count`, else a balanced sample.
+
+    In a sample every edge goes through its alive operators in turn, in random order, so that each is seen equally often.
+
+    Args:
+        key: decides the sample.
+        mask: the operators that are alive.
+        count: at most so many.
+
+    Returns:
+        Operator numbers (m, cells, edges).
+
+    Raises:
+        InputError: where `count` is less than the operators that are alive on an edge, so that some would go unseen.
+    """
+    most = int(mask.sum(-1).max())
+    if count < most:
+        raise InputError(f"`paths` must be at least {most}, the operators alive on one edge; it is {count}.")
+    edges = [np.flatnonzero(alive) for alive in mask.reshape(-1, mask.shape[-1])]
+    # Python's integers: the product of a large space does not fit into 64 bits.
+    if np.prod([len(alive) for alive in edges], dtype=object) <= count:
+        choices = np.array(list(itertools.product(*edges)))
+    else:
+        rng = host_generator(key)
+        choices = np.stack([rng.permutation(np.resize(rng.permutation(alive), count)) for alive in edges], axis=1)
+    return choices.reshape(-1, *mask.shape[:2])
+
+
+def genotypes(key: Key[Array, ""], mask: Mask, count: int, space: SearchSpace) -> Int[np.ndarray, "m cells edges"]:
+    """A balanced sample of single architectures in which every node keeps `space.kept_edges` of its input edges.
+
+    A node goes through the sets of edges that it can keep in turn, and an edge through its operators where it is kept.
+
+    Args:
+        key: decides the sample.
+        mask: the operators that are alive; an edge with "none" alone is kept by nobody.
+        count: so many.
+        space: the search space.
+
+    Returns:
+        Operator numbers (m, cells, edges), "none" on the edges that are not kept.
+
+    Raises:
+        InputError: where `count` is so small that an operator would go unseen.
+    """
+    rng = host_generator(key)
+    choices = np.full((count, *mask.shape[:2]), space.operators.index("none"))
+    alive = mask & np.isin(np.arange(mask.shape[-1]), carriers(space))
+    for cell, node in itertools.product(range(mask.shape[0]), range(space.inputs, space.nodes)):
+        carrying = [e for e in entering(space, node) if alive[cell, e].any()]
+        kept = np.array(list(itertools.combinations(carrying, min(space.kept_edges or 0, len(carrying)))))
+        kept = kept[rng.permutation(np.resize(rng.permutation(len(kept)), count))]
+        for edge in carrying:
+            rows, operators = np.flatnonzero((kept == edge).any(1)), np.flatnonzero(alive[cell, edge])
+            if len(rows) < len(operators):
+                raise InputError(
+                    f"`paths` is {count}, too few: only {len(rows)} of them would keep edge {edge}, which has "
+                    f"{len(operators)} operators."
+                )
+            choices[rows, cell, edge] = rng.permutation(np.resize(rng.permutation(operators), len(rows)))
+    return choices

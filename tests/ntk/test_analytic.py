@@ -1,0 +1,249 @@
+"""The analytic NTK against wide finite networks, operator by operator, against real batch norm, and neural-tangents."""
+
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tenas_jax.data import image_batch, open_images
+from tenas_jax.ntk import neural_tangents as _neural_tangents
+from tenas_jax.ntk.analytic import KernelReading, analytic_ntk
+from tenas_jax.ntk.gaussian_kernels import Batch, Settings, input_kernels
+from tenas_jax.ntk.gaussian_maps import gaussian_field
+from tenas_jax.spaces.space import DARTS, NAS_BENCH_201
+
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+
+from finite_twin import (
+    cell_network,
+    chain_network,
+    draw_kernels,
+    genotype_network,
+    limit_kernel,
+    operator_network,
+    residual_network,
+)
+
+SEEDS = 24
+
+
+@pytest.fixture
+def images(rng):
+    return jnp.asarray(rng.normal(size=(5, 4, 4, 3)))
+
+
+@pytest.fixture
+def photographs():
+    """Images with the spectrum of photographs, whose pixels and images are strongly correlated."""
+    return image_batch(jax.random.key(0), open_images(), 5, side=4).astype(jnp.float64)
+
+
+def relative(difference, limit):
+    return np.linalg.norm(difference, axis=(-2, -1)) / np.linalg.norm(limit)
+
+
+def log_condition(kernel):
+    return np.log(np.linalg.cond(kernel))
+
+
+def assert_mean_is(limit, drawn, width):
+    """Up to the noise of the seeds, entry by entry and as a whole, and to a bias that falls like 1 / width."""
+    difference = drawn.mean(0) - limit
+    error = drawn.std(0, ddof=1) / len(drawn) ** 0.5
+    assert (np.abs(difference) < 4 * error + np.abs(limit).max() / width).all()
+    assert relative(difference, limit) < 2.5 * relative(drawn - limit, limit).mean() / len(drawn) ** 0.5 + 1 / width
+
+
+def assert_converges(build, images, settings=Settings()):
+    limit = limit_kernel(build, images, settings)
+    narrow, wide = (draw_kernels(build, images, width, SEEDS, settings) for width in (16, 64))
+    assert_mean_is(limit, narrow, 16)
+    assert_mean_is(limit, wide, 64)
+    # 1 / sqrt(width) would be a half.
+    assert relative(wide - limit, limit).mean() < 0.65 * relative(narrow - limit, limit).mean()
+
+
+# Every kind of operator; its other kernel size differs in nothing but that.
+CASES = [
+    ("skip_connect", 2),
+    ("nor_conv_1x1", 1),
+    ("nor_conv_3x3", 2),
+    ("sep_conv_3x3", 2),
+    ("dil_conv_5x5", 2),
+    ("avg_pool_3x3", 2),
+    ("max_pool_3x3", 1),
+    ("max_pool_3x3", 2),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("operator", "stride"), CASES)
+def test_wide_operators_converge_to_it(images, operator, stride):
+    assert_converges(operator_network(operator, stride), images)
+
+
+@pytest.mark.slow
+def test_wide_residual_blocks_converge_to_it(images):
+    assert_converges(residual_network, images)
+
+
+@pytest.mark.slow
+def test_wide_half_pruned_cells_converge_to_it(images, rng):
+    """Edges with two or three operators, where skips and pools share their sources."""
+    mask = NAS_BENCH_201.supernet() & (rng.random(NAS_BENCH_201.mask_shape) < 0.6)
+    mask[..., NAS_BENCH_201.operators.index("skip_connect")] = True
+    assert 12 <= mask.sum() <= 20
+    assert_converges(cell_network(mask), images)
+
+
+@pytest.mark.slow
+def test_wide_darts_networks_converge_to_it(images):
+    """A genotype with every operator but max pooling, in a normal and a reduction cell: channel groups, preprocessing."""
+    operators = iter(["sep_conv_3x3", "skip_connect", "dil_conv_3x3", "avg_pool_3x3"] * 4)
+    mask = np.zeros(DARTS.mask_shape, bool)
+    for cell in range(2):
+        for edge, (source, target) in enumerate(DARTS.edges):
+            kept = source in (0, target - 1) if target > 2 else True
+            mask[cell, edge, DARTS.operators.index(next(operators) if kept else "none")] = True
+    assert DARTS.choice(mask).astype(bool).sum() == 16
+    assert_converges(genotype_network(mask), images)
+
+
+@pytest.mark.slow
+def test_frozen_statistics_of_the_mean_field_form(photographs):
+    """With correlated images the gradient through the mean matters most."""
+    build = chain_network(2)
+    assert_converges(build, photographs, Settings(statistics="frozen"))
+    frozen, coupled = (limit_kernel(build, photographs, Settings(statistics=s)) for s in ("frozen", "mean-coupled"))
+    assert relative(frozen - coupled, coupled) > 0.2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("statistics", ["frozen", "mean-coupled", "coupled"])
+def test_exact_form_is_the_limit_of_real_batch_norm(photographs, statistics):
+    """No ReLU comes behind the batch norm, so that nothing is approximated."""
+    assert_converges(chain_network(1, relu=False), photographs, Settings("ntk", "exact", statistics))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize(("statistics", "least", "most"), [("mean-coupled", 0, 0.05), ("coupled", 0.05, 0.2)])
+def test_exact_form_behind_relus(photographs, depth, statistics, least, most):
+    """Real batch norm's output is not Gaussian at the ReLU behind it: what taking it as such costs, in a band."""
+    settings = Settings("ntk", "exact", statistics)
+    build = chain_network(depth)
+    limit = limit_kernel(build, photographs, settings)
+    mean = draw_kernels(build, photographs, 128, SEEDS, settings).mean(0)
+    assert least <= relative(mean - limit, limit) < most
+    assert abs(log_condition(mean) - log_condition(limit)) < (0.1 if statistics == "mean-coupled" else 0.35)
+
+
+@pytest.mark.slow
+def test_gap_between_mean_field_and_real_batch_norm(images, photographs):
+    """Small on noise images; on photographs it moves the log condition number, and the exact form closes it."""
+    build = chain_network(2)
+    gaps = {}
+    for name, batch in (("noise", images), ("photographs", photographs)):
+        real = draw_kernels(build, batch, 128, SEEDS, Settings("ntk", "exact")).mean(0)
+        for form in ("exact", "mean-field"):
+            limit = limit_kernel(build, batch, Settings("ntk", form))
+            gaps[name, form] = log_condition(limit) - log_condition(real)
+    assert abs(gaps["noise", "mean-field"]) < 0.2
+    assert 0.2 < gaps["photographs", "mean-field"] < 0.6
+    assert abs(gaps["photographs", "exact"]) < 0.1
+
+
+@pytest.mark.parametrize("parametrisation", ["ntk", "standard"])
+def test_strides_and_pools_equal_neural_tangents(rng, parametrisation):
+    """On odd sides, where "SAME" padding is the same on both sides, as ours is."""
+    stax = _neural_tangents.load().stax
+    images = jnp.asarray(rng.normal(size=(3, 5, 5, 2)))
+
+    def conv(width, kernel, stride, gain):
+        return stax.Conv(
+            width,
+            (kernel, kernel),
+            (stride, stride),
+            padding="SAME",
+            W_std=gain**0.5,
+            b_std=None,
+            parameterization=parametrisation,
+        )
+
+    theirs = stax.serial(
+        conv(4, 3, 2, 1.0),
+        stax.Relu(),
+        stax.AvgPool((3, 3), (1, 1), "SAME", normalize_edges=True),
+        conv(6, 5, 1, 2.0),
+        stax.Relu(),
+        stax.AvgPool((3, 3), (2, 2), "SAME", normalize_edges=True),
+        conv(5, 3, 1, 2.0),
+        stax.Relu(),
+        stax.GlobalAvgPool(),
+        stax.Dense(1, W_std=1.0, b_std=None, parameterization=parametrisation),
+    )[2](images, None, ("nngp", "ntk"))
+
+    batch = Batch.of(3)
+    read = KernelReading(batch, Settings(parametrisation=parametrisation))
+    x = read.convolution("", gaussian_field(input_kernels(images, batch), 5, 2), 4, kernel=3, stride=2)
+    x = read.average_pool(read.relu(x), window=3, stride=1, padding=1)
+    x = read.relu(read.convolution("", x, 6, kernel=5))
+    x = read.convolution("", read.average_pool(x, window=3, stride=2, padding=1), 5, kernel=3)
+    nngp, ntk = read.head("", read.relu(x), 1).fresh[:, 0, 0, 0]
+    pairs = batch.first, batch.second
+    np.testing.assert_allclose(nngp, theirs.nngp[pairs], rtol=1e-6)
+    scale = ntk / theirs.ntk[pairs]
+    np.testing.assert_allclose(scale / scale[0], 1, rtol=1e-6)  # the standard form is defined up to one constant
+
+
+def test_dilation_is_a_convolution_on_interleaved_grids(rng):
+    """A dilated 3x3 convolution at position p sees the grid of every second pixel through p, which lies around it."""
+    images = jnp.asarray(rng.normal(size=(3, 6, 6, 2)))
+    batch = Batch.of(3)
+    read = KernelReading(batch, Settings())
+    dilated = read.convolution("", gaussian_field(input_kernels(images, batch), 6, 2), 4, kernel=3, dilation=2).fresh
+    grid = read.convolution("", gaussian_field(input_kernels(images[:, 1::2, ::2], batch), 3, 2), 4, kernel=3).fresh
+    inside = np.arange(36).reshape(6, 6)[1::2, ::2].reshape(-1)
+    np.testing.assert_allclose(dilated[:, :, inside[:, None], inside], grid, rtol=1e-12)
+
+
+@pytest.mark.slow
+def test_darts_without_max_pooling_is_in_closed_form(rng):
+    """No channel is drawn: symmetric, positive definite, and moved with the order of the images to the last digits."""
+    images = jnp.asarray(rng.normal(size=(4, 4, 4, 3)))
+    mask = DARTS.supernet()
+    mask[..., DARTS.operators.index("max_pool_3x3")] = False
+    program = jax.jit(lambda images: analytic_ntk(DARTS, mask, images))
+    kernel = np.asarray(program(images))
+    np.testing.assert_array_equal(kernel, kernel.T)
+    assert np.linalg.eigvalsh(kernel).min() > 0
+    order = np.array([2, 0, 3, 1])
+    np.testing.assert_allclose(program(images[order]), kernel[np.ix_(order, order)], rtol=1e-9)
+
+
+@pytest.mark.parametrize("alive", [False, True])
+def test_dead_max_pooling_draws_no_channels(images, alive):
+    """With a weight of zero that is only known at run time, kernels are the closed form's to the bit."""
+    batch = Batch.of(5)
+    read = KernelReading(batch, Settings())
+    (x,) = read.cell_inputs([gaussian_field(input_kernels(images, batch), 4, 3)])
+
+    @jax.jit
+    def kernels(weights):
+        pooled, same = read.edges(
+            x,
+            weights,
+            [lambda _, x: read.max_pool(x, window=3, stride=1, padding=1), lambda _, x: x],
+            ["", ""],
+        )
+        return read._realise(read.add([pooled, same])), read.relu(read.add([pooled, same])).fresh
+
+    found = kernels(jnp.asarray([[float(alive), 1.0], [0.0, 1.0]]))
+    expected = kernels(jnp.asarray([[0.0, 1.0], [0.0, 1.0]]))
+    closed = read.add([x, x])
+    for got, none, plain in zip(found, expected, (read._realise(closed), read.relu(closed).fresh), strict=True):
+        np.testing.assert_allclose(none, plain, rtol=1e-9, atol=1e-12)
+        assert (relative(got - none, none).max() > 0.01) == alive

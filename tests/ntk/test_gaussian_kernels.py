@@ -1,0 +1,265 @@
+"""The analytic NTK by second routes: neural-tangents, Monte-Carlo draws, wide finite networks."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tenas_jax.errors import InputError
+from tenas_jax.networks.finite import FeatureReading
+from tenas_jax.ntk import neural_tangents as _neural_tangents
+from tenas_jax.ntk.analytic import KernelReading, analytic_ntk
+from tenas_jax.ntk.empirical import condition_number, empirical_ntk
+from tenas_jax.ntk.gaussian_kernels import EPSILON, Batch, Settings, input_kernels, normalise, relu_kernels, square
+from tenas_jax.ntk.gaussian_maps import gaussian_field
+from tenas_jax.scores.mask_program import MaskProgram
+from tenas_jax.spaces.space import NAS_BENCH_201
+from tenas_jax.spaces.stacking import Skeleton, network
+
+SINGLE = "|nor_conv_3x3~0|+|nor_conv_1x1~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_1x1~1|nor_conv_3x3~2|"
+POOLS = "|avg_pool_3x3~0|+|skip_connect~0|skip_connect~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|"
+SMALL = Skeleton(channels=16, cells=1)
+
+
+@pytest.fixture
+def images(rng):
+    return jnp.asarray(rng.normal(size=(5, 4, 4, 3)))
+
+
+def full(kernels):
+    """(images, images) kernels of the only group and position."""
+    return kernels[:, 0, 0, 0]
+
+
+def start(images):
+    return Batch.of(len(images)), gaussian_field(
+        input_kernels(images, Batch.of(len(images))), images.shape[1], images.shape[-1]
+    )
+
+
+@pytest.mark.parametrize("parametrisation", ["ntk", "standard"])
+def test_equals_neural_tangents_without_batch_norm(images, parametrisation):
+    stax = _neural_tangents.load().stax
+    # In the standard parametrisation neural-tangents takes widths from the layers, and one W_std for weights.
+    layers = []
+    for width, kernel, gain in ((6, 3, 1.0), (7, 3, 2.0), (9, 1, 2.0)):
+        if gain == 2.0:
+            layers.append(stax.Relu())
+        layers.append(
+            stax.Conv(
+                width, (kernel, kernel), padding="SAME", W_std=gain**0.5, b_std=None, parameterization=parametrisation
+            )
+        )
+    layers += [
+        stax.Relu(),
+        stax.GlobalAvgPool(),
+        stax.Dense(1, W_std=1.0, b_std=None, parameterization=parametrisation),
+    ]
+    theirs = stax.serial(*layers)[2](images, None, ("nngp", "ntk"))
+
+    batch, x = start(images)
+    read = KernelReading(batch, Settings(parametrisation=parametrisation))
+    x = read.convolution("", x, 6, kernel=3)
+    x = read.convolution("", read.relu(x), 7, kernel=3)
+    x = read.convolution("", read.relu(x), 9, kernel=1)
+    nngp, ntk = full(read.head("", read.relu(x), 1).fresh)
+    pairs = batch.first, batch.second
+    np.testing.assert_allclose(nngp, theirs.nngp[pairs], rtol=1e-6)
+    scale = ntk / theirs.ntk[pairs]
+    np.testing.assert_allclose(scale / scale[0], 1, rtol=1e-6)  # the standard form is defined up to one constant
+
+
+def test_correlated_skips_add_amplitudes(images):
+    batch, x = start(images)
+    read = KernelReading(batch, Settings())
+    (x,) = read.cell_inputs([x])
+    chain = read.add([x, x])
+    np.testing.assert_allclose(read._realise(chain), 4 * read._realise(x), rtol=1e-12)
+
+
+def test_skip_plus_pool_against_drawn_fields(images, rng):
+    batch, x = start(images)
+    read = KernelReading(batch, Settings())
+    (x,) = read.cell_inputs([read.convolution("", x, 4, kernel=3)])
+    value = read.add([x, read.average_pool(x, window=3, stride=1, padding=1)])
+    drawn = draws(square(read._realise(x)[0, 0], batch), rng, 40_000).reshape(-1, 4, 4, 1)
+    pooled = FeatureReading(None).average_pool(jnp.asarray(drawn), window=3, stride=1, padding=1)
+    sums = np.asarray(drawn + pooled).reshape(40_000, -1)
+    assert_within(square(read._realise(value)[0, 0], batch), sums, sums)
+
+
+def draws(covariance, rng, number):
+    """(number, size) of a centred Gaussian."""
+    eigenvalues, vectors = np.linalg.eigh(covariance)
+    return rng.normal(size=(number, len(vectors))) @ (vectors * np.sqrt(np.maximum(eigenvalues, 0))).T
+
+
+def assert_within(expected, first, second, errors=6.0):
+    """The mean of products of samples agrees within standard errors."""
+    mean = first.T @ second / len(first)
+    variance = (first**2).T @ (second**2) / len(first) - mean**2
+    np.testing.assert_array_less(np.abs(mean - expected), errors * np.sqrt(variance / len(first)) + 1e-12)
+
+
+def random_kernels(images):
+    """A field two layers deep, so that K and T are neither equal nor simple."""
+    batch, x = start(images)
+    read = KernelReading(batch, Settings())
+    return batch, read.convolution("", read.relu(read.convolution("", x, 4, kernel=3)), 4, kernel=3).fresh
+
+
+def test_relu_against_drawn_fields(images, rng):
+    batch, kernels = random_kernels(images)
+    z, tangent = (draws(square(kernels[i, 0], batch), rng, 40_000) for i in (0, 1))
+    nngp, ntk = relu_kernels(kernels, batch)
+    rectified, passed = np.maximum(z, 0), tangent * (z > 0)
+    assert_within(square(nngp[0], batch), rectified, rectified)
+    assert_within(square(ntk[0], batch), passed, passed)
+
+
+@pytest.mark.parametrize("statistics", ["frozen", "mean-coupled", "coupled"])
+def test_exact_batch_norm_against_drawn_channels(images, rng, statistics):
+    """Every draw is a channel of an infinitely wide network; its tangent goes through the derivative of real batch norm."""
+    batch, kernels = random_kernels(images)
+    z, tangent = (jnp.asarray(draws(square(kernels[i, 0], batch), rng, 40_000)) for i in (0, 1))
+
+    def norm(z):
+        mean, variance = z.mean(), jnp.square(z - z.mean()).mean()
+        if statistics == "frozen":
+            mean = jax.lax.stop_gradient(mean)
+        if statistics != "coupled":
+            variance = jax.lax.stop_gradient(variance)
+        return (z - mean) * jax.lax.rsqrt(variance + EPSILON)
+
+    output, passed = jax.vmap(lambda z, t: jax.jvp(norm, (z,), (t,)))(z, tangent)
+    settings = Settings(batch_norm="exact", statistics=statistics)
+    nngp, ntk = normalise(kernels, batch, settings)
+    assert_within(square(nngp[0], batch), np.asarray(output), np.asarray(output))
+    assert_within(square(ntk[0], batch), np.asarray(passed), np.asarray(passed))
+
+
+def test_exact_batch_norm_has_unit_variance(images):
+    batch, kernels = random_kernels(images)
+    nngp = normalise(kernels, batch, Settings(batch_norm="exact"))[0, 0]
+    assert abs(np.trace(square(nngp, batch)) / 80 - 1) < 1e-3
+
+
+def test_max_pool_against_drawn_fields(images, rng):
+    batch, x = start(images)
+    read = KernelReading(batch, Settings())
+    x = read.convolution("", x, 4, kernel=3)
+    nngp = square(read.relu(read.max_pool(x, window=3, stride=1, padding=1)).fresh[0, 0], batch)
+    drawn = jnp.asarray(draws(square(x.fresh[0, 0], batch), rng, 40_000).reshape(-1, 4, 4, 1))
+    pooled = FeatureReading(None).max_pool(drawn, window=3, stride=1, padding=1)
+    flat = np.maximum(np.asarray(pooled).reshape(40_000, -1), 0)
+    expected = flat.T @ flat / len(flat)
+    assert np.linalg.norm(nngp - expected) / np.linalg.norm(expected) < 0.1  # the error of 1024 channels
+
+
+class Twin(FeatureReading):
+    """A finite network in the NTK parametrisation whose batch norm has the mean-field form."""
+
+    def relu(self, x):
+        self.rectified = super().relu(x)
+        return self.rectified
+
+    def _scaled(self, x, fan_in):
+        gain = 2.0 if x is getattr(self, "rectified", None) else 1.0
+        return x * (gain / fan_in) ** 0.5
+
+    def convolution(self, name, x, channels, *, kernel=1, stride=1, dilation=1):
+        x = self._scaled(x, kernel**2 * x.shape[-1])
+        return super().convolution(name, x, channels, kernel=kernel, stride=stride, dilation=dilation)
+
+    def batch_norm(self, name, x):
+        centred = x - x.mean((0, 1, 2), keepdims=True)
+        variance = jax.lax.stop_gradient(jnp.square(centred).mean())
+        return centred * jax.lax.rsqrt(variance + EPSILON)
+
+    def head(self, name, x, classes):
+        weights = self.parameter(f"{name}.kernel", (x.shape[-1], classes), "weight", x.dtype)
+        return jnp.dot(x.mean((1, 2)), weights) / x.shape[-1] ** 0.5
+
+
+def twin_kernel(mask, images, width, seeds):
+    skeleton = Skeleton(channels=width, cells=1, stages=2, classes=1)
+    declaring = Twin(None)
+    jax.eval_shape(lambda x: network(declaring, NAS_BENCH_201, mask, x, skeleton), images)
+
+    @jax.jit
+    def kernel(key):
+        keys = dict(zip(declaring.declared, jax.random.split(key, len(declaring.declared)), strict=True))
+        parameters = {name: jax.random.normal(keys[name], d.shape) for name, d in declaring.declared.items()}
+        return empirical_ntk(
+            lambda p, x: network(Twin(p), NAS_BENCH_201, mask, x, skeleton), parameters, images, batch_stats="coupled"
+        )
+
+    return np.stack([kernel(jax.random.key(seed)) for seed in range(seeds)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", [SINGLE, POOLS, None], ids=["single", "pools", "supernet"])
+def test_wide_networks_converge_to_it(images, architecture):
+    mask = NAS_BENCH_201.parse(architecture) if architecture else NAS_BENCH_201.supernet()
+    skeleton = Skeleton(channels=16, cells=1, stages=2, classes=1)
+    limit = np.asarray(analytic_ntk(NAS_BENCH_201, mask, images, skeleton=skeleton))
+    errors = {}
+    for width in (16, 64):
+        drawn = twin_kernel(mask, images, width, 12)
+        errors[width] = np.linalg.norm(drawn - limit, axis=(1, 2)).mean() / np.linalg.norm(limit)
+        mean, error = drawn.mean(0), drawn.std(0, ddof=1) / 12**0.5
+        # The mean is off by the noise of 12 seeds and by a bias that falls like 1 / width.
+        assert (np.abs(mean - limit) < 4 * error + 2 / width * np.abs(limit).max()).all()
+    assert errors[64] < 0.7 * errors[16]  # 1 / sqrt(width) would be a half
+
+
+def test_structure(images):
+    mask = NAS_BENCH_201.parse(SINGLE)
+    kernel = np.asarray(analytic_ntk(NAS_BENCH_201, mask, images))
+    np.testing.assert_array_equal(kernel, kernel.T)
+    assert np.linalg.eigvalsh(kernel).min() > 0
+    order = np.array([3, 0, 4, 1, 2])
+    np.testing.assert_allclose(
+        analytic_ntk(NAS_BENCH_201, mask, images[order]), kernel[np.ix_(order, order)], rtol=1e-9
+    )
+    np.testing.assert_array_equal(analytic_ntk(NAS_BENCH_201, mask, images), kernel)
+    single = np.asarray(analytic_ntk(NAS_BENCH_201, mask, images.astype(jnp.float32)))
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, kernel, rtol=1e-4)
+
+
+def test_one_program_for_all_masks(images):
+    masks = np.stack([NAS_BENCH_201.parse(SINGLE), NAS_BENCH_201.parse(POOLS), NAS_BENCH_201.supernet()])
+    program = MaskProgram(lambda mask, x: analytic_ntk(NAS_BENCH_201, mask, x))
+    looped = program(masks, images)
+    program(masks[:2], images)
+    assert program.compilations == 1
+    batched = jax.jit(jax.vmap(lambda mask: analytic_ntk(NAS_BENCH_201, mask, images)))(masks)
+    static = [analytic_ntk(NAS_BENCH_201, mask, images) for mask in masks]
+    np.testing.assert_allclose(looped, static, rtol=1e-9)
+    np.testing.assert_allclose(looped, batched, rtol=1e-9)
+
+
+def test_health(images):
+    none = NAS_BENCH_201.parse("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|")
+    assert condition_number(analytic_ntk(NAS_BENCH_201, none, images)) == (np.inf, "rank-deficient")
+    twins = images.at[1].set(images[0])
+    assert condition_number(analytic_ntk(NAS_BENCH_201, NAS_BENCH_201.parse(SINGLE), twins)) == (
+        np.inf,
+        "rank-deficient",
+    )
+    assert condition_number(analytic_ntk(NAS_BENCH_201, NAS_BENCH_201.parse(SINGLE), images)).health == "full rank"
+
+
+def test_bad_input(images):
+    mask = NAS_BENCH_201.parse(SINGLE)
+    with pytest.raises(InputError, match="at least 2"):
+        analytic_ntk(NAS_BENCH_201, mask, images[:1])
+    with pytest.raises(InputError, match="floating-point"):
+        analytic_ntk(NAS_BENCH_201, mask, jnp.zeros((5, 4, 4, 3), int))
+    with pytest.raises(InputError, match="multiple of 4"):
+        analytic_ntk(NAS_BENCH_201, mask, images[:, :2, :2])
+    with pytest.raises(InputError, match="edge 3 of cell 0 has none"):
+        analytic_ntk(NAS_BENCH_201, mask & (np.arange(6) != 3)[None, :, None], images)
+    with pytest.raises(InputError, match="exact"):
+        analytic_ntk(NAS_BENCH_201, mask, images, settings=Settings(statistics="coupled"))

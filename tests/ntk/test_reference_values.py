@@ -1,0 +1,135 @@
+"""With the weights of the PyTorch networks, our networks give the same logits, kernels and counts.
+
+`reference_small.npz.xz` is made by `benchmarks/torch_reference.py fixture`; `TENAS_REFERENCE_VALUES` names the values of
+the released code itself.
+"""
+
+import io
+import lzma
+import sys
+from functools import cache
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import outside_file
+
+from tenas_jax.networks.finite import CellNetwork
+from tenas_jax.networks.finite_scan import ScannedNetwork
+from tenas_jax.ntk.empirical import condition_number, empirical_ntk, is_weight
+from tenas_jax.patterns.regions import count_linear_regions
+from tenas_jax.spaces.space import SPACES
+
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+from torch_weights import from_torch
+
+MASKS = ("full", "part", "single")
+WITH_RELEASED = ["small", pytest.param("released", marks=pytest.mark.slow)]
+FIXTURE = Path(__file__).parents[1] / "fixtures" / "reference_small.npz.xz"
+
+
+def stored(which):
+    if which == "released":
+        return np.load(outside_file("TENAS_REFERENCE_VALUES"))
+    return np.load(io.BytesIO(lzma.decompress(FIXTURE.read_bytes())))
+
+
+def network(values, space, skeleton, folder, inputs, module=CellNetwork):
+    """Our network with PyTorch's weights, and its input, channels last."""
+    inputs = jnp.asarray(values[f"{space}/{inputs}"].transpose(0, 2, 3, 1))
+    net = module(SPACES[space], skeleton)
+    full = np.ones(SPACES[space].mask_shape, bool)
+    variables = jax.eval_shape(lambda key: net.init(key, inputs, full), jax.random.key(0))
+    parameters = from_torch(variables["params"], values, f"{space}/{folder}/")
+    assert {name: p.shape for name, p in parameters.items()} == {n: p.shape for n, p in variables["params"].items()}
+    return (
+        net,
+        {"params": parameters, "batch_stats": jax.tree.map(lambda s: jnp.zeros(s.shape), variables["batch_stats"])},
+        inputs,
+    )
+
+
+@cache
+def rolled_darts(which):
+    """A compiled `(mask) -> (logits, kernel)` for the DARTS supernet."""
+    net, variables, images = network(
+        stored(which), "darts", SPACES["darts"].skeleton("ntk"), "ntk_net", "images", ScannedNetwork
+    )
+
+    def evaluate(mask):
+        apply = lambda v, x: net.apply(v, x, mask)  # noqa: E731
+        kernel = empirical_ntk(apply, variables, images, batch_stats="coupled", trainable=is_weight)
+        return apply(variables, images), kernel
+
+    return jax.jit(evaluate)
+
+
+def assert_kernel(kernel, values, path):
+    expected = values[f"{path}/ntk"]
+    assert np.linalg.norm(kernel - expected) < 1e-8 * np.linalg.norm(expected)
+    assert abs(condition_number(kernel).value / float(values[f"{path}/condition_number"]) - 1) < 1e-6
+
+
+@pytest.mark.parametrize("name", MASKS)
+@pytest.mark.parametrize("which", WITH_RELEASED)
+def test_nas_bench_201_kernel_and_logits(which, name):
+    values = stored(which)
+    mask = values[f"nasbench201/{name}/mask"]
+    net, variables, images = network(values, "nasbench201", SPACES["nasbench201"].skeleton("ntk"), "ntk_net", "images")
+    apply = jax.jit(lambda v, x: net.apply(v, x, mask))
+    np.testing.assert_allclose(apply(variables, images), values[f"nasbench201/{name}/logits"], rtol=0, atol=1e-9)
+    kernel = empirical_ntk(apply, variables, images, batch_stats="coupled", trainable=is_weight)
+    assert_kernel(kernel, values, f"nasbench201/{name}")
+
+
+@pytest.mark.parametrize("name", MASKS)
+@pytest.mark.parametrize("which", WITH_RELEASED)
+def test_darts_kernel_and_logits(which, name):
+    values = stored(which)
+    logits, kernel = rolled_darts(which)(jnp.asarray(values[f"darts/{name}/mask"]))
+    np.testing.assert_allclose(logits, values[f"darts/{name}/logits"], rtol=0, atol=1e-9)
+    assert_kernel(kernel, values, f"darts/{name}")
+
+
+@pytest.mark.parametrize("name", MASKS)
+@pytest.mark.parametrize("which", WITH_RELEASED)
+def test_darts_logits_of_the_unrolled_network(which, name):
+    values = stored(which)
+    net, variables, images = network(values, "darts", SPACES["darts"].skeleton("ntk"), "ntk_net", "images")
+    logits = net.apply(variables, images, values[f"darts/{name}/mask"])
+    np.testing.assert_allclose(logits, values[f"darts/{name}/logits"], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("space", "module"), [("nasbench201", CellNetwork), ("darts", CellNetwork), ("darts", ScannedNetwork)]
+)
+@pytest.mark.parametrize("which", ["small", "released"])
+def test_linear_regions(which, space, module):
+    values = stored(which)
+    net, variables, patches = network(values, space, SPACES[space].skeleton("regions"), "lr_net", "patches", module)
+    rolled = jax.jit(lambda mask: net.apply(variables, patches, mask, method="activation_bits"))
+    for name in MASKS:
+        mask, count = values[f"{space}/{name}/mask"], int(values[f"{space}/{name}/linear_regions"])
+        if module is CellNetwork:
+            bits = net.apply(variables, patches, mask, method="activation_bits")
+            assert bits.shape[1] == int(values[f"{space}/{name}/n_neurons"])
+            assert count_linear_regions(bits).count == count
+        # An unrolled DARTS supernet takes minutes to compile.
+        if (space, module) != ("darts", CellNetwork):
+            bits = rolled(jnp.asarray(mask))
+            assert count_linear_regions(bits).count == count
+            assert int(bits.any(0).sum()) <= int(values[f"{space}/{name}/n_neurons"]) <= bits.shape[1]
+
+
+def test_traced_mask_gives_the_same_kernel():
+    values = stored("small")
+    net, variables, images = network(values, "nasbench201", SPACES["nasbench201"].skeleton("ntk"), "ntk_net", "images")
+    kernel = jax.jit(
+        lambda m, v: empirical_ntk(
+            lambda v, x: net.apply(v, x, m), v, images, batch_stats="coupled", trainable=is_weight
+        )
+    )(jnp.asarray(values["nasbench201/part/mask"]), variables)
+    expected = values["nasbench201/part/ntk"]
+    assert np.linalg.norm(kernel - expected) < 1e-8 * np.linalg.norm(expected)

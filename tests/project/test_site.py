@@ -1,0 +1,65 @@
+"""The documentation knows every public name and every page."""
+
+import re
+import textwrap
+from pathlib import Path
+
+import jax
+import pytest
+
+import tenas_jax
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+REFERENCE = {path.stem: path.read_text() for path in (DOCS / "reference").glob("*.md")}
+
+
+@pytest.mark.parametrize("name", tenas_jax.__all__)
+def test_every_public_name_is_in_the_table(name):
+    home = tenas_jax._HOMES[name]
+    assert re.search(rf"\[`{name}`\]\[tenas_jax\.{home}(\.{name})?\]", REFERENCE["index"])
+
+
+def test_every_public_module_is_on_one_page():
+    modules = [path.relative_to(ROOT).with_suffix("") for path in (ROOT / "tenas_jax").rglob("*.py")]
+    public = [".".join(module.parts) for module in modules if not re.search(r"/_|__init__", module.as_posix())]
+    shown = [name for text in REFERENCE.values() for name in re.findall(r"^::: (\S+)", text, re.MULTILINE)]
+    assert sorted(shown) == sorted(public)
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.rglob("*.md")), ids=lambda path: str(path.relative_to(DOCS)))
+def test_links_lead_somewhere_on_the_file_system(path):
+    targets = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", path.read_text())
+    missing = [target for target in targets if "://" not in target and not (path.parent / target).exists()]
+    assert missing == []
+
+
+def blocks(path):
+    """Python blocks of a page, those in tabs too."""
+    found = re.findall(r"^( *)```python\n(.*?)^\1```", path.read_text(), re.MULTILINE | re.DOTALL)
+    return [textwrap.dedent(code) for _, code in found]
+
+
+PAGES = [path for path in sorted(DOCS.rglob("*.md")) if blocks(path)]
+
+
+@pytest.fixture
+def usual_settings():
+    """JAX as a reader has it: single precision, promotion without complaint."""
+    names = ("jax_enable_x64", "jax_numpy_dtype_promotion", "jax_numpy_rank_promotion")
+    before = [getattr(jax.config, name) for name in names]
+    for name, value in zip(names, (False, "standard", "allow"), strict=True):
+        jax.config.update(name, value)
+    yield
+    for name, value in zip(names, before, strict=True):
+        jax.config.update(name, value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_python_on_the_pages_runs(path, usual_settings, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    scope = {"__name__": "page"}
+    for number, code in enumerate(blocks(path)):
+        exec(compile(code, f"{path.name}[{number}]", "exec"), scope)
+    assert "nan" not in capsys.readouterr().out.split()

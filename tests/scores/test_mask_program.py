@@ -1,0 +1,71 @@
+"""Many masks by one compiled program, on one device and on several."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tenas_jax import NAS_BENCH_201
+from tenas_jax.scores.mask_program import CHUNK, MaskProgram
+
+
+def weighed(mask, weights):
+    return jnp.tanh((jnp.where(mask, weights, jnp.zeros_like(weights))).sum((0, 1)))
+
+
+@pytest.mark.parametrize("count", [1, 2, CHUNK, CHUNK + 1, 3 * CHUNK + 5])
+def test_every_mask_gets_its_value_in_order(rng, count):
+    masks = rng.random((count, *NAS_BENCH_201.mask_shape)) > 0.5
+    weights = rng.normal(size=NAS_BENCH_201.mask_shape)
+    program = MaskProgram(weighed)
+    expected = np.tanh((masks * weights).sum((1, 2)))
+    np.testing.assert_allclose(program(masks, weights), expected, rtol=1e-12)
+    assert program.compilations == 1
+
+
+SCRIPT = textwrap.dedent("""
+    import sys
+    import jax
+    import numpy as np
+    from tenas_jax import NAS_BENCH_201 as space, analytic_ntk
+    from tenas_jax.networks.finite import CellNetwork
+    from tenas_jax.spaces.stacking import Skeleton
+from tenas_jax.spaces.space import SPACES
+    from tenas_jax.scores.mask_program import MaskProgram
+
+    masks = space.sample(jax.random.key(0), 77)
+    images = np.random.default_rng(0).normal(size=(4, 4, 4, 3)).astype(np.float32)
+    kernel = MaskProgram(lambda mask, images: analytic_ntk(space, mask, images, skeleton=Skeleton(16, 1, stages=1)))
+    net = CellNetwork(space, SPACES["nasbench201"].skeleton("regions")._replace(channels=3))
+
+    def bits(mask, images):
+        variables = net.init(jax.random.key(1), images, np.ones(space.mask_shape, bool))
+        return net.apply(variables, images, mask, method="activation_bits").sum(1)
+
+    np.savez(sys.argv[1], kernels=kernel(masks, images), bits=MaskProgram(bits)(masks, images))
+    print(jax.local_device_count())
+""")
+
+
+def test_eight_devices_give_the_same_bits_as_one(tmp_path):
+    results = []
+    for devices in (1, 8):
+        flags = f"--xla_force_host_platform_device_count={devices}"
+        path = tmp_path / f"{devices}.npz"
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT, path],
+            env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.split() == [str(devices)]
+        with np.load(path) as saved:
+            results.append({name: saved[name] for name in saved})
+    for name, value in results[0].items():
+        assert len(value) == 77
+        assert np.array_equal(value, results[1][name])

@@ -1,0 +1,86 @@
+"""Evolution on scores whose optimum is known."""
+
+import jax
+import numpy as np
+import pytest
+
+from tenas_jax import DARTS, NAS_BENCH_201
+from tenas_jax.networks import cost
+from tenas_jax.scores.ranks import log_rank_sum
+from tenas_jax.search.budget import Budget
+from tenas_jax.search.evolution import Evolution, first_generation, mutate, next_generation
+from tenas_jax.spaces.sampling import alternatives
+
+SMALL = Evolution(population=16, tournament=5, children=8, evaluations=240)
+
+
+def evolved(space, weights, settings=SMALL, limits=None, seed=0):
+    """The whole history, with a score that is a sum over edges."""
+    key = jax.random.key(seed)
+
+    def score(choices):
+        return {"sum": (space.one_hot(choices) * weights).sum((1, 2, 3))}
+
+    history = first_generation(jax.random.fold_in(key, 0), space, settings, limits)
+    generation = 0
+    while len(history) < settings.evaluations:
+        generation += 1
+        goodness = log_rank_sum(score(history), {"sum": False})
+        young = next_generation(jax.random.fold_in(key, generation), history, goodness, space, settings, limits)
+        if not len(young):
+            break
+        history = np.concatenate([history, young])
+    return history, score(history)["sum"]
+
+
+def test_it_finds_what_is_best(rng):
+    weights = rng.normal(size=NAS_BENCH_201.mask_shape)
+    history, scores = evolved(NAS_BENCH_201, weights)
+    assert len(history) == SMALL.evaluations
+    everything = (np.stack(list(NAS_BENCH_201.enumerate())) * weights).sum((1, 2, 3))
+    best_of_random = np.mean([rng.choice(everything, SMALL.evaluations).max() for _ in range(20)])
+    assert scores.max() == pytest.approx(everything.max())
+    assert best_of_random < everything.max()
+
+
+@pytest.mark.parametrize("space", [NAS_BENCH_201, DARTS], ids=lambda space: space.name)
+def test_nothing_is_scored_twice_and_all_are_architectures(rng, space):
+    history, _ = evolved(space, rng.normal(size=space.mask_shape), SMALL._replace(evaluations=80))
+    assert len({choice.tobytes() for choice in history}) == len(history) == 80
+    for choice in history:
+        assert space.parse(space.format(space.one_hot(choice))).shape == space.mask_shape
+
+
+@pytest.mark.parametrize(
+    ("space", "limits"), [(NAS_BENCH_201, Budget(flops=60_000_000)), (DARTS, Budget(parameters=2_500_000))]
+)
+def test_all_meet_the_limits(rng, space, limits):
+    weights = np.asarray(cost.prices(space, space.skeleton("trained"), 32)[1].flops, float)
+    history, scores = evolved(space, weights, SMALL._replace(evaluations=80), limits)
+    assert limits.meet(space, space.one_hot(history)).all()
+    assert scores[-16:].mean() > scores[:16].mean(), "it climbs towards the limit"
+
+
+def test_a_mutation_is_one_step_away(rng):
+    for space in (NAS_BENCH_201, DARTS):
+        choice = space.sample(jax.random.key(0), 1).argmax(-1)[0]
+        kinds = set()
+        for _ in range(60):
+            child = mutate(rng, choice, space)
+            changed = int((child != choice).sum())
+            kinds.add(changed)
+            space.format(space.one_hot(child))
+        assert kinds == ({1} if space is NAS_BENCH_201 else {1, 2})
+
+
+def test_a_small_space_ends_the_evolution(rng):
+    """All that meet the limits have been seen: no endless search for another child."""
+    least = int(cost.flops(NAS_BENCH_201, np.stack(list(NAS_BENCH_201.enumerate()))).min())
+    history, _ = evolved(NAS_BENCH_201, rng.normal(size=(1, 6, 5)), SMALL, Budget(flops=least))
+    free = np.stack(list(NAS_BENCH_201.enumerate()))
+    assert len(history) <= Budget(flops=least).meet(NAS_BENCH_201, free).sum() < 15_625
+
+
+def test_alternatives_leave_out_none_only_where_inputs_are_chosen():
+    assert alternatives(NAS_BENCH_201).all()
+    assert not alternatives(DARTS)[..., 0].any()
