@@ -136,7 +136,7 @@ def limit_kernel(build: Network, images, settings: Settings = Settings()) -> np.
     batch = Batch.of(len(images))
     x = gaussian_field(input_kernels(images, batch), images.shape[1], images.shape[-1])
     # In the NTK parametrisation the number of channels does not matter; 2 lets a factorized reduction halve it.
-    ntk = realise(build(KernelReading(batch, settings), x, 2))[1, 0, :, 0, 0]
+    ntk = realise(build(KernelReading(batch, settings), x, 2))[1, 0, 0, 0]
     kernel = np.zeros((len(images), len(images)))
     kernel[batch.first, batch.second] = kernel[batch.second, batch.first] = ntk
     return kernel

@@ -78,7 +78,7 @@ class KernelReading:
 
     def head(self, name, x, classes):
         """Global average pooling and a linear layer: kernels of one position."""
-        pooled = self._realise(x).mean((1, 3, 4))[:, None, :, None, None]
+        pooled = self._realise(x).mean((1, 2, 3))[:, None, None, None, :]
         return self._weighted(pooled, replace(x, after_relu=False), x.channels, 1, classes)
 
     # Operators that act on a field pointwise or normalise it.
@@ -89,7 +89,9 @@ class KernelReading:
         return gaussian_field(kernels, x.side, x.channels, after_relu=True, entangled=True)
 
     def batch_norm(self, name, x):
-        """Batch norm over images and positions, group by group."""
+        """Batch norm over images and positions, group by group; without it the field as it came."""
+        if self._settings.batch_norm == "none":
+            return x
         kernels = normalise(self._realise(x), self._batch, self._settings)
         return gaussian_field(kernels, x.side, x.channels, entangled=x.is_mixed)
 
@@ -279,7 +281,7 @@ def analytic_ntk(
     batch = Batch.of(images.shape[0])
     x = gaussian_field(input_kernels(images, batch), images.shape[1], images.shape[-1])
     output = network(KernelReading(batch, settings), space, mask, x, skeleton)
-    ntk = realise(output)[1, 0, :, 0, 0]
+    ntk = realise(output)[1, 0, 0, 0]
     kernel = jnp.zeros((batch.size, batch.size), ntk.dtype).at[batch.first, batch.second].set(ntk)
     return kernel.at[batch.second, batch.first].set(ntk)
 

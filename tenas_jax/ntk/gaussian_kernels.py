@@ -5,7 +5,7 @@ position q), so only the pairs a <= b are stored.
 """
 
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Literal, NamedTuple
 
 import jax
@@ -15,7 +15,8 @@ from jaxtyping import Array, Float
 
 EPSILON = 1e-5  # batch norm, as in finite.py
 
-Kernels = Float[Array, "2 groups pairs positions positions"]  # [0] is K, [1] is T
+# [0] is K, [1] is T. Pairs of images come last: every operator does the same to all of them.
+Kernels = Float[Array, "2 groups positions positions pairs"]
 
 
 class Settings(NamedTuple):
@@ -25,18 +26,19 @@ class Settings(NamedTuple):
         parametrisation: "ntk": every layer's gradient counts alike. "standard": a weight's gradient is not scaled down by
             its fan-in, so that larger kernels and wider layers weigh more (Sohl-Dickstein et al. 2020).
         batch_norm: "mean-field" divides by the variance averaged over channels; "exact" treats every channel's own
-            variance (Yang et al. 2019).
+            variance (Yang et al. 2019); "none" leaves batch norm out, so that sums of branches add their variances, and
+            the kernel of two images depends on no third.
         statistics: how gradients see the batch statistics: "frozen" as constants, "mean-coupled" through the mean,
-            "coupled" through mean and variance (exact form only).
+            "coupled" through mean and variance (exact form only). Without batch norm there are none.
     """
 
     parametrisation: Literal["ntk", "standard"] = "ntk"
-    batch_norm: Literal["mean-field", "exact"] = "mean-field"
+    batch_norm: Literal["mean-field", "exact", "none"] = "mean-field"
     statistics: Literal["frozen", "mean-coupled", "coupled"] = "mean-coupled"
 
 
 class Batch(NamedTuple):
-    """Which pairs of images are stored: `first[i] <= second[i]`, NumPy constants of a trace."""
+    """Which pairs of images are stored: the pairs (a, a) first, then those with a < b. NumPy constants of a trace."""
 
     size: int
     first: np.ndarray
@@ -45,12 +47,13 @@ class Batch(NamedTuple):
     @classmethod
     def of(cls, size: int) -> "Batch":
         """All pairs of a batch."""
-        return cls(size, *np.triu_indices(size))
+        first, second = np.triu_indices(size, 1)
+        return cls(size, np.concatenate([np.arange(size), first]), np.concatenate([np.arange(size), second]))
 
-    @property
-    def diagonal(self) -> np.ndarray:
-        """Where the pairs (a, a) are stored."""
-        return np.flatnonzero(self.first == self.second)
+    def diagonal(self, kernel: Float[Array, "... p p pairs"]) -> Float[Array, "... p images"]:
+        """The variances: of every position of every image with itself."""
+        places = np.arange(kernel.shape[-2])
+        return kernel[..., places, places, : self.size]
 
 
 def total(terms: Sequence[Array]) -> Array:
@@ -63,31 +66,45 @@ def total(terms: Sequence[Array]) -> Array:
 
 
 def congruence(matrix: Float[Array, "p q"], kernels: Kernels) -> Kernels:
-    """`L K L^T` for every pair of images."""
-    half = jnp.einsum("kgiab,pa->kgipb", kernels, matrix, precision="highest")
-    return jnp.einsum("kgipb,qb->kgipq", half, matrix, precision="highest")
+    """`L K L^T` for every pair of images; where L is a multiple of the identity, as behind a skip, by one product."""
+
+    def scaled():
+        return jnp.square(matrix[0, 0]) * kernels
+
+    def mapped():
+        half = jnp.einsum("kgabi,pa->kgpbi", kernels, matrix, precision="highest")
+        return jnp.einsum("kgpbi,qb->kgpqi", half, matrix, precision="highest")
+
+    if matrix.shape[0] != matrix.shape[1]:
+        return mapped()
+    identity = jnp.eye(len(matrix), dtype=matrix.dtype)
+    return jax.lax.cond((matrix == matrix[:1, :1] * identity).all(), scaled, mapped)
 
 
 def window_means(kernels: Kernels, side: int, kernel: int, stride: int, dilation: int) -> Kernels:
-    """(1 / k^2) sum over offsets o of K[.., p + o, q + o], first along rows, then along columns."""
+    """(1 / k^2) sum over offsets o of K[p + o, q + o], first along rows, then along columns."""
     if kernel == 1 and stride == 1:
         return kernels
-    lead = kernels.shape[:3]
     out = -(-side // stride)
-    grid: Array = kernels.reshape(*lead, side, side, side, side)
-    for axis in (3, 4):
+    grid: Array = kernels.reshape(*kernels.shape[:2], side, side, side, side, -1)
+    for axis in (2, 3):
         grid = _diagonal_mean(grid, axis, kernel, stride, dilation, out)
-    return grid.reshape(*lead, out**2, out**2)
+    return grid.reshape(*kernels.shape[:2], out**2, out**2, -1)
 
 
 def _diagonal_mean(grid: Array, axis: int, kernel: int, stride: int, dilation: int, out: int) -> Array:
-    pad = dilation * (kernel - 1) // 2
-    widths = [(pad, pad) if a in (axis, axis + 2) else (0, 0) for a in range(grid.ndim)]
-    padded = jnp.pad(grid, widths)
+    side, pad = grid.shape[axis], dilation * (kernel - 1) // 2
     terms = []
-    for i in range(kernel):
-        window = slice(i * dilation, i * dilation + stride * (out - 1) + 1, stride)
-        terms.append(padded[tuple(window if a in (axis, axis + 2) else slice(None) for a in range(grid.ndim))])
+    for offset in range(-pad, pad + 1, dilation):
+        # Positions of the output whose tap lies inside.
+        first = -(-max(0, -offset) // stride)
+        last = min(out - 1, (side - 1 - offset) // stride)
+        if last < first:
+            continue
+        taken = slice(first * stride + offset, last * stride + offset + 1, stride)
+        taps = grid[tuple(taken if a in (axis, axis + 2) else slice(None) for a in range(grid.ndim))]
+        widths = [(first, out - 1 - last) if a in (axis, axis + 2) else (0, 0) for a in range(grid.ndim)]
+        terms.append(jnp.pad(taps, widths))
     return total(terms) / kernel
 
 
@@ -110,23 +127,52 @@ def crop_matrix(side: int, offset: int, stride: int) -> np.ndarray:
 def relu_kernels(kernels: Kernels, batch: Batch) -> Kernels:
     """Kernels behind a ReLU: `E[relu relu]` of K, and `T E[step step]`."""
     nngp, ntk = kernels
-    deviation = jnp.sqrt(jnp.maximum(jnp.diagonal(nngp[:, batch.diagonal], axis1=-2, axis2=-1), 0))
-    outer = deviation[:, batch.first, :, None] * deviation[:, batch.second, None, :]
+    deviation = jnp.sqrt(jnp.maximum(batch.diagonal(nngp), 0))
     # A position of variance zero has correlation zero with everything; its products vanish anyhow.
-    cosine = jnp.where(outer > 0, nngp / jnp.where(outer > 0, outer, 1), 0)
-    cosine = jnp.clip(cosine, -1, 1)
-    # pi - t is the arc cosine of -c; sin t is the square root of (1 - c)(1 + c), accurate near both ends.
-    supplement = jnp.arccos(-cosine)
-    rectified = outer * (jnp.sqrt((1 - cosine) * (1 + cosine)) + supplement * cosine) / (2 * np.pi)
-    steps = supplement / (2 * np.pi)
+    inverse = jnp.where(deviation > 0, 1 / jnp.where(deviation > 0, deviation, 1), 0)
+    cosine = nngp * _outer(inverse, batch)
     # A position with itself, or its like in an identical image: exactly, not by an arc cosine at its branch point.
-    same = (batch.first == batch.second)[None, :, None, None] & np.eye(nngp.shape[-1], dtype=bool)
-    same = same | (cosine > 1 - 8 * jnp.finfo(nngp.dtype).eps)
-    return jnp.stack([jnp.where(same, nngp / 2, rectified), ntk * jnp.where(same, 0.5, steps)])
+    cosine = jnp.where(cosine > 1 - 8 * jnp.finfo(nngp.dtype).eps, 1, jnp.maximum(cosine, -1))
+    sine, supplement = _sine_and_supplement(cosine)
+    steps = supplement / (2 * np.pi)
+    rectified = _outer(deviation, batch) * (sine / (2 * np.pi) + steps * cosine)
+    return jnp.stack([rectified, ntk * steps])
+
+
+def _outer(values: Float[Array, "groups p images"], batch: Batch) -> Float[Array, "groups p q pairs"]:
+    return values[:, :, None, batch.first] * values[:, None, :, batch.second]
+
+
+@lru_cache
+def _arc_cosine_coefficients(degree: int) -> tuple[float, ...]:
+    """Of a polynomial in |c| for arccos |c| / sqrt(1 - |c|), which is analytic up to c = -1 (a Chebyshev interpolation)."""
+
+    def quotient(c):
+        return np.where(c < 1, np.arccos(c) / np.sqrt(np.where(c < 1, 1 - c, 1)), 2**0.5)
+
+    fitted = np.polynomial.Chebyshev.interpolate(quotient, degree, [0, 1])
+    return tuple(np.asarray(fitted.convert(kind=np.polynomial.Polynomial).coef).tolist())
+
+
+def _sine_and_supplement(cosine: Array) -> tuple[Array, Array]:
+    """sin t and pi - t of the angle t with this cosine, to the rounding of its dtype; a library's arccos is ten times as dear.
+
+    pi - t is the arc cosine of -c; sin t is the square root of (1 - c)(1 + c), accurate near both ends.
+    """
+    size = jnp.abs(cosine)
+    root = jnp.sqrt(1 - size)
+    coefficients = _arc_cosine_coefficients(9 if cosine.dtype == jnp.float32 else 22)
+    polynomial = jnp.full_like(size, coefficients[-1])
+    for coefficient in coefficients[-2::-1]:
+        polynomial = polynomial * size + coefficient
+    angle = root * polynomial  # the arc cosine of |c|
+    return root * jnp.sqrt(1 + size), jnp.where(cosine < 0, angle, np.pi - angle)
 
 
 def normalise(kernels: Kernels, batch: Batch, settings: Settings) -> Kernels:
     """Kernels behind a batch norm. Its scale and shift are constants here: `docs/analytic_ntk.md` says why."""
+    if settings.batch_norm == "none":
+        return kernels
     if settings.batch_norm == "exact":
         # Channel groups are normalised one by one.
         exact = jax.vmap(partial(_exact, batch=batch, settings=settings), in_axes=1)
@@ -139,7 +185,7 @@ def normalise(kernels: Kernels, batch: Batch, settings: Settings) -> Kernels:
 def _mean_field(kernels, batch, settings):
     centred = _centre(kernels, batch) if settings.statistics == "mean-coupled" else kernels
     nngp = centred[0] if settings.statistics == "mean-coupled" else _centre(kernels[:1], batch)[0]
-    variance = jnp.diagonal(nngp[:, batch.diagonal], axis1=-2, axis2=-1).mean((1, 2))[:, None, None, None] + EPSILON
+    variance = batch.diagonal(nngp).mean((1, 2))[:, None, None, None] + EPSILON
     return nngp / variance, centred[1] / variance
 
 
@@ -153,7 +199,7 @@ def _exact(kernels, *, batch, settings):
     With `z = V x`, independent `x_i ~ N(0, lam_i)`: 1 / (z.z / N + eps) = N integral over t > 0 of
     exp(-t z.z - t N eps), and the expectation of the exponential is `pi(t) = prod_j (1 + 2 lam_j t)^(-1/2)`.
     """
-    count = batch.size * kernels.shape[-1]
+    count = batch.size * kernels.shape[-2]
     nngp, ntk = kernels
     lam, vectors = jnp.linalg.eigh(square(_centre(nngp[None, None], batch)[0, 0], batch))
     lam = jnp.maximum(lam, 0)
@@ -182,34 +228,37 @@ def _exact(kernels, *, batch, settings):
     return outer, _pairs(count * product(product(vectors, coupled), vectors.T), batch)
 
 
-def square(kernel: Float[Array, "pairs p q"], batch: Batch) -> Float[Array, "np nq"]:
+def square(kernel: Float[Array, "p q pairs"], batch: Batch) -> Float[Array, "np nq"]:
     """The whole symmetric matrix over (image, position)."""
-    full = jnp.zeros((batch.size, batch.size, *kernel.shape[1:]), kernel.dtype)
-    full = full.at[batch.second, batch.first].set(kernel.swapaxes(1, 2)).at[batch.first, batch.second].set(kernel)
-    return full.transpose(0, 2, 1, 3).reshape(batch.size * kernel.shape[1], -1)
+    positions = len(kernel)
+    full = jnp.zeros((batch.size, batch.size, positions, positions), kernel.dtype)
+    full = full.at[batch.second, batch.first].set(kernel.transpose(2, 1, 0))
+    full = full.at[batch.first, batch.second].set(kernel.transpose(2, 0, 1))
+    return full.transpose(0, 2, 1, 3).reshape(batch.size * positions, -1)
 
 
-def _pairs(square: Float[Array, "np nq"], batch: Batch) -> Float[Array, "pairs p q"]:
+def _pairs(square: Float[Array, "np nq"], batch: Batch) -> Float[Array, "p q pairs"]:
     """The stored pairs of a symmetric matrix over (image, position)."""
     positions = len(square) // batch.size
-    return square.reshape(batch.size, positions, batch.size, positions).transpose(0, 2, 1, 3)[batch.first, batch.second]
+    return square.reshape(batch.size, positions, batch.size, positions).transpose(1, 3, 0, 2)[
+        :, :, batch.first, batch.second
+    ]
 
 
 def _centre(kernels: Kernels, batch: Batch) -> Kernels:
     """`P K P`, where P removes the mean over images and positions."""
-    once = np.equal(np.arange(batch.size)[:, None], batch.first).astype(kernels.dtype)
-    mirrored = (np.equal(np.arange(batch.size)[:, None], batch.second) & (batch.first < batch.second)).astype(
-        once.dtype
-    )
-    count = batch.size * kernels.shape[-1]
-    rows = jnp.einsum("ai,kgip->kgap", once, kernels.sum(-1), precision="highest")
-    rows = (rows + jnp.einsum("ai,kgip->kgap", mirrored, kernels.sum(-2), precision="highest")) / count
+    images = np.arange(batch.size)[:, None]
+    once = np.equal(images, batch.first).astype(kernels.dtype)
+    mirrored = (np.equal(images, batch.second) & (batch.first < batch.second)).astype(once.dtype)
+    rows = jnp.einsum("ai,kgpi->kgpa", once, kernels.sum(3), precision="highest")
+    rows = rows + jnp.einsum("ai,kgpi->kgpa", mirrored, kernels.sum(2), precision="highest")
+    rows = rows / (batch.size * kernels.shape[-2])
     mean = rows.mean((-2, -1))[:, :, None, None, None]
-    return kernels - rows[:, :, batch.first, :, None] - rows[:, :, batch.second, None, :] + mean
+    return kernels - rows[:, :, :, None, batch.first] - rows[:, :, None, :, batch.second] + mean
 
 
 def input_kernels(images: Float[Array, "n h w c"], batch: Batch) -> Kernels:
     """K is the mean over channels of products of pixels; nothing has been trained yet, so T is zero."""
     flat = images.reshape(images.shape[0], -1, images.shape[-1])
-    nngp = jnp.einsum("ipc,iqc->ipq", flat[batch.first], flat[batch.second], precision="highest") / images.shape[-1]
+    nngp = jnp.einsum("ipc,iqc->pqi", flat[batch.first], flat[batch.second], precision="highest") / images.shape[-1]
     return jnp.stack([nngp, jnp.zeros_like(nngp)])[:, None]

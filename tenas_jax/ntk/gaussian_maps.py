@@ -119,7 +119,7 @@ def sampled_kernels(x: Field, batch: Batch, function: Callable[[Array], Array]) 
     tangents = {s: _draw(kernels[1], batch, 2 * s + 1) for s, kernels in sources.items()}
     outputs = jax.jvp(lambda values: function(_evaluated(x, values)), (values,), (tangents,))
     products = [
-        jnp.einsum("gsip,gsiq->gipq", y[:, :, batch.first], y[:, :, batch.second], precision="highest") for y in outputs
+        jnp.einsum("gsip,gsiq->gpqi", y[:, :, batch.first], y[:, :, batch.second], precision="highest") for y in outputs
     ]
     return jnp.stack(products) / POOL_SAMPLES
 
