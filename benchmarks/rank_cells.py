@@ -17,15 +17,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tenas_jax import NAS_BENCH_201, isomorphism
+from tenas_jax import NAS_BENCH_201
 from tenas_jax.data import ImageSource, image_batch, open_images, patch_batch
-from tenas_jax.fields import gaussian_field, realise
-from tenas_jax.hamming import hamming_kernel
-from tenas_jax.indicators import finite_network
-from tenas_jax.infinite import KernelReading
-from tenas_jax.kernels import Batch, Settings, input_kernels
-from tenas_jax.network import Macro, network
-from tenas_jax.scores import MaskProgram
+from tenas_jax.ntk.analytic import KernelReading
+from tenas_jax.ntk.gaussian_kernels import Batch, Settings, input_kernels
+from tenas_jax.ntk.gaussian_maps import gaussian_field, realise
+from tenas_jax.patterns.hamming import hamming_kernel
+from tenas_jax.scores.indicators import finite_network
+from tenas_jax.scores.mask_program import MaskProgram
+from tenas_jax.spaces import equal_cells
+from tenas_jax.spaces.network import network
+from tenas_jax.spaces.skeleton import Skeleton
 
 
 class Kernel(NamedTuple):
@@ -100,7 +102,7 @@ PATTERNS = {
 def cells() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """All architectures (m, 1, 6, 5), the connected distinct ones, and which of those each is (-1: disconnected)."""
     masks = np.stack(list(NAS_BENCH_201.enumerate()))
-    equal = isomorphism.representatives(NAS_BENCH_201, masks)
+    equal = equal_cells.representatives(NAS_BENCH_201, masks)
     flat, places = np.unique(equal.reshape(len(equal), -1), axis=0, return_inverse=True)
     distinct = flat.reshape(-1, *NAS_BENCH_201.mask_shape)
     connected = np.array([NAS_BENCH_201.is_connected(mask) for mask in distinct])
@@ -116,13 +118,13 @@ def source_of(seed: int, data: Path | None) -> ImageSource:
 def kernels(choice: Kernel, source: ImageSource, seed: int) -> np.ndarray:
     """NNGP kernel and NTK (m, 2, pairs) of all distinct cells, pairs as `np.triu_indices(images)`."""
     images = np.asarray(image_batch(jax.random.key(seed), source, choice.images, side=choice.side))
-    macro = Macro(choice.channels, choice.cells, choice.stages)
+    skeleton = Skeleton(choice.channels, choice.cells, choice.stages)
 
     def both(mask, images):
         batch = Batch.of(len(images))
         x = gaussian_field(input_kernels(images, batch), images.shape[1], images.shape[-1])
-        output = network(KernelReading(batch, choice.settings), NAS_BENCH_201, mask, x, macro)
-        return realise(output)[:, 0, :, 0, 0]
+        output = network(KernelReading(batch, choice.settings), NAS_BENCH_201, mask, x, skeleton)
+        return realise(output)[:, 0, 0, 0, np.lexsort((batch.second, batch.first))]
 
     return MaskProgram(both)(cells()[1], images)
 
@@ -130,8 +132,8 @@ def kernels(choice: Kernel, source: ImageSource, seed: int) -> np.ndarray:
 def distances(choice: Patterns, source: ImageSource, seed: int) -> np.ndarray:
     """Hamming distances (m, pairs) of the patterns of all distinct cells."""
     space = NAS_BENCH_201
-    macro = Macro(choice.channels, choice.cells, stages=1, stem=choice.whole, classes=0)
-    net = finite_network(space, macro, "fan_in")
+    skeleton = Skeleton(choice.channels, choice.cells, stages=1, stem=choice.whole, classes=0)
+    net = finite_network(space, skeleton, "fan_in")
     drawn, weights, mixing = jax.random.split(jax.random.key(seed), 3)
     if choice.whole:
         inputs = image_batch(drawn, source, choice.samples, side=choice.side)

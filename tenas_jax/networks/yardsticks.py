@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int
 
-from tenas_jax.cost import Cost, prices
-from tenas_jax.network import Macro
-from tenas_jax.sampling import carriers
-from tenas_jax.space import SearchSpace
+from tenas_jax.networks.cost import Cost, prices
+from tenas_jax.spaces.skeleton import Skeleton
+from tenas_jax.spaces.space import SearchSpace
 
 Numbers = Int[np.ndarray, "..."]
 
@@ -39,7 +38,9 @@ class Yardsticks(NamedTuple):
     depth: Numbers
 
 
-def live_operators(space: SearchSpace, mask: Bool[Any, "... cells edges ops"]) -> Bool[np.ndarray, "... cells edges ops"]:
+def live_operators(
+    space: SearchSpace, mask: Bool[Any, "... cells edges ops"]
+) -> Bool[np.ndarray, "... cells edges ops"]:
     """The operators of a mask that lie on a path from an input to the output.
 
     Args:
@@ -57,42 +58,41 @@ def live_operators(space: SearchSpace, mask: Bool[Any, "... cells edges ops"]) -
         >>> NAS_BENCH_201.choice(live_operators(NAS_BENCH_201, mask)).tolist()
         [[0, 0, 0, 1, 0, 0]]
     """
-    mask = np.asarray(mask)
-    carrying = mask[..., carriers(space)].any(-1)
-    edges = _by_target(space)
-    reached = _outer_nodes(space, carrying, set(range(space.inputs)))
+    mask = np.asarray(mask, bool)
+    carrying, outputs = space.carries(mask), _outputs(space)
+    edges = list(enumerate(space.edges))
+    reached = _outer_nodes(space, carrying, list(range(space.inputs)))
     for number, (source, target) in edges:
         reached[..., target] |= carrying[..., number] & reached[..., source]
-    outputs = _outputs(space)
     leading = _outer_nodes(space, carrying, outputs)
-    for number, (source, target) in sorted(edges, key=lambda edge: -edge[1][0]):
+    for number, (source, target) in reversed(edges):
         leading[..., source] |= carrying[..., number] & leading[..., target]
     sources, targets = np.array(space.edges).T
-    live = mask & (carrying & reached[..., sources] & leading[..., targets])[..., None]
-    live[..., [o for o in range(mask.shape[-1]) if o not in carriers(space)]] = False
-    connected = reached[..., list(outputs)].any(-1).all(-1)
+    live = mask & (reached[..., sources] & leading[..., targets])[..., None]
+    live &= np.isin(np.arange(mask.shape[-1]), space.carriers)
+    connected = reached[..., outputs].any(-1).all(-1)
     return live & connected[..., None, None, None]
 
 
-def _outputs(space: SearchSpace) -> set[int]:
+def _outputs(space: SearchSpace) -> list[int]:
     """The nodes that make a cell's output: the last, or all but the inputs where they are concatenated (DARTS)."""
-    return {space.nodes - 1} if space.inputs == 1 else set(range(space.inputs, space.nodes))
+    return [space.nodes - 1] if space.inputs == 1 else list(space.inner_nodes)
 
 
-def _outer_nodes(space: SearchSpace, carrying: np.ndarray, nodes: set[int]) -> np.ndarray:
+def _outer_nodes(space: SearchSpace, carrying: np.ndarray, nodes: list[int]) -> np.ndarray:
     """(..., cells, nodes): whether a node is one of these."""
-    return np.broadcast_to(np.isin(np.arange(space.nodes), list(nodes)), (*carrying.shape[:-1], space.nodes)).copy()
+    return np.broadcast_to(np.isin(np.arange(space.nodes), nodes), (*carrying.shape[:-1], space.nodes)).copy()
 
 
 def yardsticks(
-    space: SearchSpace, mask: Bool[Any, "... cells edges ops"], *, macro: Macro | None = None, side: int = 32
+    space: SearchSpace, mask: Bool[Any, "... cells edges ops"], *, skeleton: Skeleton | None = None, side: int = 32
 ) -> Yardsticks:
     """All yardsticks of one network or of a stack.
 
     Args:
         space: the search space.
         mask: alive operators, one mask or many.
-        macro: how cells are stacked; by default as in the networks that are trained.
+        skeleton: how cells are stacked; by default as in the networks that are trained.
         side: of the images.
 
     Returns:
@@ -107,7 +107,7 @@ def yardsticks(
         [30, 30, 15, 30]
     """
     live = live_operators(space, mask)
-    base, shares = prices(space, macro or space.macro("trained"), side)
+    base, shares = prices(space, skeleton or space.skeleton("trained"), side)
     connected = live.any((-3, -2, -1))
     flat = live.reshape(*live.shape[:-3], -1).astype(np.int64)
     whole = Cost(*(fixed * connected + flat @ share.ravel() for fixed, share in zip(base, shares, strict=True)))
@@ -122,28 +122,23 @@ def yardsticks(
     )
 
 
-def _by_target(space: SearchSpace) -> list[tuple[int, tuple[int, int]]]:
-    """Edges with their numbers, so that a node comes after all that leads to it."""
-    return sorted(enumerate(space.edges), key=lambda edge: edge[1][1])
-
-
 def _over_paths(space: SearchSpace, live: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Weights of operators summed over all paths; a path takes one operator of every edge on it."""
     paths, summed = np.zeros((2, *live.shape[:-2], space.nodes), np.int64)
     paths[..., : space.inputs] = 1
-    for number, (source, target) in _by_target(space):
+    for number, (source, target) in enumerate(space.edges):
         operators = live[..., number, :]
         here = (operators * weights[..., number, :]).sum(-1)
         summed[..., target] += operators.sum(-1) * summed[..., source] + here * paths[..., source]
         paths[..., target] += operators.sum(-1) * paths[..., source]
-    return summed[..., list(_outputs(space))].sum((-2, -1))
+    return summed[..., _outputs(space)].sum((-2, -1))
 
 
 def _longest(space: SearchSpace, live: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The largest sum of weights on a path, of all cells."""
     longest = np.zeros((*live.shape[:-2], space.nodes), np.int64)
-    for number, (source, target) in _by_target(space):
+    for number, (source, target) in enumerate(space.edges):
         operators = live[..., number, :]
         here = longest[..., source] + (operators * weights[..., number, :]).max(-1)
         longest[..., target] = np.maximum(longest[..., target], np.where(operators.any(-1), here, 0))
-    return longest[..., list(_outputs(space))].max(-1).sum(-1)
+    return longest[..., _outputs(space)].max(-1).sum(-1)
