@@ -13,8 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import jax
-from report import mean_and_error, write
 
+from common.records import write
+from common.statistics import mean_and_error
 from tenas_jax.data import open_images
 from tenas_jax.rank.benchmark_table import read_table
 from tenas_jax.search.command import build_indicators

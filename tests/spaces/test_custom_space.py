@@ -41,9 +41,7 @@ from tenas_jax.spaces.stacking import cell as plain_cell
 from tenas_jax.spaces.stacking import finish
 
 ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT / "benchmarks"))
-
-from finite_twin import draw_kernels, limit_kernel  # noqa: E402
+from common.finite_twin import draw_kernels, limit_kernel  # noqa: E402
 
 EXAMPLE = ROOT / "examples" / "own_space.py"
 PAGE = (ROOT / "docs" / "own_space.md").read_text()
