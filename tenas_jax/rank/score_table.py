@@ -3,7 +3,7 @@
 import hashlib
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,12 +15,13 @@ from tenas_jax.data import ImageSource
 from tenas_jax.networks import cost
 from tenas_jax.rank.cluster import evaluate_on_ray
 from tenas_jax.records.shards import SIZE, Shards, Table
+from tenas_jax.scores.catalogue import definitions_of
 from tenas_jax.scores.neighbours import neighbour_mean
 from tenas_jax.scores.ranks import dense_rank, log_rank_sum, rank_sum
 from tenas_jax.scores.scorer import Scorer, prepare
-from tenas_jax.scores.views import Ntk, scores_of
 from tenas_jax.spaces import equal_cells
 from tenas_jax.spaces.registry import identity_of
+from tenas_jax.spaces.score import Score
 from tenas_jax.spaces.space import SearchSpace
 
 Masks = Bool[np.ndarray, "m cells edges ops"]
@@ -47,11 +48,10 @@ class ScoreTable(NamedTuple):
 def score_architectures(
     space: SearchSpace,
     masks: Masks,
-    scores: Sequence[str],
+    scores: Mapping[str, Score],
     source: ImageSource,
     folder: Path,
     *,
-    ntk: Ntk = "analytic",
     seed: int = 0,
     repeats: int = 8,
     ray: Any = None,
@@ -61,30 +61,25 @@ def score_architectures(
     Args:
         space: the search space.
         masks: (m, cells, edges, operators), single architectures.
-        scores: names, see `views.scores_of`.
+        scores: by name, see `catalogue.chosen_scores`.
         source: of images.
         folder: for the shards; the caller removes it when the result is safe.
-        ntk: which kernel.
-        seed: of everything random.
+        seed: random seed for images and weights.
         repeats: draws of images and weights over which a score is averaged.
         ray: from `cluster.connect`, to hand the shards out.
 
     Raises:
-        InputError: for unknown scores, unfit images, a folder of another ranking or that cannot be written.
+        InputError: for unfit images, a folder of another ranking or that cannot be written.
     """
     equal = equal_cells.representatives(space, masks)
     flat, places = np.unique(equal.reshape(len(equal), -1), axis=0, return_inverse=True)
     distinct = flat.reshape(-1, *space.mask_shape)
-    scorer = prepare(space, scores, source, ntk=ntk, seed=seed, repeats=repeats)
+    scorer = prepare(space, scores, source, seed=seed, repeats=repeats)
     identity = {
         "space": identity_of(space),
         "architectures_sha256": hashlib.sha256(np.packbits(distinct).tobytes()).hexdigest(),
-        "scores": list(scores),
-        "ntk": ntk,
-        "dataset": source.name,
-        "data_sha256": source.fingerprint,
-        "data_mean": source.mean,
-        "data_std": source.std,
+        "scores": definitions_of(scores),
+        **source.identity,
         "repeats": repeats,
         "seed": seed,
     }
@@ -92,9 +87,8 @@ def score_architectures(
     columns = averages(space, scores, masks, found, places.ravel())
     columns = aggregates(space, scores, masks, columns) | columns
     order = np.argsort(-columns["smoothed"], kind="stable")
-    compiling = sum(view.program.compile_seconds for view in scorer.views)
     sorted_columns = {name: values[order] for name, values in columns.items()}
-    return ScoreTable(masks[order], sorted_columns, len(distinct), evaluated, compiling)
+    return ScoreTable(masks[order], sorted_columns, len(distinct), evaluated, scorer.compile_seconds)
 
 
 def _evaluate(scorer: Scorer, distinct: Masks, shards: Shards, ray: Any) -> tuple[Table, dict[str, float]]:
@@ -138,13 +132,13 @@ def _evaluate(scorer: Scorer, distinct: Masks, shards: Shards, ray: Any) -> tupl
 
 
 def averages(
-    space: SearchSpace, scores: Sequence[str], masks: Masks, found: Table, places: np.ndarray
+    space: SearchSpace, scores: Mapping[str, Score], masks: Masks, found: Table, places: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Every score of every architecture, averaged over repeats, and its health.
 
     Args:
         space: the search space.
-        scores: names of scores.
+        scores: by name.
         masks: (m, cells, edges, operators).
         found: of the distinct architectures.
         places: (m,), which of them each architecture is.
@@ -152,24 +146,24 @@ def averages(
     Returns:
         By name (m,): NaN where no input reaches the output; costs have no health.
     """
-    known, columns, totals = scores_of(space), {}, cost.costs(space, masks)._asdict()
-    for name in scores:
-        if name in totals:
-            columns[name] = totals[name]
+    columns, totals = {}, cost.costs(space, masks)._asdict()
+    for name, score in scores.items():
+        if score.work is None:
+            columns[name] = totals[score.statistic]
         else:
-            columns[name] = _mean(found.values[name], known[name].geometric)[places]
+            columns[name] = _mean(found.values[name], score.geometric)[places]
             columns[f"{name}_health"] = _joined(found.health[name])[places]
     return columns
 
 
 def aggregates(
-    space: SearchSpace, scores: Sequence[str], masks: Masks, columns: dict[str, np.ndarray]
+    space: SearchSpace, scores: Mapping[str, Score], masks: Masks, columns: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """Sums of ranks among the architectures at hand.
 
     Args:
         space: the search space.
-        scores: names of scores.
+        scores: by name.
         masks: (m, cells, edges, operators), all different.
         columns: from `averages`.
 
@@ -177,7 +171,7 @@ def aggregates(
         By name (m,): `smoothed`, what is ordered by: the sum of log ranks, and the mean of those of the architectures that
         are one operator away; `log_rank_sum`, larger is better (AZ-NAS); `rank_sum`, smaller is better (TE-NAS).
     """
-    lower = {name: scores_of(space)[name].lower_is_better for name in scores}
+    lower = {name: score.lower_is_better for name, score in scores.items()}
     log_ranks = log_rank_sum({name: columns[name] for name in scores}, lower)
     return {
         # Scores of one network are noisy. Its neighbours share most of the cell, and their noise is their own.
