@@ -126,14 +126,18 @@ class KernelStatistics(NamedTuple):
         condition_number: largest over smallest eigenvalue; infinite where the kernel is not of full rank.
         smallest_eigenvalue: of either sign: rounding may take it below zero.
         trace: the sum of the eigenvalues.
+        trace_over_smallest: trace over smallest eigenvalue: a condition number to which all large eigenvalues contribute;
+            infinite where the kernel is not of full rank.
         entropy: of the normalised eigenvalues, in nats, at most log(n); minus infinity for a kernel of zeros.
         effective_rank: the exponential of the entropy: between 1 and n, and 0 for a kernel of zeros.
-        health: "full rank", "rank-deficient" or "not finite"; where not finite, all but the condition number are nan.
+        health: "full rank", "rank-deficient" or "not finite"; where not finite, all but the two condition
+            numbers are nan.
     """
 
     condition_number: Numbers
     smallest_eigenvalue: Numbers
     trace: Numbers
+    trace_over_smallest: Numbers
     entropy: Numbers
     effective_rank: Numbers
     health: np.ndarray
@@ -160,14 +164,16 @@ def statistics(kernels: Float[Any, "... n n"]) -> KernelStatistics:
     eigenvalues, health = spectrum(kernels)
     full = health == "full rank"
     smallest, largest = eigenvalues[..., 0], eigenvalues[..., -1]
-    condition = np.where(full, largest / np.where(full, smallest, 1.0), np.inf)
+    divisor, trace = np.where(full, smallest, 1.0), eigenvalues.sum(-1)
+    condition = np.where(full, largest / divisor, np.inf)
+    spread = np.where(full, trace / divisor, np.inf)
     # A negative eigenvalue is rounding noise about zero.
     weights = np.maximum(eigenvalues, 0.0)
     total = weights.sum(-1, keepdims=True)
     shares = weights / np.where(total == 0, 1.0, total)
     entropy = -(shares * np.log(np.where(shares == 0, 1.0, shares))).sum(-1)
     entropy = np.where(total[..., 0] == 0, -np.inf, entropy)
-    return KernelStatistics(condition, smallest, eigenvalues.sum(-1), entropy, np.exp(entropy), health)
+    return KernelStatistics(condition, smallest, trace, spread, entropy, np.exp(entropy), health)
 
 
 def log_determinants(kernels: Float[Any, "... n n"]) -> tuple[Float[np.ndarray, "..."], np.ndarray]:

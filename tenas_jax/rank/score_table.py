@@ -12,10 +12,9 @@ from jaxtyping import Bool, Float
 
 from tenas_jax.command_line import say
 from tenas_jax.data import ImageSource
-from tenas_jax.networks import cost
 from tenas_jax.rank.cluster import evaluate_on_ray
 from tenas_jax.records.shards import SIZE, Shards, Table
-from tenas_jax.scores.catalogue import definitions_of
+from tenas_jax.scores.catalogue import costs_of, definitions_of
 from tenas_jax.scores.neighbours import neighbour_mean
 from tenas_jax.scores.ranks import dense_rank, log_rank_sum, rank_sum
 from tenas_jax.scores.scorer import Scorer, prepare
@@ -84,8 +83,9 @@ def score_architectures(
         "seed": seed,
     }
     found, evaluated = _evaluate(scorer, distinct, Shards(folder, identity), ray)
-    columns = averages(space, scores, masks, found, places.ravel())
-    columns = aggregates(space, scores, masks, columns) | columns
+    draws = draws_of(space, scores, masks, found, places.ravel())
+    columns = averages(scores, draws, found, places.ravel())
+    columns = aggregates(space, scores, masks, draws, columns) | columns
     order = np.argsort(-columns["smoothed"], kind="stable")
     sorted_columns = {name: values[order] for name, values in columns.items()}
     return ScoreTable(masks[order], sorted_columns, len(distinct), evaluated, scorer.compile_seconds)
@@ -131,10 +131,10 @@ def _evaluate(scorer: Scorer, distinct: Masks, shards: Shards, ray: Any) -> tupl
     return whole, {"distinct_architectures": done, "seconds": round(seconds, 3)}
 
 
-def averages(
+def draws_of(
     space: SearchSpace, scores: Mapping[str, Score], masks: Masks, found: Table, places: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Every score of every architecture, averaged over repeats, and its health.
+    """Every score of every architecture, draw by draw.
 
     Args:
         space: the search space.
@@ -144,20 +144,42 @@ def averages(
         places: (m,), which of them each architecture is.
 
     Returns:
+        By name (draws, m), in the order of the scores: NaN where no input reaches the output; costs have one draw.
+    """
+    totals = costs_of(space, scores, masks)
+    return {name: totals[name][None] if name in totals else found.values[name][:, places] for name in scores}
+
+
+def averages(
+    scores: Mapping[str, Score], draws: Mapping[str, np.ndarray], found: Table, places: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Every score of every architecture, averaged over draws, and its health.
+
+    Args:
+        scores: by name.
+        draws: from `draws_of`.
+        found: of the distinct architectures.
+        places: (m,), which of them each architecture is.
+
+    Returns:
         By name (m,): NaN where no input reaches the output; costs have no health.
     """
-    columns, totals = {}, cost.costs(space, masks)._asdict()
+    columns = {}
     for name, score in scores.items():
         if score.work is None:
-            columns[name] = totals[score.statistic]
+            columns[name] = draws[name][0]
         else:
-            columns[name] = _mean(found.values[name], score.geometric)[places]
+            columns[name] = _mean(draws[name], score.geometric)
             columns[f"{name}_health"] = _joined(found.health[name])[places]
     return columns
 
 
 def aggregates(
-    space: SearchSpace, scores: Mapping[str, Score], masks: Masks, columns: dict[str, np.ndarray]
+    space: SearchSpace,
+    scores: Mapping[str, Score],
+    masks: Masks,
+    draws: Mapping[str, np.ndarray],
+    columns: Mapping[str, np.ndarray],
 ) -> dict[str, np.ndarray]:
     """Sums of ranks among the architectures at hand.
 
@@ -165,14 +187,16 @@ def aggregates(
         space: the search space.
         scores: by name.
         masks: (m, cells, edges, operators), all different.
+        draws: from `draws_of`.
         columns: from `averages`.
 
     Returns:
         By name (m,): `smoothed`, what is ordered by: the sum of log ranks, and the mean of those of the architectures that
-        are one operator away; `log_rank_sum`, larger is better (AZ-NAS); `rank_sum`, smaller is better (TE-NAS).
+        are one operator away; `log_rank_sum`, larger is better, every draw ranked by itself (after AZ-NAS); `rank_sum`, of
+        the averages, smaller is better (TE-NAS).
     """
     lower = {name: score.lower_is_better for name, score in scores.items()}
-    log_ranks = log_rank_sum({name: columns[name] for name in scores}, lower)
+    log_ranks = log_rank_sum({name: draws[name] for name in scores}, lower)
     return {
         # Scores of one network are noisy. Its neighbours share most of the cell, and their noise is their own.
         "smoothed": log_ranks + neighbour_mean(log_ranks, masks.argmax(-1), space),

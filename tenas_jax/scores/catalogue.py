@@ -10,17 +10,28 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Int
 
 from tenas_jax.command_line import say
 from tenas_jax.errors import InputError
-from tenas_jax.networks.cost import check_operators
+from tenas_jax.networks.cost import check_operators, costs
+from tenas_jax.networks.yardsticks import yardsticks
 from tenas_jax.ntk.analytic import analytic_obstacle
 from tenas_jax.spaces.score import Kernel, Ntk, Score
 from tenas_jax.spaces.space import SearchSpace
 
+# Read from a network's definition: nothing is evaluated.
 COSTS = {
     "parameters": Score("of the network that is trained", "parameters", None),
     "flops": Score("multiply-adds of the network that is trained, for one image", "flops", None),
+    "live_parameters": Score("of what lies on a path from an input to the output", "live_parameters", None),
+    "live_multiply_adds": Score("of what lies on a path from an input to the output", "live_multiply_adds", None),
+    "live_convolutions": Score("on a path from an input to the output", "live_convolutions", None),
+    "path_convolutions": Score("convolutions summed over all paths through the cells", "path_convolutions", None),
+    "path_spatial_convolutions": Score(
+        "convolutions larger than 1x1, summed over all paths through the cells", "path_spatial_convolutions", None
+    ),
+    "depth": Score("convolutions on the longest path through the cells", "depth", None),
 }
 # Small images rank as well as large ones and cost a fraction; frozen statistics need per-example gradients only.
 _OTHER: dict[Ntk, dict[str, Any]] = {
@@ -46,6 +57,23 @@ def _with_kernel(score: Score, ntk: Ntk | None) -> Score:
         return score
     skeleton = kernel.skeleton._replace(channels=_CHANNELS[ntk])
     return score._replace(work=kernel._replace(ntk=ntk, skeleton=skeleton, **_OTHER[ntk]))
+
+
+def costs_of(
+    space: SearchSpace, scores: Mapping[str, Score], masks: Bool[np.ndarray, "m cells edges ops"]
+) -> dict[str, Int[np.ndarray, " m"]]:
+    """The scores that are read from a network's definition.
+
+    Args:
+        space: the search space.
+        scores: by name; those that need an evaluation are left out.
+        masks: (m, cells, edges, operators).
+
+    Returns:
+        By name (m,).
+    """
+    totals = costs(space, masks)._asdict() | yardsticks(space, masks)._asdict()
+    return {name: totals[score.statistic] for name, score in scores.items() if score.work is None}
 
 
 def chosen_scores(space: SearchSpace, names: Sequence[str], ntk: Ntk | None = None) -> dict[str, Score]:

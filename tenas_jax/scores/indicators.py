@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
 from tenas_jax.data import ImageSource
+from tenas_jax.scores.catalogue import costs_of
 from tenas_jax.scores.mask_program import MaskProgram
 from tenas_jax.scores.programs import score_programs
 from tenas_jax.spaces.score import Score
@@ -39,13 +40,13 @@ class Indicator(NamedTuple):
         name: as in records.
         lower_is_better: the direction.
         evaluate: `(key, masks) -> Scores`.
-        program: what was compiled for it.
+        program: what was compiled for it; None for costs.
     """
 
     name: str
     lower_is_better: bool
     evaluate: Callable[[Key[Array, ""], Masks], Scores]
-    program: MaskProgram
+    program: MaskProgram | None
 
 
 def indicator(space: SearchSpace, source: ImageSource, name: str, score: Score, *, repeats: int = 1) -> Indicator:
@@ -55,9 +56,17 @@ def indicator(space: SearchSpace, source: ImageSource, name: str, score: Score, 
         space: the search space.
         source: of images.
         name: as in records.
-        score: its definition, read from a network.
-        repeats: draws of images and weights.
+        score: its definition.
+        repeats: draws of images and weights; costs have one.
     """
+    if score.work is None:
+
+        def count(key, masks):
+            del key  # nothing is drawn at random
+            values = costs_of(space, {name: score}, masks)[name][None].astype(float)
+            return Scores(values, np.full(values.shape, "counted"))
+
+        return Indicator(name, score.lower_is_better, count, None)
     (program,) = score_programs(space, {name: score})
 
     def evaluate(key, masks):

@@ -247,8 +247,13 @@ def _by_completion(key, mask, space, indicators, paths, prune_number, limits) ->
     choices = (limits.sample if limits else architectures)(draw, mask, paths, space)
     batches = max(1, min(MOST_BATCHES, paths // len(choices)))
     results = {i.name: _on_batches(i, score, space.one_hot(choices), batches) for i in indicators}
-    logs = {i.name: np.log(results[i.name].values).mean(0) for i in indicators}
-    log_ranks = {i.name: log_rank(logs[i.name], descending=not i.lower_is_better) for i in indicators}
+    with np.errstate(divide="ignore"):  # a count may be 0
+        logs = {i.name: np.log(results[i.name].values).mean(0) for i in indicators}
+    # Every batch is ranked by itself, so that an unlucky one moves a rank and not an average.
+    log_ranks = {
+        i.name: np.mean([log_rank(v, descending=not i.lower_is_better) for v in results[i.name].values], axis=0)
+        for i in indicators
+    }
 
     contest = _contest(mask, space)
     options = contest.options

@@ -20,7 +20,7 @@ class Kernel(NamedTuple):
         images: batch size.
         side: to which images are average-pooled; None leaves them as they are.
         parametrisation: of the analytic kernel, see `ntk.gaussian_kernels.Settings`.
-        batch_norm: of the analytic kernel.
+        batch_norm: of the analytic kernel; "none" leaves it out of the empirical one too.
         statistics: of the analytic kernel.
         batch_stats: of the empirical kernel, see `ntk.empirical.empirical_ntk`.
         fan: of the empirical kernel's Kaiming initialisation.
@@ -81,6 +81,7 @@ _OF_KERNELS = {
     "condition_number": ("largest over smallest eigenvalue of the NTK (TE-NAS)", True, True),
     "smallest_eigenvalue": ("of the NTK", False, False),
     "trace": ("of the NTK", False, True),
+    "trace_over_smallest": ("trace over smallest eigenvalue of the NTK", True, True),
     "entropy": ("of the NTK's normalised eigenvalues, in nats", False, False),
 }
 _OF_PATTERNS = {
