@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from tenas_jax.errors import InputError
 from tenas_jax.rank.architectures import names_architectures, read_rows, row_architecture
+from tenas_jax.spaces.space import SearchSpace
 
 
 class Standing(NamedTuple):
@@ -40,6 +41,23 @@ class BenchmarkTable(NamedTuple):
     path: Path
     column: str
     accuracies: dict[str, float]
+
+    def check_about(self, space: SearchSpace) -> None:
+        """Refuses a table that holds no architecture of a space, before any work.
+
+        Args:
+            space: the search space.
+
+        Raises:
+            InputError: where there is none.
+        """
+        for name in self.accuracies:
+            try:
+                space.parse(name)
+            except InputError:
+                continue
+            return
+        raise InputError(f"the benchmark table {self.path} holds no architecture of {space.name}.")
 
     def standing(self, architecture: str) -> Standing:
         """Looks an architecture up.
