@@ -24,7 +24,6 @@ from tenas_jax import NAS_BENCH_201
 from tenas_jax.data import open_images
 from tenas_jax.scores.catalogue import chosen_scores
 from tenas_jax.scores.scorer import prepare
-from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
 
 SCORES = ("condition_number", "linear_regions")
 
