@@ -19,5 +19,7 @@ class NotAnalyticError(InputError):
 
     def __init__(self, name: str, reason: str):
         """Names the operator, or the part of the network, and says why."""
-        super().__init__(f"the analytic NTK cannot read {name!r}: {reason}. Take the empirical one.")
+        super().__init__(
+            f"`analytic_ntk` has no closed form for operator {name!r} ({reason}); use `empirical_ntk` or `--ntk empirical`"
+        )
         self.name, self.reason = name, reason

@@ -390,7 +390,10 @@ def test_what_cannot_be_read_is_named(images, name):
     obstacle = analytic_obstacle(space)
     assert obstacle is not None
     assert obstacle.name == name
-    with pytest.raises(NotAnalyticError, match=f"the analytic NTK cannot read '{name}': .* Take the empirical one"):
+    with pytest.raises(
+        NotAnalyticError,
+        match=f"no closed form for operator '{name}' .*; use `empirical_ntk` or",
+    ):
         analytic_ntk(space, space.supernet(), images, skeleton=ONE_CELL)
     without = space.supernet()
     without[..., space.operators.index(name)] = False
