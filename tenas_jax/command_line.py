@@ -14,6 +14,7 @@ UNITS = {"K": 10**3, "M": 10**6, "G": 10**9}
 
 
 MOST_SEED = 2**32 - 1  # JAX takes no more of a seed where numbers have 32 bits
+CPU_QUOTA, MEMORY_LIMIT = Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/memory.max")  # of a container
 INTERRUPTED, CLOSED_PIPE = 130, 141  # as shells report SIGINT and SIGPIPE
 
 
@@ -126,7 +127,7 @@ def cpu_count() -> int:
     """Processors that this process may use: fewer than the machine has in a container, or on a shared node."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        quota, period = CPU_QUOTA.read_text().split()
         return max(1, min(allowed, -(-int(quota) // int(period))))
     except (OSError, ValueError):  # no such file, or the quota "max"
         return allowed
@@ -139,7 +140,7 @@ def memory_bytes() -> int | None:
     except (OSError, ValueError):
         return None
     try:
-        return min(whole, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+        return min(whole, int(MEMORY_LIMIT.read_text()))
     except (OSError, ValueError):
         return whole
 

@@ -66,14 +66,17 @@ def names_architectures(columns: list[str]) -> bool:
 def row_architecture(row: dict[str, str]) -> str:
     """The architecture of a row: its column `architecture`, or of `normal` and `reduce` a genotype as DARTS prints it.
 
+    A genotype of DARTS that is written as JSON becomes the string that every other table has.
+
     Args:
         row: with these columns; cells of `normal` and `reduce` are `OPERATOR~INPUT` pairs with spaces between.
 
     Raises:
         InputError: where the pairs are no genotype.
     """
-    if row.get("architecture") is not None:
-        return row["architecture"]
+    text = row.get("architecture")
+    if text is not None:
+        return _usual(text)
     genotype: dict[str, Any] = {f"{cell}_concat": list(DARTS.inner_nodes) for cell in DARTS.cells}
     for cell in DARTS.cells:
         pairs = [pair.partition("~") for pair in (row.get(cell) or "").split()]
@@ -81,6 +84,16 @@ def row_architecture(row: dict[str, str]) -> str:
             raise InputError(f"the column {cell} must hold `OPERATOR~INPUT` pairs; it holds {row.get(cell)!r}.")
         genotype[cell] = [[operator, int(source)] for operator, _, source in pairs]
     return DARTS.format(DARTS.parse(json.dumps(genotype)))
+
+
+def _usual(architecture: str) -> str:
+    """A genotype of DARTS written as JSON, as DARTS prints it; anything else as it is."""
+    if not architecture.lstrip().startswith("{"):
+        return architecture
+    try:
+        return DARTS.format(DARTS.parse(architecture))
+    except InputError:  # of another space, perhaps; whoever parses it says what is wrong
+        return architecture
 
 
 def check_number(space: SearchSpace, wanted: str) -> None:
@@ -96,16 +109,14 @@ def check_number(space: SearchSpace, wanted: str) -> None:
     if not wanted.lstrip("+-").isdecimal():
         return
     count = int(wanted) if len(wanted) < 100 else 10**100
-    most = None if space.kept_edges else space.size
-    if count < 1 or (most and count > most):
-        raise InputError(
-            f"--architectures must be from 1 to {most or 'any number'}, or all, or a file; it is {wanted}."
-        )
+    most = min(space.size, MOST_DRAWN)
+    if not 1 <= count <= most:
+        raise InputError(f"--architectures must be from 1 to {most:,}, or all, or a file; it is {wanted}.")
     memory = memory_bytes()
     if memory is not None and count * ROW_BYTES > memory:
         raise InputError(
-            f"a ranking holds all its architectures in memory, some {ROW_BYTES} bytes each: at most {memory // ROW_BYTES} "
-            f"here; --architectures is {wanted}. Rank parts of them."
+            f"a ranking holds all its architectures in memory, some {ROW_BYTES} bytes each: at most "
+            f"{memory // ROW_BYTES:,} here; --architectures is {wanted}. Rank parts of them."
         )
 
 

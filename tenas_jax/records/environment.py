@@ -28,8 +28,8 @@ def fingerprint() -> dict[str, str]:
         "machine": platform.machine(),
         "instruction_set": " ".join(_instructions()),
         "xla_flags": " ".join(sorted(f for f in os.environ.get("XLA_FLAGS", "").split() if not f.startswith(HARMLESS))),
-        "precision": "double" if jax.config.read("jax_enable_x64") else "single",
-        "matmul_precision": str(jax.config.read("jax_default_matmul_precision")),
+        "precision": "double" if jax.config.values["jax_enable_x64"] else "single",
+        "matmul_precision": str(jax.config.values["jax_default_matmul_precision"]),
     }
 
 

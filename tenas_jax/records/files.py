@@ -59,7 +59,8 @@ def check_is_file(path: Path) -> Path:
     """
     real = path
     try:
-        real = Path(os.path.realpath(path)) if path.is_symlink() else path
+        if path.is_symlink():
+            real = Path(os.path.realpath(path))
         kind = real.lstat().st_mode if path.name else stat.S_IFDIR
     except FileNotFoundError:
         return real

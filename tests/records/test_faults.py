@@ -6,21 +6,17 @@ Every outcome is compared with that of an undisturbed run of prune, evolve, exha
 import multiprocessing
 import os
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
-
-import fault_campaign
-import fault_layers as layers
+from common import fault_layers as layers
+from common import faults
 
 
 @pytest.fixture(scope="module")
 def campaign(tmp_path_factory):
     with layers.cheap():
-        yield fault_campaign.Campaign(tmp_path_factory.mktemp("faults"), seed=1)
+        yield faults.Campaign(tmp_path_factory.mktemp("faults"), seed=1)
 
 
 def right(campaign, counts, *allowed):
@@ -30,17 +26,17 @@ def right(campaign, counts, *allowed):
 
 
 def test_a_kill_before_a_file_operation(campaign):
-    counts = fault_campaign.kills_before_operations(campaign, stride=17)
+    counts = faults.kills_before_operations(campaign, stride=17)
     right(campaign, counts)
     assert counts["kills"] > 9
 
 
 def test_a_power_cut_loses_nothing(campaign):
-    right(campaign, fault_campaign.power_cuts(campaign, 16))
+    right(campaign, faults.power_cuts(campaign, 16))
 
 
 def test_damage_is_named_or_made_good(campaign):
-    right(campaign, fault_campaign.corruptions(campaign, 24), "refused", "named")
+    right(campaign, faults.corruptions(campaign, 24), "refused", "named")
 
 
 @pytest.mark.parametrize("name", ["prune", "evolve", "exhaustive", "rank"])
@@ -78,8 +74,8 @@ def test_a_layer_that_loses_writes_loses_what_is_not_synced(tmp_path):
 @pytest.mark.slow
 def test_processes_that_are_killed_and_two_at_once(campaign):
     starter = multiprocessing.get_context("forkserver")
-    starter.set_forkserver_preload(["tenas_jax.search.command", "tenas_jax.rank.command", "fault_layers"])
-    right(campaign, fault_campaign.real_kills(campaign, 3, starter))
-    counts = fault_campaign.two_processes(campaign, 4, starter)
+    starter.set_forkserver_preload(faults.PRELOADED)
+    right(campaign, faults.real_kills(campaign, 3, starter))
+    counts = faults.two_processes(campaign, 4, starter)
     right(campaign, counts)
     assert counts["told that the place is in use"] == 4

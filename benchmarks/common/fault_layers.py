@@ -270,7 +270,7 @@ class Disc:
         return self.folders[self._number(str(Path(path).parent))], Path(path).name
 
 
-class _CheapScorer:
+class CheapScorer:
     """Stands in for `scorer.Scorer`: numbers from a hash of the mask, so that a command takes a moment."""
 
     def __init__(self, space, scores, source, *, repeats=REPEATS, seed=0, **more):
@@ -281,6 +281,7 @@ class _CheapScorer:
         self._seed = seed
 
     def __call__(self, masks: np.ndarray):
+        """Numbers of single architectures; takes masks (m, cells, edges, operators)."""
         from tenas_jax.records.shards import Table
 
         repeats = len(self.drawn[0])
@@ -313,10 +314,10 @@ def cheap() -> Iterator[None]:
     """Everything of the commands is real but the scores, which come from a hash."""
     with contextlib.ExitStack() as stack:
         for name, stand_in in {
-            "tenas_jax.rank.score_table.prepare": _CheapScorer,
+            "tenas_jax.rank.score_table.prepare": CheapScorer,
             "tenas_jax.rank.score_table.SIZE": SHARD,
-            "tenas_jax.scores.scorer.prepare": _CheapScorer,
-            "tenas_jax.search.strategies.prepare": _CheapScorer,
+            "tenas_jax.scores.scorer.prepare": CheapScorer,
+            "tenas_jax.search.strategies.prepare": CheapScorer,
             "tenas_jax.search.strategies.indicators": _cheap_indicators,
             "tenas_jax.search.job.check_images": lambda source, scores: None,
             "tenas_jax.search.job.REPEATS": REPEATS,
