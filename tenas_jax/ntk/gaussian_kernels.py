@@ -4,8 +4,9 @@ Formulas and their derivations: `docs/analytic_ntk.md`. Kernels are symmetric un
 position q), so only the pairs a <= b are stored.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
+from itertools import product
 from typing import Literal, NamedTuple
 
 import jax
@@ -15,8 +16,34 @@ from jaxtyping import Array, Float
 
 EPSILON = 1e-5  # batch norm, as in finite.py
 
-# [0] is K, [1] is T. Pairs of images come last: every operator does the same to all of them.
-Kernels = Float[Array, "2 groups positions positions pairs"]
+
+class Kernels(NamedTuple):
+    """The kernels of a feature map. Pairs of images come last: every operator does the same to all of them.
+
+    Attributes:
+        nngp: K, by channel group.
+        ntk: T.
+    """
+
+    nngp: Float[Array, "groups positions positions pairs"]
+    ntk: Float[Array, "groups positions positions pairs"]
+
+    def map(self, function: Callable[[Array], Array]) -> "Kernels":
+        """The same linear map of both.
+
+        Args:
+            function: of one array.
+        """
+        return Kernels(function(self.nngp), function(self.ntk))
+
+    @classmethod
+    def total(cls, terms: "Sequence[Kernels]") -> "Kernels":
+        """Those of a sum of at least one field, independent of each other.
+
+        Args:
+            terms: of the fields.
+        """
+        return cls(total([term.nngp for term in terms]), total([term.ntk for term in terms]))
 
 
 class Settings(NamedTuple):
@@ -50,10 +77,22 @@ class Batch(NamedTuple):
         first, second = np.triu_indices(size, 1)
         return cls(size, np.concatenate([np.arange(size), first]), np.concatenate([np.arange(size), second]))
 
-    def diagonal(self, kernel: Float[Array, "... p p pairs"]) -> Float[Array, "... p images"]:
+    def diagonal(self, kernel: Float[Array, "groups p p pairs"]) -> Float[Array, "groups p images"]:
         """The variances: of every position of every image with itself."""
-        places = np.arange(kernel.shape[-2])
-        return kernel[..., places, places, : self.size]
+        groups, positions = kernel.shape[:2]
+        return kernel.reshape(groups, positions**2, -1)[:, :: positions + 1, : self.size]
+
+    def spread(self, values: Float[Array, "groups p images"]) -> tuple[Array, Array]:
+        """Values of images as they meet pairs: of the first image by p, of the second by q.
+
+        As a product with zeros and ones, which is exact: what a gather picks comes in an order that slows down its users.
+        """
+        images = np.arange(self.size)[:, None]
+        first, second = (
+            jnp.dot(values, jnp.asarray(images == which, values.dtype), precision="highest")
+            for which in (self.first, self.second)
+        )
+        return first[:, :, None], second[:, None]
 
 
 def total(terms: Sequence[Array]) -> Array:
@@ -69,11 +108,10 @@ def congruence(matrix: Float[Array, "p q"], kernels: Kernels) -> Kernels:
     """`L K L^T` for every pair of images; where L is a multiple of the identity, as behind a skip, by one product."""
 
     def scaled():
-        return jnp.square(matrix[0, 0]) * kernels
+        return kernels.map(lambda kernel: jnp.square(matrix[0, 0]) * kernel)
 
     def mapped():
-        half = jnp.einsum("kgabi,pa->kgpbi", kernels, matrix, precision="highest")
-        return jnp.einsum("kgpbi,qb->kgpqi", half, matrix, precision="highest")
+        return kernels.map(partial(_congruent, matrix))
 
     if matrix.shape[0] != matrix.shape[1]:
         return mapped()
@@ -81,31 +119,40 @@ def congruence(matrix: Float[Array, "p q"], kernels: Kernels) -> Kernels:
     return jax.lax.cond((matrix == matrix[:1, :1] * identity).all(), scaled, mapped)
 
 
+def _congruent(matrix, kernel):
+    """As batches of products whose columns are the pairs: a pair's roundings then do not depend on how many there are."""
+    groups, positions = kernel.shape[:2]
+    matrices = jnp.broadcast_to(matrix, (groups, positions, *matrix.shape))
+    half = jnp.einsum("gbpa,gabi->gpbi", matrices, kernel, precision="highest")
+    matrices = jnp.broadcast_to(matrix, (groups, len(matrix), *matrix.shape))
+    return jnp.einsum("gpqb,gpbi->gpqi", matrices, half, precision="highest")
+
+
 def window_means(kernels: Kernels, side: int, kernel: int, stride: int, dilation: int) -> Kernels:
-    """(1 / k^2) sum over offsets o of K[p + o, q + o], first along rows, then along columns."""
+    """(1 / k^2) sum over offsets o of K[.., p + o, q + o]."""
     if kernel == 1 and stride == 1:
         return kernels
-    out = -(-side // stride)
-    grid: Array = kernels.reshape(*kernels.shape[:2], side, side, side, side, -1)
-    for axis in (2, 3):
-        grid = _diagonal_mean(grid, axis, kernel, stride, dilation, out)
-    return grid.reshape(*kernels.shape[:2], out**2, out**2, -1)
+    means = kernels.map(partial(_window_means, side=side, kernel=kernel, dilation=dilation))
+    if stride == 1:
+        return means
+    kept = np.arange(side**2).reshape(side, side)[::stride, ::stride].reshape(-1)
+    return means.map(lambda values: values[:, kept[:, None], kept])
 
 
-def _diagonal_mean(grid: Array, axis: int, kernel: int, stride: int, dilation: int, out: int) -> Array:
-    side, pad = grid.shape[axis], dilation * (kernel - 1) // 2
-    terms = []
-    for offset in range(-pad, pad + 1, dilation):
-        # Positions of the output whose tap lies inside.
-        first = -(-max(0, -offset) // stride)
-        last = min(out - 1, (side - 1 - offset) // stride)
-        if last < first:
-            continue
-        taken = slice(first * stride + offset, last * stride + offset + 1, stride)
-        taps = grid[tuple(taken if a in (axis, axis + 2) else slice(None) for a in range(grid.ndim))]
-        widths = [(first, out - 1 - last) if a in (axis, axis + 2) else (0, 0) for a in range(grid.ndim)]
-        terms.append(jnp.pad(taps, widths))
-    return total(terms) / kernel
+def _window_means(values, *, side: int, kernel: int, dilation: int):
+    """With (p, q) as one axis the same offset on both sides is one shift, and what lies outside is masked: one pass."""
+    groups, positions, _, pairs = values.shape
+    row, column = np.divmod(np.arange(positions), side)
+    reach = dilation * (kernel - 1) // 2
+    shifts = []
+    for down, right in product(range(-reach, reach + 1, dilation), repeat=2):
+        inside = (row + down >= 0) & (row + down < side) & (column + right >= 0) & (column + right < side)
+        if inside.any():
+            shifts.append(((down * side + right) * (positions + 1), np.outer(inside, inside).reshape(-1, 1)))
+    border = max(shift for shift, _ in shifts)
+    flat = jnp.pad(values.reshape(groups, positions**2, pairs), ((0, 0), (border, border), (0, 0)))
+    terms = [jnp.where(inside, flat[:, border + shift : border + shift + positions**2], 0) for shift, inside in shifts]
+    return (total(terms) / kernel**2).reshape(values.shape)
 
 
 def pooling_matrix(side: int, window: int, stride: int, padding: int) -> np.ndarray:
@@ -130,17 +177,15 @@ def relu_kernels(kernels: Kernels, batch: Batch) -> Kernels:
     deviation = jnp.sqrt(jnp.maximum(batch.diagonal(nngp), 0))
     # A position of variance zero has correlation zero with everything; its products vanish anyhow.
     inverse = jnp.where(deviation > 0, 1 / jnp.where(deviation > 0, deviation, 1), 0)
-    cosine = nngp * _outer(inverse, batch)
+    left, right = batch.spread(inverse)
+    cosine = nngp * (left * right)
     # A position with itself, or its like in an identical image: exactly, not by an arc cosine at its branch point.
     cosine = jnp.where(cosine > 1 - 8 * jnp.finfo(nngp.dtype).eps, 1, jnp.maximum(cosine, -1))
     sine, supplement = _sine_and_supplement(cosine)
     steps = supplement / (2 * np.pi)
-    rectified = _outer(deviation, batch) * (sine / (2 * np.pi) + steps * cosine)
-    return jnp.stack([rectified, ntk * steps])
-
-
-def _outer(values: Float[Array, "groups p images"], batch: Batch) -> Float[Array, "groups p q pairs"]:
-    return values[:, :, None, batch.first] * values[:, None, :, batch.second]
+    left, right = batch.spread(deviation)
+    rectified = left * right * (sine / (2 * np.pi) + steps * cosine)
+    return Kernels(rectified, ntk * steps)
 
 
 @lru_cache
@@ -155,7 +200,7 @@ def _arc_cosine_coefficients(degree: int) -> tuple[float, ...]:
 
 
 def _sine_and_supplement(cosine: Array) -> tuple[Array, Array]:
-    """sin t and pi - t of the angle t with this cosine, to the rounding of its dtype; a library's arccos is ten times as dear.
+    """Sin t and pi - t of the angle t with this cosine, to its rounding; a library's arccos takes ten times as long.
 
     pi - t is the arc cosine of -c; sin t is the square root of (1 - c)(1 + c), accurate near both ends.
     """
@@ -176,17 +221,15 @@ def normalise(kernels: Kernels, batch: Batch, settings: Settings) -> Kernels:
     if settings.batch_norm == "exact":
         # Channel groups are normalised one by one.
         exact = jax.vmap(partial(_exact, batch=batch, settings=settings), in_axes=1)
-        nngp, ntk = exact(kernels)
-    else:
-        nngp, ntk = _mean_field(kernels, batch, settings)
-    return jnp.stack([nngp, ntk])
+        return Kernels(*exact(kernels))
+    return _mean_field(kernels, batch, settings)
 
 
 def _mean_field(kernels, batch, settings):
-    centred = _centre(kernels, batch) if settings.statistics == "mean-coupled" else kernels
-    nngp = centred[0] if settings.statistics == "mean-coupled" else _centre(kernels[:1], batch)[0]
+    nngp = _centre(kernels.nngp, batch)
+    ntk = _centre(kernels.ntk, batch) if settings.statistics == "mean-coupled" else kernels.ntk
     variance = batch.diagonal(nngp).mean((1, 2))[:, None, None, None] + EPSILON
-    return nngp / variance, centred[1] / variance
+    return Kernels(nngp / variance, ntk / variance)
 
 
 # Nodes in log t for the integrals over t of the exact batch norm, in units of 1 / trace(P K P).
@@ -199,33 +242,33 @@ def _exact(kernels, *, batch, settings):
     With `z = V x`, independent `x_i ~ N(0, lam_i)`: 1 / (z.z / N + eps) = N integral over t > 0 of
     exp(-t z.z - t N eps), and the expectation of the exponential is `pi(t) = prod_j (1 + 2 lam_j t)^(-1/2)`.
     """
-    count = batch.size * kernels.shape[-2]
+    count = batch.size * kernels[0].shape[-2]
     nngp, ntk = kernels
-    lam, vectors = jnp.linalg.eigh(square(_centre(nngp[None, None], batch)[0, 0], batch))
+    lam, vectors = jnp.linalg.eigh(square(_centre(nngp[None], batch)[0], batch))
     lam = jnp.maximum(lam, 0)
     # The unit of t; a field that is constant over the batch has none.
     unit = jnp.where(lam.sum() > 0, lam.sum(), 1)
     t = jnp.asarray(np.exp(_NODES), lam.dtype)[:, None] / unit
-    step = (_NODES[1] - _NODES[0]) * t[:, 0]  # dt = t d(log t)
+    step = float(_NODES[1] - _NODES[0]) * t[:, 0]  # dt = t d(log t)
     pi = jnp.exp(-0.5 * jnp.log1p(2 * lam[None] * t).sum(1) - t[:, 0] * count * EPSILON) * step
     r = lam[None] / (1 + 2 * lam[None] * t)
     a = pi.sum()
-    product = partial(jnp.dot, precision="highest")
-    outer = _pairs(product(vectors * (count * product(pi, r))[None], vectors.T), batch)
+    dot = partial(jnp.dot, precision="highest")
+    outer = _pairs(dot(vectors * (count * dot(pi, r))[None], vectors.T), batch)
     if settings.statistics == "frozen":
         return outer, count * a * ntk
-    centred = _centre(ntk[None, None], batch)[0, 0]
+    centred = _centre(ntk[None], batch)[0]
     if settings.statistics == "mean-coupled":
         return outer, count * a * centred
     # Through the variance too: with q_ij = integral of t^2/2 (1 + 2 [i = j]) r_i r_j pi and b_i = integral of t r_i pi.
-    b = product(pi * t[:, 0], r)
-    q = product((r * (pi * t[:, 0] ** 2 / 2)[:, None]).T, r)
-    rotated = product(product(vectors.T, square(centred, batch)), vectors)
+    b = dot(pi * t[:, 0], r)
+    q = dot((r * (pi * t[:, 0] ** 2 / 2)[:, None]).T, r)
+    rotated = dot(dot(vectors.T, square(centred, batch)), vectors)
     diagonal = jnp.diagonal(rotated)
     off = rotated * (a - b[:, None] - b[None, :] + 2 * q)
-    on = diagonal * (a - 2 * b) + product(q, diagonal) + 2 * jnp.diagonal(q) * diagonal
+    on = diagonal * (a - 2 * b) + dot(q, diagonal) + 2 * jnp.diagonal(q) * diagonal
     coupled = off - jnp.diag(jnp.diagonal(off)) + jnp.diag(on)
-    return outer, _pairs(count * product(product(vectors, coupled), vectors.T), batch)
+    return outer, _pairs(count * dot(dot(vectors, coupled), vectors.T), batch)
 
 
 def square(kernel: Float[Array, "p q pairs"], batch: Batch) -> Float[Array, "np nq"]:
@@ -245,20 +288,21 @@ def _pairs(square: Float[Array, "np nq"], batch: Batch) -> Float[Array, "p q pai
     ]
 
 
-def _centre(kernels: Kernels, batch: Batch) -> Kernels:
+def _centre(kernel: Float[Array, "groups p q pairs"], batch: Batch) -> Float[Array, "groups p q pairs"]:
     """`P K P`, where P removes the mean over images and positions."""
     images = np.arange(batch.size)[:, None]
-    once = np.equal(images, batch.first).astype(kernels.dtype)
+    once = np.equal(images, batch.first).astype(kernel.dtype)
     mirrored = (np.equal(images, batch.second) & (batch.first < batch.second)).astype(once.dtype)
-    rows = jnp.einsum("ai,kgpi->kgpa", once, kernels.sum(3), precision="highest")
-    rows = rows + jnp.einsum("ai,kgpi->kgpa", mirrored, kernels.sum(2), precision="highest")
-    rows = rows / (batch.size * kernels.shape[-2])
-    mean = rows.mean((-2, -1))[:, :, None, None, None]
-    return kernels - rows[:, :, :, None, batch.first] - rows[:, :, None, :, batch.second] + mean
+    rows = jnp.einsum("ai,gpi->gpa", once, kernel.sum(2), precision="highest")
+    rows = rows + jnp.einsum("ai,gpi->gpa", mirrored, kernel.sum(1), precision="highest")
+    rows = rows / (batch.size * kernel.shape[-2])
+    mean = rows.mean((-2, -1))[:, None, None, None]
+    left, right = batch.spread(rows)
+    return kernel - left - right + mean
 
 
 def input_kernels(images: Float[Array, "n h w c"], batch: Batch) -> Kernels:
     """K is the mean over channels of products of pixels; nothing has been trained yet, so T is zero."""
     flat = images.reshape(images.shape[0], -1, images.shape[-1])
     nngp = jnp.einsum("ipc,iqc->pqi", flat[batch.first], flat[batch.second], precision="highest") / images.shape[-1]
-    return jnp.stack([nngp, jnp.zeros_like(nngp)])[:, None]
+    return Kernels(nngp[None], jnp.zeros_like(nngp)[None])

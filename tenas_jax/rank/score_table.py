@@ -14,6 +14,7 @@ from tenas_jax.command_line import say
 from tenas_jax.data import ImageSource
 from tenas_jax.rank.cluster import evaluate_on_ray
 from tenas_jax.records.shards import SIZE, Shards, Table
+from tenas_jax.records.spent import Spent
 from tenas_jax.scores.catalogue import costs_of, definitions_of
 from tenas_jax.scores.neighbours import neighbour_mean
 from tenas_jax.scores.ranks import dense_rank, log_rank_sum, rank_sum
@@ -54,6 +55,8 @@ def score_architectures(
     seed: int = 0,
     repeats: int = 8,
     ray: Any = None,
+    environment: dict[str, str] | None = None,
+    spent: Spent | None = None,
 ) -> ScoreTable:
     """Scores architectures, equal ones once. What a folder holds of an interrupted run is not computed again.
 
@@ -66,23 +69,20 @@ def score_architectures(
         seed: random seed for images and weights.
         repeats: draws of images and weights over which a score is averaged.
         ray: from `cluster.connect`, to hand the shards out.
+        environment: from `environment.fingerprint` of whoever computes; what is half finished must not change it.
+        spent: of the command; learns what earlier sessions have spent.
 
     Raises:
-        InputError: for unfit images, a folder of another ranking or that cannot be written.
+        InputError: for unfit images, a folder of another ranking, or of another process, or that cannot be written.
     """
     equal = equal_cells.representatives(space, masks)
     flat, places = np.unique(equal.reshape(len(equal), -1), axis=0, return_inverse=True)
     distinct = flat.reshape(-1, *space.mask_shape)
     scorer = prepare(space, scores, source, seed=seed, repeats=repeats)
-    identity = {
-        "space": identity_of(space),
-        "architectures_sha256": hashlib.sha256(np.packbits(distinct).tobytes()).hexdigest(),
-        "scores": definitions_of(scores),
-        **source.identity,
-        "repeats": repeats,
-        "seed": seed,
-    }
-    found, evaluated = _evaluate(scorer, distinct, Shards(folder, identity), ray)
+    wanted = identity(space, distinct, scores, source, seed=seed, repeats=repeats) | {"shard_size": SIZE}
+    with Shards(folder, wanted, environment, spent) as shards:
+        shards.spent.compiling = lambda: scorer.compile_seconds
+        found, evaluated = _evaluate(scorer, distinct, shards, ray, environment)
     draws = draws_of(space, scores, masks, found, places.ravel())
     columns = averages(scores, draws, found, places.ravel())
     columns = aggregates(space, scores, masks, draws, columns) | columns
@@ -91,12 +91,41 @@ def score_architectures(
     return ScoreTable(masks[order], sorted_columns, len(distinct), evaluated, scorer.compile_seconds)
 
 
-def _evaluate(scorer: Scorer, distinct: Masks, shards: Shards, ray: Any) -> tuple[Table, dict[str, float]]:
+def identity(
+    space: SearchSpace, masks: Masks, scores: Mapping[str, Score], source: ImageSource, *, seed: int, repeats: int
+) -> dict[str, Any]:
+    """Everything that decides the scores of architectures but versions and the machine; plain JSON values.
+
+    Args:
+        space: the search space.
+        masks: (m, cells, edges, operators), single architectures.
+        scores: by name.
+        source: of images.
+        seed: random seed for images and weights.
+        repeats: draws over which a score is averaged.
+    """
+    return {
+        "space": identity_of(space),
+        "architectures_sha256": hashlib.sha256(np.packbits(masks).tobytes()).hexdigest(),
+        "scores": definitions_of(scores),
+        **source.identity,
+        "repeats": repeats,
+        "seed": seed,
+    }
+
+
+def _evaluate(
+    scorer: Scorer, distinct: Masks, shards: Shards, ray: Any, environment: dict[str, str] | None
+) -> tuple[Table, dict[str, float]]:
     """All shards' tables as one, and how fast those went that were not finished yet."""
     from tqdm import tqdm
 
     pieces = {n: distinct[n * SIZE : (n + 1) * SIZE] for n in range(-(-len(distinct) // SIZE))}
-    finished = {number: table for number in pieces if (table := shards.load(number)) is not None}
+    finished = {}
+    for number, masks in pieces.items():
+        shape = scorer.repeats, len(masks)
+        if (table := shards.load(number, names=tuple(scorer.scores), shape=shape)) is not None:
+            finished[number] = table
     waiting = {number: masks for number, masks in pieces.items() if number not in finished}
     if finished:
         say(f"{sum(len(pieces[n]) for n in finished)} of {len(distinct)} distinct architectures were finished before")
@@ -109,7 +138,7 @@ def _evaluate(scorer: Scorer, distinct: Masks, shards: Shards, ray: Any) -> tupl
     total = sum(map(len, waiting.values()))
     quiet = not sys.stderr.isatty()
     with tqdm(total=len(distinct), initial=len(distinct) - total, unit="arch", disable=quiet, file=sys.stderr) as bar:
-        for number, table in evaluate_on_ray(ray, scorer, waiting) if ray else here():
+        for number, table in evaluate_on_ray(ray, scorer, waiting, environment=environment) if ray else here():
             shards.save(number, table)
             finished[number] = table
             done += len(waiting[number])

@@ -40,13 +40,20 @@ class Indicator(NamedTuple):
         name: as in records.
         lower_is_better: the direction.
         evaluate: `(key, masks) -> Scores`.
-        program: what was compiled for it; None for costs.
+        program: what was compiled for it; None for costs and for a plain function.
+        geometric: whether repeats are averaged by their logarithms, which takes positive values.
     """
 
     name: str
     lower_is_better: bool
     evaluate: Callable[[Key[Array, ""], Masks], Scores]
-    program: MaskProgram | None
+    program: MaskProgram | None = None
+    geometric: bool = False
+
+    @property
+    def compile_seconds(self) -> float:
+        """Spent on compiling."""
+        return self.program.compile_seconds if self.program else 0.0
 
 
 def indicator(space: SearchSpace, source: ImageSource, name: str, score: Score, *, repeats: int = 1) -> Indicator:
@@ -76,7 +83,7 @@ def indicator(space: SearchSpace, source: ImageSource, name: str, score: Score, 
             results.append(program.read(program.compiled(masks, *drawn), masks)[name])
         return Scores(np.stack([values for values, _ in results]), np.stack([health for _, health in results]))
 
-    return Indicator(name, score.lower_is_better, evaluate, program.compiled)
+    return Indicator(name, score.lower_is_better, evaluate, program.compiled, score.geometric)
 
 
 def indicators(

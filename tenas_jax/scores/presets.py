@@ -12,6 +12,19 @@ PRESETS = ("default", "paper", "released")
 IMAGENET = ("imagenet", "imagenet16-120")  # data sets with presets of their own
 
 
+def check_kernel(ntk: str | None) -> None:
+    """Refuses what is no kernel.
+
+    Args:
+        ntk: "analytic", "empirical" or None.
+
+    Raises:
+        InputError: for anything else.
+    """
+    if ntk not in (None, "analytic", "empirical"):
+        raise InputError(f"the kernel {ntk!r} is unknown; choose --ntk analytic or --ntk empirical.")
+
+
 def preset(
     name: str,
     ntk: str | None = None,
@@ -34,8 +47,7 @@ def preset(
     """
     if name not in PRESETS:
         raise InputError(f"the preset {name!r} is unknown; choose one of {', '.join(PRESETS)}.")
-    if ntk not in (None, "analytic", "empirical"):
-        raise InputError(f"the kernel {ntk!r} is unknown; choose --ntk analytic or --ntk empirical.")
+    check_kernel(ntk)
     if prune_number is not None and prune_number < 1:
         raise InputError(f"--prune-number must be a whole number from 1; it is {prune_number}.")
     chosen = (space.family.imagenet_presets if dataset in IMAGENET else space.family.presets)[name]

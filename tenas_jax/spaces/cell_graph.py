@@ -186,7 +186,11 @@ class CellGraph:
 
         Args:
             mask: bool (cells, edges, operators).
+
+        Raises:
+            InputError: where it is no mask of this space.
         """
+        self.check(mask)
         for cell in self.carries(mask):
             reached = set(range(self.inputs))
             for carries, (source, target) in zip(cell, self.edges, strict=True):

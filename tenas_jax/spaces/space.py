@@ -68,6 +68,11 @@ class SearchSpace(CellGraph):
         """Whether something of the space's own decides what its networks compute."""
         return bool(self.definitions) or self.network is not None
 
+    @property
+    def writes_genotypes(self) -> bool:
+        """Whether its architectures are printed as genotypes of DARTS."""
+        return self.formatter is strings.format_darts
+
     def skeleton(self, purpose: Purpose) -> Skeleton:
         """How cells are stacked.
 
