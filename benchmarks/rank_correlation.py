@@ -1,12 +1,11 @@
 """How the default indicators rank all 15,625 architectures of NAS-Bench-201 against trained accuracies.
 
-    python benchmarks/rank_correlation.py --benchmark TABLE [--data IMAGES.npz] [--batches 5] [--explore]
+    python benchmarks/rank_correlation.py --benchmark TABLE [--data IMAGES.npz] [--batches 5]
 
 TABLE is a csv of trained accuracies, which enter no score. Every batch is a seed of its own: images, and weights for the
 linear regions. Writes `results/rank_correlation.json`: Kendall's tau-b, Spearman's rho, the accuracy of the architecture
 that a score puts first and the mean of its first ten; of all architectures, and of two halves, of which the development
-half may choose settings and the other only reports. `--explore` tries other settings of the kernel, on part of the
-development half and with other seeds. Takes about six minutes on two idle cores, and longer with `--explore`.
+half may choose settings (`ntk_choices.py`) and the other only reports. Takes about six minutes on two idle cores.
 """
 
 import argparse
@@ -17,42 +16,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import kernel_choices
 import numpy as np
-from halves import in_development_half
-from report import write
-from scipy.stats import kendalltau, spearmanr
 
+from common.architectures import Space, read_space
+from common.records import write
+from common.statistics import judged, over_batches
 from tenas_jax.data import ImageSource, open_images
 from tenas_jax.ntk.gaussian_kernels import Settings
-from tenas_jax.rank.benchmark_table import read_table
 from tenas_jax.scores.indicators import analytic_condition_number
-from tenas_jax.scores.presets import PRESETS
 from tenas_jax.scores.ranks import average_rank, log_rank, sum_of_log_ranks
 from tenas_jax.search.command import build_indicators
-from tenas_jax.spaces.equal_cells import isomorphism_string
-from tenas_jax.spaces.space import NAS_BENCH_201
-from tenas_jax.spaces.stacking import Skeleton
+from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
+from tenas_jax.spaces.single_input import PRESETS
+from tenas_jax.spaces.skeleton import Skeleton
 
 # Choices are made with the seeds 0 to 9.
 FIRST_SEED = 10
-EXPLORED_SEEDS, EXPLORED_ARCHITECTURES = 3, 1000
-
-
-class Space(NamedTuple):
-    """The whole space, and what its architectures reach.
-
-    Attributes:
-        masks: (m, cells, edges, operators).
-        connected: (m,), whether anything reaches the output.
-        accuracy: (m,), trained.
-        parts: rows of the whole space and of its halves, by name.
-    """
-
-    masks: np.ndarray
-    connected: np.ndarray
-    accuracy: np.ndarray
-    parts: dict[str, Any]
 
 
 class Evaluation(NamedTuple):
@@ -71,19 +50,6 @@ class Evaluation(NamedTuple):
     compile_seconds: float
 
 
-def read_space(path: Path) -> Space:
-    """All architectures, with the accuracies of a table."""
-    table = read_table(path)
-    masks = np.stack(list(NAS_BENCH_201.enumerate()))
-    development = np.array([in_development_half(isomorphism_string(mask)) for mask in masks])
-    return Space(
-        masks,
-        np.array([NAS_BENCH_201.is_connected(mask) for mask in masks]),
-        np.array([table.accuracies[NAS_BENCH_201.format(mask)] for mask in masks]),
-        {"all": np.ones_like(development), "development half": development, "other half": ~development},
-    )
-
-
 def convolution_cost(masks) -> np.ndarray:
     """FLOPs up to a constant and a factor: a 1x1 convolution counts 1, a 3x3 convolution 9, the rest nothing."""
     costs = {"nor_conv_1x1": 1, "nor_conv_3x3": 9}
@@ -93,7 +59,7 @@ def convolution_cost(masks) -> np.ndarray:
 def evaluate(source: ImageSource, seed: int, space: Space) -> dict[str, Evaluation]:
     """Every architecture by both indicators of the default search, and by the kernel of a network of one stage."""
     kappa, regions = build_indicators(NAS_BENCH_201, source, PRESETS["default"])
-    # Chosen by `--explore`: of the kernels tried, the one whose condition number alone ranks best.
+    # Chosen by `ntk_choices.py`: of the kernels tried, the one whose condition number alone ranks best.
     one_stage = analytic_condition_number(
         NAS_BENCH_201, source, skeleton=Skeleton(channels=16, cells=1, stages=1), settings=Settings("standard")
     )._replace(name="condition_number_of_one_stage")
@@ -107,28 +73,6 @@ def evaluate(source: ImageSource, seed: int, space: Space) -> dict[str, Evaluati
             np.where(space.connected, values[0], np.nan), health[0], seconds, indicator.program.compile_seconds
         )
     return evaluations
-
-
-def explored(sources: dict[str, Callable[[int], ImageSource]], space: Space) -> dict[str, Any]:
-    """Other settings of the kernel, on random connected architectures of the development half."""
-    pool = np.flatnonzero(space.parts["development half"] & space.connected)
-    chosen = np.sort(np.random.default_rng(0).choice(pool, EXPLORED_ARCHITECTURES, replace=False))
-    masks = space.masks[chosen]
-    opened = {images: [source(seed) for seed in range(EXPLORED_SEEDS)] for images, source in sources.items()}
-    regions = {
-        images: [
-            build_indicators(NAS_BENCH_201, source, PRESETS["default"])[1]
-            .evaluate(jax.random.key(seed), masks)
-            .values[0]
-            for seed, source in enumerate(by_seed)
-        ]
-        for images, by_seed in opened.items()
-    }
-    return {
-        "what": "Kendall's tau-b, mean over seeds from 0, by statistics of the kernel; `changes` are against the default",
-        "connected_architectures": EXPLORED_ARCHITECTURES,
-        "rows": kernel_choices.explore(masks, space.accuracy[chosen], opened, regions),
-    }
 
 
 def combined(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -151,17 +95,6 @@ def combined(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
-def judged(score, accuracy) -> dict[str, float]:
-    """How a score ranks. Of equal scores the architecture that the space enumerates first comes first."""
-    best = accuracy[np.argsort(-score, kind="stable")]
-    return {
-        "kendall_tau": float(np.asarray(kendalltau(score, accuracy))[0]),
-        "spearman_rho": float(np.asarray(spearmanr(score, accuracy))[0]),
-        "first": float(best[0]),
-        "mean_of_first_ten": float(best[:10].mean()),
-    }
-
-
 def row(images: str | None, name: str, scores: list[np.ndarray], space: Space) -> dict[str, Any]:
     """How one score of several batches ranks the space and its halves."""
     parts = {}
@@ -170,12 +103,6 @@ def row(images: str | None, name: str, scores: list[np.ndarray], space: Space) -
         parts[part] = {name: over_batches([result[name] for result in results]) for name in results[0]}
     print(images, name, {figure: value["mean"] for figure, value in parts["all"].items()}, flush=True)
     return {"images": images, "score": name, **parts}
-
-
-def over_batches(figures: list[float]) -> dict[str, Any]:
-    """Mean, standard deviation where there are several, and every batch's figure."""
-    spread = {"standard_deviation": round(float(np.std(figures, ddof=1)), 4)} if len(figures) > 1 else {}
-    return {"mean": round(float(np.mean(figures)), 4), **spread, "batches": [round(figure, 4) for figure in figures]}
 
 
 def cost(evaluations: list[Evaluation], architectures: int) -> dict[str, Any]:
@@ -197,7 +124,6 @@ def main() -> None:
         "--data", type=Path, help="an .npz of CIFAR-10 images; without it only synthetic images are used"
     )
     parser.add_argument("--batches", type=int, default=5)
-    parser.add_argument("--explore", action="store_true", help="also try other settings of the kernel")
     arguments = parser.parse_args()
     # Compilation is timed: programs of earlier runs must not be found.
     jax.config.update("jax_enable_compilation_cache", False)
@@ -221,7 +147,6 @@ def main() -> None:
         rows += [row(images, name, [score[name] for score in scores], space) for name in averaged]
         rows += [row(images, f"{name}, log values averaged over batches", [averaged[name]], space) for name in averaged]
     peak_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    exploration = {"explored_on_development_half": explored(sources, space)} if arguments.explore else {}
     write(
         "rank_correlation",
         {
@@ -235,7 +160,6 @@ def main() -> None:
             "rows": rows,
             "cost": {name: cost(evaluations, len(space.masks)) for name, evaluations in everything.items()},
             "peak_memory_bytes": peak_memory,
-            **exploration,
         },
     )
 

@@ -11,15 +11,15 @@ uses, compiling apart. Both average over the same number of draws. Writes `resul
 # pyright: reportMissingImports=false
 
 import argparse
-import os
 import time
 
 import numpy as np
 import torch
-from batch_statistics import random_architectures, tau
-from report import write
-from torch_reference import Scorer
 
+from common.architectures import random_architectures
+from common.records import write
+from common.statistics import tau
+from pytorch.search import Scorer
 from tenas_jax import NAS_BENCH_201
 from tenas_jax.data import open_images
 from tenas_jax.scores.scorer import prepare
@@ -35,7 +35,6 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--name", default="rank_speed", help="of the result's file; empty writes none")
     arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
-    load = os.getloadavg()[0]
     masks = random_architectures(arguments.architectures)
     source = open_images()
 
@@ -64,7 +63,6 @@ def main(argv: list[str] | None = None) -> dict:
         "what": "seconds an architecture of NAS-Bench-201 for condition number and linear regions, synthetic images",
         "architectures": count,
         "repeats": arguments.repeats,
-        "load_before": round(load, 2),
         "ours": {"seconds": round(ours / count, 6), "compile_seconds": round(compiling, 2)},
         "pytorch": {"seconds": round(theirs / count, 4), "threads": arguments.threads, "version": torch.__version__},
         "ratio": round(theirs / ours, 1),

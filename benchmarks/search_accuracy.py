@@ -13,14 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import jax
-from report import mean_and_error, write
 
+from common.records import write
+from common.statistics import mean_and_error
 from tenas_jax.data import open_images
 from tenas_jax.rank.benchmark_table import read_table
-from tenas_jax.scores.presets import PRESETS
 from tenas_jax.search.command import build_indicators
 from tenas_jax.search.pruner import prune
-from tenas_jax.spaces.space import NAS_BENCH_201
+from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
+from tenas_jax.spaces.single_input import PRESETS
 
 RULES = ("completion", "removal")
 CHOICES = {"both": slice(0, 2), "condition number": slice(0, 1), "linear regions": slice(1, 2)}

@@ -17,8 +17,9 @@ from jaxtyping import Bool, Int
 from tenas_jax.errors import InputError
 from tenas_jax.networks.custom_layer import open_layer
 from tenas_jax.networks.jaxpr import bodies
+from tenas_jax.spaces.network import network
+from tenas_jax.spaces.skeleton import Skeleton
 from tenas_jax.spaces.space import SearchSpace
-from tenas_jax.spaces.stacking import Skeleton, network
 
 
 class Shape(NamedTuple):
@@ -170,7 +171,7 @@ def check_operators(space: SearchSpace) -> None:
         InputError: names the operator and says what it did.
     """
     side, channels = 8, 16
-    for name, stride in itertools.product(space.definitions, (1, 2) if space.family == "darts" else (1,)):
+    for name, stride in itertools.product(space.definitions, space.family.strides):
         try:
             shape = space.operator(name)(CostReading(), name, Shape(side, channels), channels, stride)
         except InputError:
@@ -221,7 +222,7 @@ def costs(
     Args:
         space: the search space.
         mask: alive operators, one mask or many.
-        skeleton: how cells are stacked; by default as in the networks that are trained, see `skeleton.SKELETONS`.
+        skeleton: how cells are stacked; by default as in the networks that are trained, see `SearchSpace.skeleton`.
         side: of the images.
 
     Returns:

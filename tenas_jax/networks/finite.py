@@ -19,8 +19,10 @@ from tenas_jax.networks.convolution import convolve
 from tenas_jax.networks.custom_layer import Initialiser, open_layer
 from tenas_jax.networks.pooling import max_pool
 from tenas_jax.networks.windows import windows
+from tenas_jax.spaces.network import network
+from tenas_jax.spaces.skeleton import Skeleton
 from tenas_jax.spaces.space import SearchSpace
-from tenas_jax.spaces.stacking import Skeleton, cell, network
+from tenas_jax.spaces.stacking import cell
 
 Parameters = Mapping[str, Array]
 Statistics = Mapping[str, tuple[Array, Array]]

@@ -6,16 +6,14 @@
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 from flax import errors, nnx
 
 from tenas_jax.errors import InputError
-from tenas_jax.ntk.empirical import ApplyFunction
-
-BatchStats = Literal["frozen", "coupled"]
+from tenas_jax.networks.apply_function import ApplyFunction, BatchStats
 
 
 class Model(NamedTuple):

@@ -30,8 +30,9 @@ from tenas_jax.ntk.gaussian_kernels import (
     window_means,
 )
 from tenas_jax.ntk.gaussian_maps import Field, MaxPooled, gaussian_field, realise, sampled_kernels
+from tenas_jax.spaces.network import network, reductions
+from tenas_jax.spaces.skeleton import Skeleton
 from tenas_jax.spaces.space import SearchSpace
-from tenas_jax.spaces.stacking import Skeleton, network, reductions
 
 
 class KernelReading:
@@ -289,7 +290,7 @@ def analytic_obstacle(space: SearchSpace) -> NotAnalyticError | None:
     Args:
         space: the search space.
     """
-    if not space.is_own:
+    if not space.is_custom:
         return None
     mask, images = jax.ShapeDtypeStruct(space.mask_shape, bool), jax.ShapeDtypeStruct((2, 8, 8, 3), np.float32)
     try:

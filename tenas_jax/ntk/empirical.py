@@ -1,12 +1,11 @@
-"""The empirical neural tangent kernel of any JAX function, and what its spectrum says.
+"""The empirical neural tangent kernel of any JAX function.
 
 The kernel of images a, b is the inner product of the gradients of their outputs with respect to the parameters (Jacot
-et al. 2018). Its condition number measures trainability: lower is better (Xiao et al. 2020; TE-NAS, Chen et al. 2021,
-section 3.1.1).
+et al. 2018). `spectrum.py` says what it means.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,114 +13,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from tenas_jax.errors import InputError
+from tenas_jax.networks.apply_function import ApplyFunction
 from tenas_jax.ntk.layerwise import take_apart
 
-Health = Literal["full rank", "rank-deficient", "not finite"]
-ApplyFunction = Callable[[Any, Array], Array]
 # Rows of images, in bytes, that a kernel in blocks holds; of more images they are computed again for every pair of groups.
 _HELD_BYTES = 2**30
-
-
-class Spectrum(NamedTuple):
-    """Eigenvalues of a kernel, on the host in float64.
-
-    Attributes:
-        eigenvalues: (..., n), ascending.
-        health: per kernel: "full rank", "rank-deficient" or "not finite".
-    """
-
-    eigenvalues: Float[np.ndarray, "... n"]
-    health: np.ndarray
-
-
-class ConditionNumber(NamedTuple):
-    """The condition number of a kernel with its health.
-
-    Attributes:
-        value: largest over smallest eigenvalue; infinity, the worst, where the kernel is not of full rank.
-        health: "full rank", "rank-deficient" or "not finite".
-    """
-
-    value: float
-    health: Health
-
-
-def spectrum(kernel: Float[Any, "... n n"]) -> Spectrum:
-    """Eigenvalues of one kernel or of a stack.
-
-    A kernel counts as rank-deficient where lambda_min <= n eps lambda_max, eps of the dtype in which the kernel
-    arrives: below that an eigenvalue is rounding noise, of either sign.
-
-    Args:
-        kernel: float (..., n, n), symmetric up to rounding.
-
-    Raises:
-        InputError: for another shape or a dtype that NumPy does not count as floating-point.
-
-    Examples:
-        >>> import numpy as np
-        >>> eigenvalues, health = spectrum(np.diag([4.0, 1.0]))
-        >>> eigenvalues.tolist(), str(health)
-        ([1.0, 4.0], 'full rank')
-    """
-    kernel = np.asarray(kernel)
-    square = kernel.ndim >= 2 and kernel.shape[-1] == kernel.shape[-2] > 0
-    if not square or not np.issubdtype(kernel.dtype, np.floating):
-        raise InputError(
-            f"`kernel` must be floating-point (..., n, n); it is {kernel.dtype} {kernel.shape}. "
-            "Pass what `analytic_ntk` or `empirical_ntk` return."
-        )
-    n, resolution = kernel.shape[-1], kernel.shape[-1] * np.finfo(kernel.dtype).eps
-    wide = kernel.astype(np.float64)
-    finite = np.isfinite(wide).all((-2, -1))
-    symmetric = np.where(finite[..., None, None], (wide + wide.swapaxes(-1, -2)) / 2, np.eye(n))
-    eigenvalues = np.linalg.eigvalsh(symmetric)
-    full = eigenvalues[..., 0] > resolution * eigenvalues[..., -1]
-    health = np.where(~finite, "not finite", np.where(full, "full rank", "rank-deficient"))
-    return Spectrum(np.where(finite[..., None], eigenvalues, np.nan), health)
-
-
-def condition_numbers(kernels: Float[Any, "... n n"]) -> tuple[Float[np.ndarray, "..."], np.ndarray]:
-    """`condition_number` of a stack.
-
-    Args:
-        kernels: float (..., n, n).
-
-    Returns:
-        The condition numbers (...), infinite where a kernel is not of full rank, and the health (...) of each.
-
-    Raises:
-        InputError: as `spectrum`.
-    """
-    eigenvalues, health = spectrum(kernels)
-    full = health == "full rank"
-    smallest = np.where(full, eigenvalues[..., 0], 1.0)
-    return np.where(full, np.where(full, eigenvalues[..., -1], 1.0) / smallest, np.inf), health
-
-
-def condition_number(kernel: Float[Any, "n n"]) -> ConditionNumber:
-    """The condition number lambda_max / lambda_min of a kernel (TE-NAS, Chen et al. 2021, section 3.1.1).
-
-    Args:
-        kernel: float (n, n).
-
-    Returns:
-        Its value, in float64, and its health.
-
-    Raises:
-        InputError: as `spectrum`, and for a stack of kernels.
-
-    Examples:
-        >>> import numpy as np
-        >>> condition_number(np.diag([4.0, 1.0]))
-        ConditionNumber(value=4.0, health='full rank')
-        >>> condition_number(np.ones((2, 2)))
-        ConditionNumber(value=inf, health='rank-deficient')
-    """
-    if np.ndim(kernel) != 2:
-        raise InputError(f"`kernel` must be one matrix (n, n); it has shape {np.shape(kernel)}. Index the stack first.")
-    value, health = condition_numbers(kernel)
-    return ConditionNumber(float(value), cast(Health, str(health)))
 
 
 def _split(variables, trainable):

@@ -4,14 +4,10 @@ Two inputs are as alike as the neurons on which they agree (NASWOT, Mellor et al
 whether patterns are equal, and saturates where all are distinct; these measures ask by how many neurons they differ.
 """
 
-from typing import Any
-
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from tenas_jax.errors import InputError
-from tenas_jax.ntk.empirical import spectrum
 
 
 def hamming_kernel(
@@ -31,8 +27,7 @@ def hamming_kernel(
         InputError: where the patterns are not a two-dimensional bool array, or empty.
 
     Examples:
-        >>> import numpy as np
-        >>> hamming_kernel(np.array([[True, False, True], [True, True, True]])).tolist()
+        >>>         >>> hamming_kernel(np.array([[True, False, True], [True, True, True]])).tolist()
         [[3.0, 2.0], [2.0, 3.0]]
     """
     if patterns.ndim != 2 or patterns.dtype != bool or 0 in patterns.shape:
@@ -66,8 +61,7 @@ def effective_regions(patterns: Bool[Array, "samples bits"]) -> Float[Array, ""]
     Examples:
         Two of four patterns are equal; the others are far from them and from each other: the exponential of 1.5 log 2.
 
-        >>> import numpy as np
-        >>> patterns = np.repeat(np.eye(3, dtype=bool), 20, axis=1)[[0, 0, 1, 2]]
+        >>>         >>> patterns = np.repeat(np.eye(3, dtype=bool), 20, axis=1)[[0, 0, 1, 2]]
         >>> round(float(effective_regions(patterns)), 3), round(2**1.5, 3)
         (2.828, 2.828)
     """
@@ -79,7 +73,7 @@ def regularised_log_determinant(kernel: Float[Array, "n n"]) -> Float[Array, ""]
     """`log det(K + I)` of a Hamming kernel; jittable, and finite where inputs share a pattern.
 
     K is positive semi-definite, so this is at least 0. The identity stands for one more neuron an input, of its own: a
-    second input of the same pattern adds next to nothing, where `log_determinants` would drop to minus infinity. It
+    second input of the same pattern adds next to nothing, where the plain log-determinant would drop to minus infinity. It
     counts distinct patterns and grades them by how far they are apart.
 
     Args:
@@ -87,23 +81,3 @@ def regularised_log_determinant(kernel: Float[Array, "n n"]) -> Float[Array, ""]
     """
     regular = kernel + jnp.eye(len(kernel), dtype=kernel.dtype)
     return 2 * jnp.log(jnp.diagonal(jnp.linalg.cholesky(regular))).sum()
-
-
-def log_determinants(kernels: Float[Any, "... n n"]) -> tuple[Float[np.ndarray, "..."], np.ndarray]:
-    """Log-determinants of Hamming kernels, on the host in float64 (Mellor et al. 2021, equation 4).
-
-    Args:
-        kernels: (..., n, n) from `hamming_kernel`.
-
-    Returns:
-        The log-determinants (...), minus infinity, the worst, where a kernel is not of full rank, and the health (...) of
-        each as `ntk.spectrum` names it. Two inputs with the same pattern make a kernel rank-deficient.
-
-    Raises:
-        InputError: as `ntk.spectrum`.
-    """
-    # Entries are integers: they are exact, so that float64's resolution decides about the rank.
-    eigenvalues, health = spectrum(np.asarray(kernels, np.float64))
-    full = health == "full rank"
-    logs = np.log(np.where(full[..., None], eigenvalues, 1.0)).sum(-1)
-    return np.where(full, logs, -np.inf), health

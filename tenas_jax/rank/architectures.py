@@ -7,11 +7,15 @@ import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Array, Bool, Key
 
 from tenas_jax.errors import InputError
-from tenas_jax.spaces.space import DARTS, SearchSpace, host_generator
+from tenas_jax.spaces.darts import DARTS
+from tenas_jax.spaces.space import SearchSpace, host_generator
+
+MOST_DRAWN = 10_000_000  # random architectures of one ranking
 
 
 class Listing(NamedTuple):
@@ -68,7 +72,7 @@ def row_architecture(row: dict[str, str]) -> str:
     """
     if row.get("architecture") is not None:
         return row["architecture"]
-    genotype: dict[str, Any] = {f"{cell}_concat": list(range(DARTS.inputs, DARTS.nodes)) for cell in DARTS.cells}
+    genotype: dict[str, Any] = {f"{cell}_concat": list(DARTS.inner_nodes) for cell in DARTS.cells}
     for cell in DARTS.cells:
         pairs = [pair.partition("~") for pair in (row.get(cell) or "").split()]
         if not all(source.isdecimal() for _, _, source in pairs):
@@ -98,16 +102,19 @@ def choose(space: SearchSpace, wanted: str, key: Key[Array, ""]) -> Listing:
 
 
 def _at_random(space: SearchSpace, count: int, key) -> np.ndarray:
-    most = None if space.kept_edges else space.size
-    if count < 1 or (most and count > most):
-        raise InputError(f"--architectures must be from 1 to {most or 'any number'}, or all, or a file; it is {count}.")
-    if most and most <= 10_000_000:
+    most = min(space.size, MOST_DRAWN)
+    if not 1 <= count <= most:
+        raise InputError(f"--architectures must be from 1 to {most:,}, or all, or a file; it is {count}.")
+    if space.size <= MOST_DRAWN:
         # Without repetition: the first so many of a shuffled space.
-        numbers = host_generator(key).permutation(most)[:count]
-        choice = np.stack(np.unravel_index(numbers, [len(space.operators)] * (len(space.cells) * len(space.edges))), -1)
-        return space.one_hot(choice.reshape(count, len(space.cells), len(space.edges)))
-    # Of so many that hardly one comes twice.
-    return _distinct(space.sample(key, count)).masks
+        return space.one_hot(space.numbered(host_generator(key).permutation(space.size)[:count]))
+    # Of so many hardly one comes twice; those that do are drawn again.
+    masks, draws = _distinct(space.sample(key, count)).masks, 0
+    while len(masks) < count:
+        draws += 1
+        more = space.sample(jax.random.fold_in(key, draws), count)
+        masks = _distinct(np.concatenate([masks, more])).masks[:count]
+    return masks
 
 
 def _from_file(space: SearchSpace, path: Path) -> np.ndarray:

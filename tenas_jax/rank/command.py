@@ -112,10 +112,10 @@ def run(config: RankConfig) -> str:
         InputError: for bad input.
     """
     start = time.perf_counter()
-    from tenas_jax.spaces.space import find_space
+    from tenas_jax.spaces.registry import find_space
 
     space = find_space(config.space)
-    settings = preset("default", config.ntk, space=space.family)
+    settings = preset("default", config.ntk, space=space)
     for name, value, least in (("--seed", config.seed, 0), ("--repeats", config.repeats, 1)):
         if value < least:
             raise InputError(f"{name} must be a whole number from {least}; it is {value}.")
@@ -173,10 +173,8 @@ def run(config: RankConfig) -> str:
 
 
 def _score_names(config: RankConfig, space: "SearchSpace") -> tuple[str, ...]:
-    from tenas_jax.scores.views import DEFAULT_SCORES
-
     if config.scores is None:
-        return DEFAULT_SCORES[space.family]
+        return space.family.default_scores
     return tuple(name.strip() for name in config.scores.split(",") if name.strip())
 
 

@@ -15,11 +15,13 @@ from tenas_jax.data import ImageSource
 from tenas_jax.networks import cost
 from tenas_jax.rank.cluster import evaluate_on_ray
 from tenas_jax.records.shards import SIZE, Shards, Table
-from tenas_jax.scores.ranks import dense_rank, log_rank_sum, neighbour_mean, rank_sum
+from tenas_jax.scores.neighbours import neighbour_mean
+from tenas_jax.scores.ranks import dense_rank, log_rank_sum, rank_sum
 from tenas_jax.scores.scorer import Scorer, prepare
 from tenas_jax.scores.views import Ntk, scores_of
 from tenas_jax.spaces import equal_cells
-from tenas_jax.spaces.space import SearchSpace, identity_of
+from tenas_jax.spaces.registry import identity_of
+from tenas_jax.spaces.space import SearchSpace
 
 Masks = Bool[np.ndarray, "m cells edges ops"]
 
@@ -177,21 +179,12 @@ def aggregates(
     """
     lower = {name: scores_of(space)[name].lower_is_better for name in scores}
     log_ranks = log_rank_sum({name: columns[name] for name in scores}, lower)
-    choices = masks.argmax(-1).reshape(len(masks), -1)
     return {
         # Scores of one network are noisy. Its neighbours share most of the cell, and their noise is their own.
-        "smoothed": log_ranks + neighbour_mean(log_ranks, choices, _neighbours(space)),
+        "smoothed": log_ranks + neighbour_mean(log_ranks, masks.argmax(-1), space),
         "log_rank_sum": log_ranks,
         "rank_sum": rank_sum([dense_rank(columns[name], descending=not lower[name]) for name in scores]),
     }
-
-
-def _neighbours(space: SearchSpace) -> int:
-    """How many architectures are one operator away."""
-    cells, edges, operators = space.mask_shape
-    if space.kept_edges is None:
-        return cells * edges * (operators - 1)
-    return cells * (space.nodes - space.inputs) * space.kept_edges * (operators - 2)
 
 
 def _mean(values: Float[np.ndarray, "repeats m"], geometric: bool) -> Float[np.ndarray, " m"]:

@@ -7,10 +7,11 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from tenas_jax.ntk.empirical import ApplyFunction, empirical_ntk, is_parameter
-from tenas_jax.ntk.statistics import KernelStatistics, statistics
+from tenas_jax.networks.apply_function import ApplyFunction
+from tenas_jax.ntk.empirical import empirical_ntk, is_parameter
+from tenas_jax.ntk.spectrum import KernelStatistics, log_determinants, statistics
 from tenas_jax.patterns.activations import activation_patterns
-from tenas_jax.patterns.hamming import hamming_kernel, log_determinants
+from tenas_jax.patterns.hamming import hamming_kernel
 from tenas_jax.patterns.regions import LinearRegions, count_linear_regions
 
 

@@ -15,13 +15,14 @@ from tenas_jax.data import ImageSource, image_batch, patch_batch
 from tenas_jax.networks.finite import CellNetwork, Fan
 from tenas_jax.networks.finite_scan import ScannedNetwork
 from tenas_jax.ntk.analytic import analytic_ntk
-from tenas_jax.ntk.empirical import condition_numbers, empirical_ntk, is_weight
+from tenas_jax.ntk.empirical import empirical_ntk, is_weight
 from tenas_jax.ntk.gaussian_kernels import Settings
+from tenas_jax.ntk.spectrum import condition_numbers
 from tenas_jax.patterns.hamming import hamming_kernel, regularised_log_determinant
 from tenas_jax.patterns.regions import SATURATED, count_hashes, hash_patterns
 from tenas_jax.scores.mask_program import MaskProgram
+from tenas_jax.spaces.skeleton import Skeleton
 from tenas_jax.spaces.space import SearchSpace
-from tenas_jax.spaces.stacking import Skeleton
 
 Masks = Bool[np.ndarray, "m cells edges ops"]
 

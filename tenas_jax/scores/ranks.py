@@ -6,7 +6,7 @@ A score that is not finite is never an accident of sorting: infinity on the bad 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 
 
 def relative_change(after: Float[np.ndarray, "..."], before: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
@@ -23,22 +23,6 @@ def relative_change(after: Float[np.ndarray, "..."], before: Float[np.ndarray, "
     after, before = np.broadcast_arrays(np.asarray(after, float), np.asarray(before, float))
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         change = (after - before) / np.abs(before)
-        return np.where(np.isfinite(change), change, _unbounded_change(after, before))
-
-
-def log_change(after: Float[np.ndarray, "..."], before: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """`log(after / before)` of scores that are not negative: halving weighs as much as doubling.
-
-    Args:
-        after: scores of candidates.
-        before: the score that each is compared with; broadcast.
-
-    Returns:
-        The changes, with infinities, zeros and NaN as in `relative_change`.
-    """
-    after, before = np.broadcast_arrays(np.asarray(after, float), np.asarray(before, float))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        change = np.log(after) - np.log(before)
         return np.where(np.isfinite(change), change, _unbounded_change(after, before))
 
 
@@ -171,28 +155,3 @@ def log_rank_sum(
         lower_is_better: by name.
     """
     return sum_of_log_ranks([average_rank(v, descending=not lower_is_better[name]) for name, v in scores.items()])
-
-
-def neighbour_mean(
-    values: Float[np.ndarray, " m"], choices: Shaped[np.ndarray, "m edges"], neighbours: int
-) -> Float[np.ndarray, " m"]:
-    """The mean over all architectures that differ in the operator of one edge.
-
-    A neighbour that is not among those at hand counts as the architecture itself, so that a mean over few says little.
-
-    Args:
-        values: finite, of distinct architectures.
-        choices: their operators, edge by edge.
-        neighbours: how many an architecture has in the whole space, at least 1.
-
-    Returns:
-        (m,).
-    """
-    values = np.asarray(values, float)
-    total, present = np.zeros(len(values)), np.zeros(len(values))
-    for edge in range(choices.shape[1]):
-        _, group = np.unique(np.delete(choices, edge, axis=1), axis=0, return_inverse=True)
-        group = group.ravel()
-        total += np.bincount(group, values)[group] - values
-        present += np.bincount(group)[group] - 1
-    return (total + (neighbours - present) * values) / neighbours

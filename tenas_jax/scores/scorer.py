@@ -11,7 +11,8 @@ from jaxtyping import Bool
 from tenas_jax.data import ImageSource
 from tenas_jax.records.shards import Table
 from tenas_jax.scores.views import Ntk, View, build_views, check_scores
-from tenas_jax.spaces.space import SearchSpace, find_space
+from tenas_jax.spaces.registry import find_space
+from tenas_jax.spaces.space import SearchSpace
 
 DISCONNECTED = "disconnected"
 

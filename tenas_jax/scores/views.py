@@ -18,14 +18,14 @@ from tenas_jax.errors import InputError
 from tenas_jax.networks import cost
 from tenas_jax.ntk.analytic import analytic_ntk
 from tenas_jax.ntk.gaussian_kernels import Settings
-from tenas_jax.ntk.statistics import statistics
-from tenas_jax.patterns.hamming import effective_regions, hamming_kernel, log_determinants, regularised_log_determinant
+from tenas_jax.ntk.spectrum import log_determinants, statistics
+from tenas_jax.patterns.hamming import effective_regions, hamming_kernel, regularised_log_determinant
 from tenas_jax.patterns.regions import SATURATED, count_hashes, hash_patterns
 from tenas_jax.scores.indicators import finite_network, network_ntk
 from tenas_jax.scores.mask_program import MaskProgram
 from tenas_jax.scores.presets import preset
+from tenas_jax.spaces.skeleton import Skeleton
 from tenas_jax.spaces.space import SearchSpace
-from tenas_jax.spaces.stacking import Skeleton
 
 Masks = Bool[np.ndarray, "m cells edges ops"]
 Ntk = Literal["analytic", "empirical"]
@@ -79,22 +79,14 @@ _COSTS = {
 }
 # What follows a statistic's name says of which network it is.
 _VARIANTS = {
-    "nasbench201": {
-        "": "",
-        "_one_stage": ", a network of one stage",
-        "_one_channel": ", one channel, grey patches (TE-NAS)",
-        "_wide": ", one cell of 16 channels",
-        "_deep": ", three cells of 3 channels",
-    },
-    "darts": {"": ""},
+    "": "",
+    "_one_stage": ", a network of one stage",
+    "_one_channel": ", one channel, grey patches (TE-NAS)",
+    "_wide": ", one cell of 16 channels",
+    "_deep": ", three cells of 3 channels",
 }
 # Patterns that are compared pair by pair: quadratic in time and memory, and cubic for a determinant.
 _COMPARED, _IN_DETERMINANT = 128, 256
-
-DEFAULT_SCORES = {
-    "nasbench201": ("condition_number", "effective_regions_wide", "effective_regions_deep", "flops"),
-    "darts": ("hamming_log_determinant",),
-}
 
 
 class _Kernel(NamedTuple):
@@ -120,7 +112,7 @@ class _Patterns(NamedTuple):
 
 
 def _definitions(space: SearchSpace, ntk: Ntk) -> list[_Kernel | _Patterns]:
-    settings = preset("default", ntk, space=space.family)
+    settings = preset("default", ntk, space=space)
     three_stages = space.skeleton("ntk")._replace(channels=settings.ntk_channels)
     kernel = _Kernel("", three_stages, Settings("standard"), settings.ntk_images, settings.ntk_side or 32)
     region = space.skeleton("regions")._replace(channels=settings.region_width, cells=settings.region_cells)
@@ -129,7 +121,7 @@ def _definitions(space: SearchSpace, ntk: Ntk) -> list[_Kernel | _Patterns]:
     thin = _Patterns("", region, settings.region_channels, settings.region_patch, samples, counted)
     # Patches of a thin network share patterns, and equal patterns have no determinant: whole images do not.
     images = _Patterns("", space.skeleton("ntk")._replace(channels=4), 3, 8, 32, ("hamming",), whole=True)
-    if space.family == "darts":
+    if space.family.concatenates:
         return [kernel, thin, images]
     return [
         kernel,
@@ -157,7 +149,7 @@ def scores_of(space: SearchSpace) -> dict[str, Score]:
     for definition in _definitions(space, "analytic"):
         for name in _names(definition):
             score = (_OF_KERNELS | _OF_PATTERNS)[name.removesuffix(definition.variant)]
-            found[name] = score._replace(meaning=score.meaning + _VARIANTS[space.family][definition.variant])
+            found[name] = score._replace(meaning=score.meaning + _VARIANTS[definition.variant])
     return found | _COSTS
 
 

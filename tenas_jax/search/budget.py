@@ -7,6 +7,7 @@ their sum in units of the limits. That never admits what is too dear, and is exa
 by both.
 """
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from tenas_jax.errors import InputError
 from tenas_jax.networks import cost
-from tenas_jax.spaces.sampling import alternatives, architectures, carriers, entering
+from tenas_jax.spaces.sampling import architectures
 from tenas_jax.spaces.space import SearchSpace, host_generator
 
 Mask = Bool[np.ndarray, "cells edges ops"]
@@ -52,7 +53,7 @@ class Budget(NamedTuple):
         Raises:
             InputError: with the least that an architecture costs.
         """
-        whole = alternatives(space)
+        whole = space.alternatives()
         for name, limit in self._set():
             least = cost.costs(space, _cheapest(space, whole, _price(space, name)))._asdict()[name]
             if least > limit:
@@ -83,7 +84,7 @@ class Budget(NamedTuple):
             space: the search space.
             mask: the operators that are alive.
         """
-        places = np.argwhere(_eligible(space, mask)).tolist()
+        places = np.argwhere(space.eligible(mask)).tolist()
         gone = [(c, e, o) for c, e, o in places if self.cheapest(space, mask, (c, e, o)) is None]
         return np.array(gone, int).reshape(-1, 3)
 
@@ -108,7 +109,7 @@ class Budget(NamedTuple):
         Raises:
             InputError: as `sampling.architectures`.
         """
-        if space.kept_edges is None and np.prod(mask.sum(-1), dtype=object) <= MOST_ENUMERATED:
+        if not space.chooses_inputs and np.prod(mask.sum(-1), dtype=object) <= MOST_ENUMERATED:
             everything = architectures(key, mask, MOST_ENUMERATED, space)
             everything = everything[self.meet(space, space.one_hot(everything))]
             if len(everything) <= count:
@@ -116,7 +117,7 @@ class Budget(NamedTuple):
         rng = host_generator(key)
         drawn = [self.lower(rng, choice, mask, space) for choice in architectures(key, mask, count, space)]
         seen = space.one_hot(np.stack(drawn)).any(0)
-        for cell, edge, operator in np.argwhere(_eligible(space, mask) & ~seen).tolist():
+        for cell, edge, operator in np.argwhere(space.eligible(mask) & ~seen).tolist():
             rescued = self.cheapest(space, mask, (cell, edge, operator))
             if rescued is not None:
                 drawn.append(space.choice(rescued))
@@ -136,7 +137,7 @@ class Budget(NamedTuple):
         Raises:
             InputError: where the mask holds no architecture that meets the limits.
         """
-        choice, mask = choice.copy(), _eligible(space, mask)
+        choice, mask = choice.copy(), space.eligible(mask)
         prices = self._prices(space)[-1]
         while not self.meet(space, space.one_hot(choice)):
             now = np.take_along_axis(prices, choice[..., None], -1)
@@ -167,22 +168,16 @@ def _price(space: SearchSpace, name: str) -> Prices:
     return shares._asdict()[name].astype(float)
 
 
-def _eligible(space: SearchSpace, mask: Mask) -> Mask:
-    """Operators that an architecture can choose; "none" says that an edge is dropped where a node chooses its inputs."""
-    return mask if space.kept_edges is None else mask & np.isin(np.arange(mask.shape[-1]), carriers(space))
-
-
 def _cheapest(space: SearchSpace, mask: Mask, prices: Prices, holding: tuple[int, int, int] | None = None) -> Mask:
     """The architecture of the lowest price that a mask holds."""
-    asked = np.where(_eligible(space, mask), prices, np.inf)
+    asked = np.where(space.eligible(mask), prices, np.inf)
     if holding is not None:
         # Cheaper than anything, so that neither its edge nor another operator comes before it.
         asked[holding] = -np.inf
     choice, least = asked.argmin(-1), asked.min(-1)
-    if space.kept_edges is not None:
-        for cell in range(len(space.cells)):
-            for node in range(space.inputs, space.nodes):
-                edges = np.array(entering(space, node))
-                order = edges[np.argsort(least[cell, edges], kind="stable")]
-                choice[cell, order[space.kept_edges :]] = space.operators.index("none")
+    if space.chooses_inputs:
+        for cell, node in itertools.product(range(len(space.cells)), space.inner_nodes):
+            edges = np.array(space.entering(node))
+            order = edges[np.argsort(least[cell, edges], kind="stable")]
+            choice[cell, order[space.kept(node) :]] = space.none
     return space.one_hot(choice)

@@ -152,7 +152,7 @@ def run(config: Config) -> str:
     start = time.perf_counter()
     _check(config)
 
-    from tenas_jax.spaces.space import find_space
+    from tenas_jax.spaces.registry import find_space
 
     space = find_space(config.space)
     settings = _settings(config, space)
@@ -169,7 +169,7 @@ def run(config: Config) -> str:
     table = read_table(config.benchmark, config.benchmark_column) if config.benchmark else None
     source = open_images(config.dataset, config.data, seed=config.seed, side=config.side)
     limits = _limits(config, space)
-    if config.strategy == "exhaustive" and space.kept_edges is not None:
+    if config.strategy == "exhaustive" and not space.is_enumerable:
         raise InputError(f"{space.name} is too large to go through; take --strategy evolve or --strategy prune.")
     _check_images(source, settings)
     folder = RunFolder(_output(config, space), _identity(config, space, settings, source))
@@ -187,9 +187,7 @@ def run(config: Config) -> str:
 
 
 def _settings(config: Config, space: "SearchSpace") -> Preset:
-    return preset(
-        config.preset, config.ntk, space=space.family, dataset=config.dataset, prune_number=config.prune_number
-    )
+    return preset(config.preset, config.ntk, space=space, dataset=config.dataset, prune_number=config.prune_number)
 
 
 def _check(config: Config) -> None:
@@ -255,9 +253,7 @@ def _searched(
 
 def _scores(config: Config, space: "SearchSpace") -> tuple[str, ...]:
     """What evolution and exhaustive search go by; naming a kernel takes its condition number in."""
-    from tenas_jax.scores.views import DEFAULT_SCORES
-
-    scores = DEFAULT_SCORES[space.family]
+    scores = space.family.default_scores
     return scores if config.ntk is None or "condition_number" in scores else ("condition_number", *scores)
 
 
@@ -323,7 +319,7 @@ def _output(config: Config, space: "SearchSpace") -> Path:
 
 def _identity(config: Config, space: "SearchSpace", settings: Preset, source: "ImageSource") -> dict[str, Any]:
     """What decides the architecture found. Versions are recorded with the result, but are no part of it."""
-    from tenas_jax.spaces.space import identity_of
+    from tenas_jax.spaces.registry import identity_of
 
     if config.strategy == "prune":
         by: dict[str, Any] = {"preset": config.preset, "settings": asdict(settings)}
@@ -359,7 +355,7 @@ def _result(
     compiling: float,
 ) -> dict[str, Any]:
     from tenas_jax.networks import cost
-    from tenas_jax.spaces.space import DARTS
+    from tenas_jax.spaces.darts import DARTS
     from tenas_jax.spaces.strings import genotype_json
 
     chosen = asdict(settings) if config.strategy == "prune" else _ranking_settings(config, space, settings)

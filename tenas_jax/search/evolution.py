@@ -14,7 +14,6 @@ from jaxtyping import Array, Float, Int, Key
 
 from tenas_jax.errors import InputError
 from tenas_jax.search.budget import Budget
-from tenas_jax.spaces.sampling import alternatives, carriers, entering
 from tenas_jax.spaces.space import SearchSpace, host_generator
 
 Choices = Int[np.ndarray, "m cells edges"]
@@ -26,7 +25,7 @@ class Evolution(NamedTuple):
 
     Attributes:
         population: how many of the youngest can have children; also how many are drawn at random to begin with.
-        tournament: of how many a parent is the best.
+        tournament: tournament size: a parent is the best of so many drawn at random.
         children: made at a time.
         evaluations: architectures that are scored in all.
     """
@@ -52,7 +51,7 @@ def first_generation(
         Operator numbers (m, cells, edges); m is less than the population where the space has no more.
     """
     rng, wanted = host_generator(key), min(settings.population, settings.evaluations)
-    mask = alternatives(space)
+    mask = space.alternatives()
     found: dict[bytes, np.ndarray] = {}
     for choice in space.sample(key, wanted * MOST_ATTEMPTS).argmax(-1):
         affordable = limits.lower(rng, choice, mask, space) if limits else choice
@@ -93,7 +92,7 @@ def next_generation(
         rivals = rng.choice(alive, min(settings.tournament, len(alive)), replace=False)
         child = mutate(rng, history[rivals[np.argmax(goodness[rivals])]], space)
         if limits:
-            child = limits.lower(rng, child, alternatives(space), space)
+            child = limits.lower(rng, child, space.alternatives(), space)
         if child.tobytes() not in seen:
             seen.add(child.tobytes())
             children.append(child)
@@ -113,27 +112,25 @@ def mutate(
     Raises:
         InputError: for a space in which there is nothing to change.
     """
-    choice, fixed = choice.copy(), space.kept_edges is not None
-    if fixed and rng.random() < 0.5:
-        none = space.operators.index("none")
+    choice = choice.copy()
+    options = space.carriers if space.chooses_inputs else np.arange(len(space.operators))
+    if space.chooses_inputs and (len(options) == 1 or rng.random() < 0.5):
         # (cell, edge that is dropped, edge into the same node that takes its place)
         moves = [
             (cell, old, new)
             for cell in range(len(space.cells))
-            for node in range(space.inputs, space.nodes)
-            for old in entering(space, node)
-            for new in entering(space, node)
-            if choice[cell, old] != none and choice[cell, new] == none
+            for node in space.inner_nodes
+            for old in space.entering(node)
+            for new in space.entering(node)
+            if choice[cell, old] != space.none and choice[cell, new] == space.none
         ]
         if moves:
             cell, old, new = moves[rng.integers(len(moves))]
-            choice[cell, [old, new]] = none, choice[cell, old]
+            choice[cell, [old, new]] = space.none, choice[cell, old]
             return choice
-    options = carriers(space) if fixed else range(len(space.operators))
-    edges = np.argwhere(np.isin(choice, list(options)))
+    if len(options) == 1:
+        raise InputError(f"{space.name} has one architecture only, so there is nothing to evolve.")
+    edges = np.argwhere(np.isin(choice, options))
     cell, edge = edges[rng.integers(len(edges))]
-    others = [option for option in options if option != choice[cell, edge]]
-    if not others:
-        raise InputError(f"{space.name} has one operator only, so there is nothing to evolve.")
-    choice[cell, edge] = rng.choice(others)
+    choice[cell, edge] = rng.choice([option for option in options if option != choice[cell, edge]])
     return choice

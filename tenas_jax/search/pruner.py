@@ -15,6 +15,7 @@ Where a node of a final architecture keeps some of its input edges only (DARTS),
 left: node by node, cell by cell, by the same scores, ranked within the node. A dropped edge holds "none".
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -26,7 +27,7 @@ from tenas_jax.errors import InputError
 from tenas_jax.scores.indicators import Indicator, Scores
 from tenas_jax.scores.ranks import log_rank, rank_sum, relative_change, released_rank, round_decimals
 from tenas_jax.search.budget import Budget
-from tenas_jax.spaces.sampling import architectures, carriers, entering
+from tenas_jax.spaces.sampling import architectures
 from tenas_jax.spaces.space import SearchSpace
 
 MOST_BATCHES = 8  # of one completion: more would cost more than they tell
@@ -89,11 +90,10 @@ def crowded_node(mask: Mask, space: SearchSpace) -> tuple[int, int] | None:
         mask: the operators that are alive.
         space: the search space.
     """
-    carrying = np.asarray(mask[..., carriers(space)].any(-1))
-    for cell in range(len(space.cells)):
-        for node in range(space.inputs, space.nodes):
-            if space.kept_edges is not None and carrying[cell, entering(space, node)].sum() > space.kept_edges:
-                return cell, node
+    carrying = space.carries(mask)
+    for cell, node in itertools.product(range(len(space.cells)), space.inner_nodes):
+        if carrying[cell, space.entering(node)].sum() > space.kept(node):
+            return cell, node
     return None
 
 
@@ -114,9 +114,9 @@ def surplus(mask: Mask, space: SearchSpace) -> int:
         mask: the operators that are alive, without "none" on edges with a choice.
         space: the search space.
     """
-    kept = space.kept_edges or len(space.edges)
-    final = sum(min(kept, len(entering(space, node))) for node in range(space.inputs, space.nodes))
-    return int(mask[..., carriers(space)].sum()) - final * len(space.cells)
+    space.check(mask)
+    final = sum(space.kept(node) for node in space.inner_nodes)
+    return int(mask[..., space.carriers].sum()) - final * len(space.cells)
 
 
 def candidates(mask: Mask, space: SearchSpace) -> Int[np.ndarray, "c 3"]:
@@ -132,7 +132,7 @@ def candidates(mask: Mask, space: SearchSpace) -> Int[np.ndarray, "c 3"]:
         return options
     cell, node = crowded
     return np.array(
-        [(cell, e, o) for e in entering(space, node) for o in np.flatnonzero(mask[cell, e]) if o in carriers(space)]
+        [(cell, e, o) for e in space.entering(node) for o in np.flatnonzero(mask[cell, e]) if o in space.carriers]
     )
 
 
@@ -148,7 +148,7 @@ def without(mask: Mask, pruned: Int[np.ndarray, "k 3"], space: SearchSpace) -> M
     mask[tuple(pruned.T)] = False
     empty = ~mask.any(-1)
     if empty.any():
-        mask[empty, space.operators.index("none")] = True
+        mask[empty, space.none] = True
     return mask
 
 

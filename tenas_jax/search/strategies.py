@@ -4,7 +4,7 @@
 - "evolve" lets a population of architectures mutate (`evolution.py`): for spaces that are too large to go through.
 - "exhaustive" scores every architecture of a small space and takes the first (`score_table.py`).
 
-The last two go by the scores of a ranking and their sum of log ranks (`views.DEFAULT_SCORES`).
+The last two go by the scores of a ranking and their sum of log ranks (`Family.default_scores`).
 """
 
 import shutil
@@ -238,7 +238,7 @@ def exhaust_in_folder(
     Raises:
         InputError: for limits that no architecture meets, or a space that is too large to enumerate.
     """
-    if space.kept_edges is not None:
+    if not space.is_enumerable:
         raise InputError(f"{space.name} is too large to go through; take --strategy evolve or --strategy prune.")
     if limits:
         limits.check(space)

@@ -3,43 +3,14 @@
 import itertools
 
 import numpy as np
-from jaxtyping import Array, Bool, Int, Key
+from jaxtyping import Array, Int, Key
 
 from tenas_jax.errors import InputError
-from tenas_jax.spaces.space import SearchSpace, host_generator
-
-Mask = Bool[np.ndarray, "cells edges ops"]
-
-
-def carriers(space: SearchSpace) -> list[int]:
-    """The numbers of the operators that carry a signal: all but "none".
-
-    Args:
-        space: the search space.
-    """
-    return [number for number, operator in enumerate(space.operators) if operator != "none"]
+from tenas_jax.spaces.cell_graph import CellGraph, Mask
+from tenas_jax.spaces.space import host_generator
 
 
-def alternatives(space: SearchSpace) -> Bool[np.ndarray, "cells edges ops"]:
-    """The operators that an edge can hold: all, or all but "none" where a node chooses its inputs.
-
-    Args:
-        space: the search space.
-    """
-    return np.ones(space.mask_shape, bool) if space.kept_edges is None else space.supernet()
-
-
-def entering(space: SearchSpace, node: int) -> list[int]:
-    """The edges that enter a node.
-
-    Args:
-        space: the search space.
-        node: its number.
-    """
-    return [e for e, (_, target) in enumerate(space.edges) if target == node]
-
-
-def architectures(key: Key[Array, ""], mask: Mask, count: int, space: SearchSpace) -> Int[np.ndarray, "m cells edges"]:
+def architectures(key: Key[Array, ""], mask: Mask, count: int, space: CellGraph) -> Int[np.ndarray, "m cells edges"]:
     """Single architectures that a mask still holds, by `completions` or, where nodes choose their inputs, `genotypes`.
 
     Args:
@@ -51,7 +22,7 @@ def architectures(key: Key[Array, ""], mask: Mask, count: int, space: SearchSpac
     Raises:
         InputError: where `count` is so small that an operator would go unseen.
     """
-    return completions(key, mask, count) if space.kept_edges is None else genotypes(key, mask, count, space)
+    return genotypes(key, mask, count, space) if space.chooses_inputs else completions(key, mask, count)
 
 
 def completions(key: Key[Array, ""], mask: Mask, count: int) -> Int[np.ndarray, "m cells edges"]:
@@ -83,14 +54,14 @@ def completions(key: Key[Array, ""], mask: Mask, count: int) -> Int[np.ndarray, 
     return choices.reshape(-1, *mask.shape[:2])
 
 
-def genotypes(key: Key[Array, ""], mask: Mask, count: int, space: SearchSpace) -> Int[np.ndarray, "m cells edges"]:
+def genotypes(key: Key[Array, ""], mask: Mask, count: int, space: CellGraph) -> Int[np.ndarray, "m cells edges"]:
     """A balanced sample of single architectures in which every node keeps `space.kept_edges` of its input edges.
 
     A node goes through the sets of edges that it can keep in turn, and an edge through its operators where it is kept.
 
     Args:
         key: decides the sample.
-        mask: the operators that are alive; an edge with "none" alone is kept by nobody.
+        mask: the operators that are alive; an edge with "none" alone is never kept.
         count: so many.
         space: the search space.
 
@@ -101,11 +72,11 @@ def genotypes(key: Key[Array, ""], mask: Mask, count: int, space: SearchSpace) -
         InputError: where `count` is so small that an operator would go unseen.
     """
     rng = host_generator(key)
-    choices = np.full((count, *mask.shape[:2]), space.operators.index("none"))
-    alive = mask & np.isin(np.arange(mask.shape[-1]), carriers(space))
-    for cell, node in itertools.product(range(mask.shape[0]), range(space.inputs, space.nodes)):
-        carrying = [e for e in entering(space, node) if alive[cell, e].any()]
-        kept = np.array(list(itertools.combinations(carrying, min(space.kept_edges or 0, len(carrying)))))
+    choices = np.full((count, *mask.shape[:2]), space.none)
+    alive = space.eligible(mask)
+    for cell, node in itertools.product(range(mask.shape[0]), space.inner_nodes):
+        carrying = [e for e in space.entering(node) if alive[cell, e].any()]
+        kept = np.array(list(itertools.combinations(carrying, min(space.kept(node), len(carrying)))))
         kept = kept[rng.permutation(np.resize(rng.permutation(len(kept)), count))]
         for edge in carrying:
             rows, operators = np.flatnonzero((kept == edge).any(1)), np.flatnonzero(alive[cell, edge])

@@ -1,9 +1,9 @@
 """How cells are stacked, for which purpose."""
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
-Family = Literal["nasbench201", "darts"]
 Purpose = Literal["ntk", "regions", "trained"]
+PURPOSES = get_args(Purpose)
 
 
 class Skeleton(NamedTuple):
@@ -24,20 +24,3 @@ class Skeleton(NamedTuple):
     stem: bool = True
     classes: int = 10
     stem_multiplier: int = 1
-
-
-# What is stacked where a space says nothing else: for the NTK and for linear regions the networks of the released TE-NAS,
-# for costs those that are trained (Dong and Yang 2020, section 2.1; Liu et al. 2019, section 3.2, whose stem on CIFAR-10
-# has three times the channels).
-SKELETONS: dict[Family, dict[Purpose, Skeleton]] = {
-    "nasbench201": {
-        "ntk": Skeleton(channels=3, cells=1),
-        "regions": Skeleton(channels=1, cells=1, stages=1, stem=False, classes=0),
-        "trained": Skeleton(channels=16, cells=5),
-    },
-    "darts": {
-        "ntk": Skeleton(channels=1, cells=2),
-        "regions": Skeleton(channels=1, cells=2, stem=False, classes=0),
-        "trained": Skeleton(channels=36, cells=20, stem_multiplier=3),
-    },
-}

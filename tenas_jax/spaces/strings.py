@@ -8,17 +8,15 @@ pairs a node (Liu et al. 2019, section 2.3); the same as JSON is understood too.
 import ast
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tenas_jax.errors import InputError
-
-if TYPE_CHECKING:
-    from tenas_jax.spaces.space import SearchSpace
+from tenas_jax.spaces.cell_graph import NONE, CellGraph
 
 
-def format_cells(space: "SearchSpace", choice: np.ndarray) -> str:
+def format_cells(space: CellGraph, choice: np.ndarray) -> str:
     """Cells as NAS-Bench-201 writes them; of several cells each with its name, as in `normal:|...|+|...| reduce:|...|`.
 
     Args:
@@ -33,7 +31,7 @@ def format_cells(space: "SearchSpace", choice: np.ndarray) -> str:
     return cells[0] if len(cells) == 1 else " ".join(map("{}:{}".format, space.cells, cells))
 
 
-def parse_cells(space: "SearchSpace", architecture: str) -> np.ndarray:
+def parse_cells(space: CellGraph, architecture: str) -> np.ndarray:
     """Operator numbers (cells, edges) of what `format_cells` wrote.
 
     Args:
@@ -57,28 +55,27 @@ def parse_cells(space: "SearchSpace", architecture: str) -> np.ndarray:
     return choice
 
 
-def _check_kept(space: "SearchSpace", choice: np.ndarray) -> None:
-    if space.kept_edges is None:
+def _check_kept(space: CellGraph, choice: np.ndarray) -> None:
+    if not space.chooses_inputs:
         return
     for cell, operators in zip(space.cells, choice, strict=True):
-        for node in range(space.inputs, space.nodes):
-            entering = [o for o, (_, target) in zip(operators, space.edges, strict=True) if target == node]
-            count, kept = sum(space.operators[o] != "none" for o in entering), min(space.kept_edges, len(entering))
-            if count != kept:
+        for node in space.inner_nodes:
+            count = int(np.isin(operators[space.entering(node)], space.carriers).sum())
+            if count != space.kept(node):
                 raise InputError(
-                    f"an architecture of {space.name} has {kept} input edges at node {node}; this one has {count} in the "
-                    f'cell {cell}. The others hold "none".'
+                    f"an architecture of {space.name} has {space.kept(node)} input edges at node {node}; this one has "
+                    f'{count} in the cell {cell}. The others hold "none".'
                 )
 
 
-def _format_cell(space: "SearchSpace", operators: np.ndarray) -> str:
+def _format_cell(space: CellGraph, operators: np.ndarray) -> str:
     nodes: dict[int, list[str]] = {}
     for operator, (source, target) in zip(operators, space.edges, strict=True):
         nodes.setdefault(target, []).append(f"{space.operators[operator]}~{source}")
     return "+".join(f"|{'|'.join(edges)}|" for edges in nodes.values())
 
 
-def _parse_nodes(space: "SearchSpace", architecture: str) -> list[int]:
+def _parse_nodes(space: CellGraph, architecture: str) -> list[int]:
     nodes = architecture.strip().split("+")
     expected = sorted({target for _, target in space.edges})
     if len(nodes) != len(expected):
@@ -109,7 +106,7 @@ def _parse_nodes(space: "SearchSpace", architecture: str) -> list[int]:
     return choice
 
 
-def format_darts(space: "SearchSpace", choice: np.ndarray) -> str:
+def format_darts(space: CellGraph, choice: np.ndarray) -> str:
     """The genotype of a DARTS architecture, as DARTS code prints it; a node's pairs are in the order of their sources.
 
     Args:
@@ -124,7 +121,7 @@ def format_darts(space: "SearchSpace", choice: np.ndarray) -> str:
     return f"Genotype({', '.join(f'{cell}={pairs[cell]!r}, {cell}_concat={concat}' for cell in space.cells)})"
 
 
-def genotype_json(space: "SearchSpace", mask: np.ndarray) -> str:
+def genotype_json(space: CellGraph, mask: np.ndarray) -> str:
     """A DARTS genotype as a JSON object: `{"normal": [["op", source], ...], "normal_concat": [2, 3, 4, 5], ...}`.
 
     Args:
@@ -136,20 +133,20 @@ def genotype_json(space: "SearchSpace", mask: np.ndarray) -> str:
     """
     genotype = {}
     for cell, pairs in _pairs(space, space.choice(mask)).items():
-        genotype |= {cell: pairs, f"{cell}_concat": list(range(space.inputs, space.nodes))}
+        genotype |= {cell: pairs, f"{cell}_concat": list(space.inner_nodes)}
     return json.dumps(genotype)
 
 
-def _pairs(space: "SearchSpace", choice: np.ndarray) -> dict[str, list[tuple[str, int]]]:
+def _pairs(space: CellGraph, choice: np.ndarray) -> dict[str, list[tuple[str, int]]]:
     """(operator, source) of all edges that carry something, by target node; refuses a wrong number at a node."""
     pairs = {}
     for cell, operators in zip(space.cells, choice, strict=True):
         kept = [
             (space.operators[operator], source, target)
             for operator, (source, target) in zip(operators, space.edges, strict=True)
-            if space.operators[operator] != "none"
+            if space.operators[operator] != NONE
         ]
-        for node in range(space.inputs, space.nodes):
+        for node in space.inner_nodes:
             count = sum(target == node for _, _, target in kept)
             if count != space.kept_edges:
                 raise InputError(
@@ -160,7 +157,7 @@ def _pairs(space: "SearchSpace", choice: np.ndarray) -> dict[str, list[tuple[str
     return pairs
 
 
-def parse_darts(space: "SearchSpace", architecture: str) -> np.ndarray:
+def parse_darts(space: CellGraph, architecture: str) -> np.ndarray:
     """Operator numbers (cells, edges) of a genotype, as DARTS code prints it or as JSON; dropped edges hold "none".
 
     Args:
@@ -180,7 +177,7 @@ def parse_darts(space: "SearchSpace", architecture: str) -> np.ndarray:
             f"this one {'lacks' if expected - set(genotype) else 'also has'} {', '.join(map(repr, different))}."
         )
     for cell in space.cells:
-        if genotype[f"{cell}_concat"] != list(range(space.inputs, space.nodes)):
+        if genotype[f"{cell}_concat"] != list(space.inner_nodes):
             raise InputError(
                 f"`{cell}_concat` must be range({space.inputs}, {space.nodes}), every node but the inputs; "
                 f"it is {genotype[f'{cell}_concat']!r}."
@@ -219,7 +216,7 @@ def _literal(node: ast.expr) -> Any:
     return ast.literal_eval(node)
 
 
-def _parse_cell(space: "SearchSpace", cell: str, pairs: Any) -> np.ndarray:
+def _parse_cell(space: CellGraph, cell: str, pairs: Any) -> np.ndarray:
     kept, expected = space.kept_edges or 0, (space.kept_edges or 0) * (space.nodes - space.inputs)
     if not isinstance(pairs, list | tuple) or len(pairs) != expected:
         raise InputError(
@@ -227,20 +224,20 @@ def _parse_cell(space: "SearchSpace", cell: str, pairs: Any) -> np.ndarray:
             f"{space.inputs} to {space.nodes - 1}; "
             f"it lists {len(pairs) if isinstance(pairs, list | tuple) else repr(pairs)}."
         )
-    choice = np.full(len(space.edges), space.operators.index("none"))
+    choice = np.full(len(space.edges), space.none)
     for place, pair in enumerate(pairs):
         target = space.inputs + place // kept
         where = f"pair {place} of the {cell} cell, {pair!r}, which enters node {target},"
         if not isinstance(pair, list | tuple) or [type(part) for part in pair] != [str, int]:
             raise InputError(f"{where} must be an operator's name and the number of an input node.")
         operator, source = pair
-        if operator not in space.operators or operator == "none":
-            names = ", ".join(name for name in space.operators if name != "none")
+        if operator not in space.operators or operator == NONE:
+            names = ", ".join(name for name in space.operators if name != NONE)
             raise InputError(f"{where} must name one of the operators {names}.")
         if (source, target) not in space.edges:
             raise InputError(f"{where} must take its input from one of the nodes 0 to {target - 1}.")
         edge = space.edges.index((source, target))
-        if choice[edge] != space.operators.index("none"):
+        if choice[edge] != space.none:
             raise InputError(f"{where} names node {source} a second time; the {kept} inputs of a node must differ.")
         choice[edge] = space.operators.index(operator)
     return choice

@@ -2,29 +2,25 @@
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tenas_jax.errors import InputError
+from tenas_jax.spaces.cell_graph import NONE, CellGraph
 from tenas_jax.spaces.operators import OPERATORS
-from tenas_jax.spaces.skeleton import SKELETONS, Skeleton
-
-if TYPE_CHECKING:
-    from tenas_jax.spaces.space import SearchSpace
+from tenas_jax.spaces.skeleton import PURPOSES, Skeleton
 
 
-def check_definition(space: "SearchSpace") -> None:
-    """Refuses what is no search space.
+def check_cells(space: CellGraph) -> None:
+    """Refuses what are no cells.
 
     Args:
         space: with its fields set.
 
     Raises:
-        InputError: for unknown, equal or ill-formed names, edges that are out of order or leave nodes alone, skeletons or a
-            network of another type, or cells that no network stacks.
+        InputError: for unknown, equal or ill-formed names, or edges that are out of order or leave nodes alone.
     """
     _check_names(space)
     _check_edges(space)
-    _check_network(space)
 
 
 def _names(values: Any, what: str) -> None:
@@ -35,13 +31,11 @@ def _names(values: Any, what: str) -> None:
         )
 
 
-def _check_names(space: "SearchSpace") -> None:
+def _check_names(space: CellGraph) -> None:
     _names((space.name,), "name")
     _names(space.operators, "operators")
     _names(space.cells, "cells")
-    for what in ("definitions", "skeletons"):
-        if not isinstance(getattr(space, what), Mapping):
-            raise InputError(f"`{what}` of {space.name} must be a dict; it is {getattr(space, what)!r}.")
+    _check_mapping(space, "definitions", space.definitions)
     for name, definition in space.definitions.items():
         if name in OPERATORS or not callable(definition):
             raise InputError(
@@ -52,14 +46,14 @@ def _check_names(space: "SearchSpace") -> None:
         if name not in OPERATORS and name not in space.definitions:
             known = ", ".join([*OPERATORS, *space.definitions])
             raise InputError(f"the operator {name!r} of {space.name} is unknown; define it, or take one of {known}.")
-    if space.operators == ("none",) or (space.kept_edges is not None and "none" not in space.operators):
+    if space.operators == (NONE,) or (space.chooses_inputs and NONE not in space.operators):
         raise InputError(
             f"`operators` of {space.name} must hold one that carries a signal, and, where nodes keep some of their edges, "
             f'"none"; they are {", ".join(space.operators)}.'
         )
 
 
-def _check_edges(space: "SearchSpace") -> None:
+def _check_edges(space: CellGraph) -> None:
     if not isinstance(space.inputs, int) or space.inputs < 1:
         raise InputError(f"`inputs` of {space.name} must be a whole number from 1; it is {space.inputs!r}.")
     if space.kept_edges is not None and (not isinstance(space.kept_edges, int) or space.kept_edges < 1):
@@ -81,7 +75,7 @@ def _check_edges(space: "SearchSpace") -> None:
             f"`edges` of {space.name} must be different and sorted by target, then by source; see `complete_edges`."
         )
     entered = {target for _, target in space.edges}
-    for node in range(space.inputs, space.nodes):
+    for node in space.inner_nodes:
         if node not in entered:
             raise InputError(f"no edge of {space.name} enters node {node}; add one, or number the nodes without gaps.")
     left = {source for source, _ in space.edges}
@@ -90,19 +84,31 @@ def _check_edges(space: "SearchSpace") -> None:
             raise InputError(f"no edge of {space.name} leaves node {node}; add one: the last node alone is the output.")
 
 
-def _check_network(space: "SearchSpace") -> None:
-    wrong = [
-        key
-        for key, value in space.skeletons.items()
-        if key not in SKELETONS["darts"] or not isinstance(value, Skeleton)
-    ]
+def _check_mapping(space: CellGraph, what: str, value: Any) -> None:
+    if not isinstance(value, Mapping):
+        raise InputError(f"`{what}` of {space.name} must be a dict; it is {value!r}.")
+
+
+def check_network(space: CellGraph, network: Any, skeletons: Any) -> None:
+    """Refuses a network that cannot be stacked.
+
+    Args:
+        space: its cells.
+        network: how cells are stacked; None for that of the space's family.
+        skeletons: sizes by purpose.
+
+    Raises:
+        InputError: for skeletons or a network of another type, or cells that no network stacks.
+    """
+    _check_mapping(space, "skeletons", skeletons)
+    wrong = [key for key, value in skeletons.items() if key not in PURPOSES or not isinstance(value, Skeleton)]
     if wrong:
         raise InputError(
-            f"`skeletons` of {space.name} must hold `Skeleton`s under ntk, regions or trained; {wrong[0]!r} is wrong."
+            f"`skeletons` of {space.name} must hold `Skeleton`s under {', '.join(PURPOSES)}; {wrong[0]!r} is wrong."
         )
-    if space.network is not None:
-        if not callable(space.network):
-            raise InputError(f"`network` of {space.name} must be a function or None; it is {space.network!r}.")
+    if network is not None:
+        if not callable(network):
+            raise InputError(f"`network` of {space.name} must be a function or None; it is {network!r}.")
     elif (space.inputs, len(space.cells)) not in ((1, 1), (2, 2)):
         raise InputError(
             f"without a `network` of its own a space has cells of one kind with one input (NAS-Bench-201) or of two kinds "

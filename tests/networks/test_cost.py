@@ -13,8 +13,8 @@ from conftest import outside_file
 from tenas_jax import DARTS, NAS_BENCH_201
 from tenas_jax.networks import cost
 from tenas_jax.networks.finite import CellNetwork
-from tenas_jax.spaces.space import SPACES
-from tenas_jax.spaces.stacking import Skeleton
+from tenas_jax.spaces.registry import SPACES
+from tenas_jax.spaces.skeleton import Skeleton
 
 # Liu et al. 2019, the genotype of section 3.1 as released; its training script prints 3.349342 million parameters.
 DARTS_V2 = (

@@ -7,8 +7,10 @@ import pytest
 
 from tenas_jax.networks.convolution import convolve
 from tenas_jax.networks.finite import CellNetwork, FeatureReading
-from tenas_jax.spaces.space import DARTS, NAS_BENCH_201
-from tenas_jax.spaces.stacking import OPERATORS, Skeleton
+from tenas_jax.spaces.darts import DARTS
+from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
+from tenas_jax.spaces.operators import OPERATORS
+from tenas_jax.spaces.skeleton import Skeleton
 
 FULL = np.ones(NAS_BENCH_201.mask_shape, bool)
 PATH = NAS_BENCH_201.parse("|nor_conv_3x3~0|+|nor_conv_1x1~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_1x1~1|none~2|")

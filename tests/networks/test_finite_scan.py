@@ -7,8 +7,10 @@ import pytest
 
 from tenas_jax.networks.finite import CellNetwork
 from tenas_jax.networks.finite_scan import ScannedNetwork
-from tenas_jax.spaces.space import DARTS, NAS_BENCH_201, SPACES
-from tenas_jax.spaces.stacking import Skeleton
+from tenas_jax.spaces.darts import DARTS
+from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
+from tenas_jax.spaces.registry import SPACES
+from tenas_jax.spaces.skeleton import Skeleton
 
 MACRO = Skeleton(channels=2, cells=1, stages=1)
 

@@ -1,23 +1,11 @@
 """The analytic NTK against wide finite networks, operator by operator, against real batch norm, and neural-tangents."""
 
-import sys
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tenas_jax.data import image_batch, open_images
-from tenas_jax.ntk import neural_tangents as _neural_tangents
-from tenas_jax.ntk.analytic import KernelReading, analytic_ntk
-from tenas_jax.ntk.gaussian_kernels import Batch, Settings, input_kernels
-from tenas_jax.ntk.gaussian_maps import gaussian_field
-from tenas_jax.spaces.space import DARTS, NAS_BENCH_201
-
-sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
-
-from finite_twin import (
+from common.finite_twin import (
     cell_network,
     chain_network,
     draw_kernels,
@@ -26,6 +14,13 @@ from finite_twin import (
     operator_network,
     residual_network,
 )
+from tenas_jax.data import image_batch, open_images
+from tenas_jax.ntk import neural_tangents as _neural_tangents
+from tenas_jax.ntk.analytic import KernelReading, analytic_ntk
+from tenas_jax.ntk.gaussian_kernels import Batch, Settings, input_kernels
+from tenas_jax.ntk.gaussian_maps import gaussian_field
+from tenas_jax.spaces.darts import DARTS
+from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
 
 SEEDS = 24
 

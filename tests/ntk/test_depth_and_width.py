@@ -1,22 +1,16 @@
 """The experiment on depth and width, at a small size, against other routes; and the pictures of the concepts."""
 
-import sys
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
-
-import depth_and_width as experiment
-import pictures
-from depth_and_width import Variances
-
+import docs_pictures as pictures
+import network_depth_and_width as experiment
+from network_depth_and_width import Variances
 from tenas_jax import NAS_BENCH_201
 from tenas_jax.ntk import neural_tangents as _neural_tangents
-from tenas_jax.ntk.empirical import condition_numbers
+from tenas_jax.ntk.spectrum import condition_numbers
 
 RELU = Variances(2.0, 0.3)
 

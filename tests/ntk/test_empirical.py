@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from jax.flatten_util import ravel_pytree
 
 import tenas_jax.ntk.empirical as ntk
+import tenas_jax.ntk.spectrum as spectra
 from tenas_jax.errors import InputError
 from tenas_jax.ntk import neural_tangents as _neural_tangents
 
@@ -148,7 +149,7 @@ def test_single_precision_agrees_with_double(batch_stats, apply_fn):
         kernels.append(kernel_of(apply_fn, variables, images, batch_stats=batch_stats))
         assert kernels[-1].dtype == dtype
     np.testing.assert_allclose(*kernels, rtol=1e-5, atol=1e-5 * np.abs(kernels[1]).max())
-    values = [ntk.condition_number(kernel).value for kernel in kernels]
+    values = [spectra.condition_number(kernel).value for kernel in kernels]
     np.testing.assert_allclose(*values, rtol=1e-3)
 
 
@@ -208,7 +209,7 @@ def test_a_weight_that_is_not_finite_is_flagged():
     variables, images = example()
     variables["params"]["linear"]["kernel"] = variables["params"]["linear"]["kernel"].at[0, 0].set(np.nan)
     kernel = kernel_of(frozen_forward, variables, images)
-    assert ntk.condition_number(kernel) == (np.inf, "not finite")
+    assert spectra.condition_number(kernel) == (np.inf, "not finite")
 
 
 def test_bad_arguments_are_refused():
@@ -250,19 +251,19 @@ def rotated(eigenvalues, rng):
 
 def test_spectrum_of_a_known_matrix(rng):
     eigenvalues = np.array([0.5, 1.0, 4.0, 32.0])
-    found, health = ntk.spectrum(rotated(eigenvalues, rng))
+    found, health = spectra.spectrum(rotated(eigenvalues, rng))
     np.testing.assert_allclose(found, eigenvalues, rtol=1e-12)
     assert health == "full rank"
-    value, health = ntk.condition_number(rotated(eigenvalues, rng))
+    value, health = spectra.condition_number(rotated(eigenvalues, rng))
     np.testing.assert_allclose(value, 64.0, rtol=1e-12)
     assert health == "full rank"
     # The symmetric part counts: [[2, 1], [1, 2]] has eigenvalues 1 and 3.
-    np.testing.assert_allclose(ntk.spectrum(np.array([[2.0, 2.0], [0.0, 2.0]])).eigenvalues, [1, 3], rtol=1e-12)
+    np.testing.assert_allclose(spectra.spectrum(np.array([[2.0, 2.0], [0.0, 2.0]])).eigenvalues, [1, 3], rtol=1e-12)
 
 
 @given(st.floats(1e-3, 1e3), st.floats(-1, 1))
 def test_condition_number_of_two_images_in_closed_form(scale, correlation):
-    value, health = ntk.condition_number(scale * np.array([[1, correlation], [correlation, 1]]))
+    value, health = spectra.condition_number(scale * np.array([[1, correlation], [correlation, 1]]))
     smallest, largest = 1 - abs(correlation), 1 + abs(correlation)
     if smallest > 1e-9:
         assert health == "full rank"
@@ -274,55 +275,55 @@ def test_condition_number_of_two_images_in_closed_form(scale, correlation):
 @pytest.mark.parametrize("smallest", [1e-9, 0.0, -1e-9])
 def test_deficiency_is_judged_by_the_kernels_own_precision(rng, smallest):
     kernel = rotated(np.array([smallest, 1.0, 2.0, 3.0]), rng)
-    assert ntk.condition_number(kernel.astype(np.float32)) == (np.inf, "rank-deficient")
-    assert ntk.condition_number(kernel).health == ("full rank" if smallest > 0 else "rank-deficient")
+    assert spectra.condition_number(kernel.astype(np.float32)) == (np.inf, "rank-deficient")
+    assert spectra.condition_number(kernel).health == ("full rank" if smallest > 0 else "rank-deficient")
 
 
 def test_the_limit_of_deficiency():
     eps = np.finfo(np.float64).eps
     at, above = np.diag([1.0, 2 * eps]), np.diag([1.0, 2.1 * eps])
-    assert ntk.condition_number(at).health == "rank-deficient"
-    assert ntk.condition_number(above).health == "full rank"
+    assert spectra.condition_number(at).health == "rank-deficient"
+    assert spectra.condition_number(above).health == "full rank"
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite_is_worst_and_says_so(bad):
     kernel = np.eye(3)
     kernel[0, 1] = bad
-    assert ntk.condition_number(kernel) == (np.inf, "not finite")
-    assert np.isnan(ntk.spectrum(kernel).eigenvalues).all()
+    assert spectra.condition_number(kernel) == (np.inf, "not finite")
+    assert np.isnan(spectra.spectrum(kernel).eigenvalues).all()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("batch_stats", "apply_fn"), [("frozen", frozen_forward), ("coupled", coupled_forward)])
 def test_identical_images_are_flagged(dtype, batch_stats, apply_fn):
     variables, images = example(dtype)
-    distinct = ntk.condition_number(kernel_of(apply_fn, variables, images, batch_stats=batch_stats))
+    distinct = spectra.condition_number(kernel_of(apply_fn, variables, images, batch_stats=batch_stats))
     assert distinct.health == "full rank"
     twins = images.at[3].set(images[1])
     kernel = kernel_of(apply_fn, variables, twins, batch_stats=batch_stats)
-    assert ntk.condition_number(kernel) == (np.inf, "rank-deficient")
+    assert spectra.condition_number(kernel) == (np.inf, "rank-deficient")
 
 
 def test_a_zero_kernel_is_deficient():
-    assert ntk.condition_number(np.zeros((3, 3))) == (np.inf, "rank-deficient")
+    assert spectra.condition_number(np.zeros((3, 3))) == (np.inf, "rank-deficient")
 
 
 def test_stacks_are_treated_one_by_one(rng):
     kernels = np.stack([rotated(np.array([1.0, 2.0, 8.0]), rng), np.ones((3, 3)), np.full((3, 3), np.nan)])
-    values, health = ntk.condition_numbers(kernels.reshape(3, 1, 3, 3))
+    values, health = spectra.condition_numbers(kernels.reshape(3, 1, 3, 3))
     assert values.shape == health.shape == (3, 1)
     for kernel, value, state in zip(kernels, values[:, 0], health[:, 0], strict=True):
-        assert ntk.condition_number(kernel) == (value, state)
+        assert spectra.condition_number(kernel) == (value, state)
     assert health[:, 0].tolist() == ["full rank", "rank-deficient", "not finite"]
 
 
 def test_bad_kernels_are_refused():
     for kernel in (np.ones((2, 3)), np.ones(4), np.ones((0, 0)), np.eye(3, dtype=int)):
         with pytest.raises(InputError, match=r"must be floating-point \(..., n, n\); it is"):
-            ntk.spectrum(kernel)
+            spectra.spectrum(kernel)
     with pytest.raises(InputError, match=r"one matrix \(n, n\); it has shape \(2, 3, 3\)"):
-        ntk.condition_number(np.ones((2, 3, 3)))
+        spectra.condition_number(np.ones((2, 3, 3)))
 
 
 # --- neural-tangents ------------------------------------------------------------------------------

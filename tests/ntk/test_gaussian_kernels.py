@@ -9,12 +9,14 @@ from tenas_jax.errors import InputError
 from tenas_jax.networks.finite import FeatureReading
 from tenas_jax.ntk import neural_tangents as _neural_tangents
 from tenas_jax.ntk.analytic import KernelReading, analytic_ntk
-from tenas_jax.ntk.empirical import condition_number, empirical_ntk
+from tenas_jax.ntk.empirical import empirical_ntk
 from tenas_jax.ntk.gaussian_kernels import EPSILON, Batch, Settings, input_kernels, normalise, relu_kernels, square
 from tenas_jax.ntk.gaussian_maps import gaussian_field
+from tenas_jax.ntk.spectrum import condition_number
 from tenas_jax.scores.mask_program import MaskProgram
-from tenas_jax.spaces.space import NAS_BENCH_201
-from tenas_jax.spaces.stacking import Skeleton, network
+from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
+from tenas_jax.spaces.network import network
+from tenas_jax.spaces.skeleton import Skeleton
 
 SINGLE = "|nor_conv_3x3~0|+|nor_conv_1x1~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_1x1~1|nor_conv_3x3~2|"
 POOLS = "|avg_pool_3x3~0|+|skip_connect~0|skip_connect~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|"

@@ -1,12 +1,11 @@
 """With the weights of the PyTorch networks, our networks give the same logits, kernels and counts.
 
-`reference_small.npz.xz` is made by `benchmarks/torch_reference.py fixture`; `TENAS_REFERENCE_VALUES` names the values of
+`reference_small.npz.xz` is made by `benchmarks/search_pytorch.py fixture`; `TENAS_REFERENCE_VALUES` names the values of
 the released code itself.
 """
 
 import io
 import lzma
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -16,14 +15,13 @@ import numpy as np
 import pytest
 from conftest import outside_file
 
+from pytorch.weights import from_torch
 from tenas_jax.networks.finite import CellNetwork
 from tenas_jax.networks.finite_scan import ScannedNetwork
-from tenas_jax.ntk.empirical import condition_number, empirical_ntk, is_weight
+from tenas_jax.ntk.empirical import empirical_ntk, is_weight
+from tenas_jax.ntk.spectrum import condition_number
 from tenas_jax.patterns.regions import count_linear_regions
-from tenas_jax.spaces.space import SPACES
-
-sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
-from torch_weights import from_torch
+from tenas_jax.spaces.registry import SPACES
 
 MASKS = ("full", "part", "single")
 WITH_RELEASED = ["small", pytest.param("released", marks=pytest.mark.slow)]

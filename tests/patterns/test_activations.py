@@ -15,7 +15,7 @@ from tenas_jax.errors import InputError
 from tenas_jax.networks.finite import CellNetwork
 from tenas_jax.patterns.activations import activation_patterns
 from tenas_jax.patterns.hamming import hamming_kernel
-from tenas_jax.spaces.space import SPACES
+from tenas_jax.spaces.registry import SPACES
 
 MODES = ["frozen", "coupled"]
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 import tenas_jax
+from tenas_jax.ntk.spectrum import log_determinants
 from tenas_jax.patterns.hamming import (
     effective_regions,
     hamming_kernel,
-    log_determinants,
     regularised_log_determinant,
 )
 

@@ -10,7 +10,8 @@ from hypothesis.extra import numpy as arrays
 from tenas_jax.errors import InputError
 from tenas_jax.networks.finite import CellNetwork
 from tenas_jax.patterns.regions import SATURATED, count_hashes, count_linear_regions, hash_patterns
-from tenas_jax.spaces.space import NAS_BENCH_201, SPACES
+from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
+from tenas_jax.spaces.registry import SPACES
 
 
 def rows(patterns):

@@ -1,19 +1,16 @@
 """Helpers of the benchmark scripts that need no long run."""
 
 import itertools
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tenas_jax.spaces.space import NAS_BENCH_201
-
-sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
-
-import any_network
-from batch_statistics import random_architectures, rank_agreement, tau
-from timing import seconds_in_turn, summary
+import ntk_any_network as any_network
+from common.architectures import random_architectures
+from common.statistics import tau
+from common.timing import seconds_in_turn, summary
+from ntk_batch_statistics import rank_agreement
+from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
 
 
 def tau_by_pairs(x, y):
@@ -67,7 +64,7 @@ def test_summary_of_seconds():
 
 def test_compared_masks_are_a_supernet_a_part_of_it_and_one_architecture():
     pytest.importorskip("torch", reason="PyTorch is not installed (extra `bench`)")
-    from compare_indicators import masks
+    from score_beside_pytorch import masks
 
     supernet, half, single = masks().values()
     assert (supernet.sum(-1) == 4).all()

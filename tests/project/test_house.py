@@ -12,7 +12,7 @@ from tenas_jax.data import DATASETS
 from tenas_jax.rank import command as rank
 from tenas_jax.scores import presets, views
 from tenas_jax.search import command as search
-from tenas_jax.spaces.space import SPACES
+from tenas_jax.spaces.registry import SPACES
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "tenas_jax").rglob("*.py"))

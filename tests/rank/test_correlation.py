@@ -2,21 +2,16 @@
 
 import csv
 import gzip
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import outside_file
 
-from tenas_jax.spaces.space import NAS_BENCH_201
-
-sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
-
-from kernel_choices import Choice, statistics
-from rank_correlation import combined, convolution_cost, judged, over_batches
-
+from common.statistics import judged, over_batches
+from ntk_choices import Choice, statistics
+from rank_correlation import combined, convolution_cost
 from tenas_jax.ntk.gaussian_kernels import Settings
+from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
 
 
 def random_kernels(count=3, n=6):
@@ -102,7 +97,7 @@ def test_convolution_cost_is_linear_in_the_flops_of_the_benchmark():
 
 def test_scaling_of_a_power_law():
     pytest.importorskip("torch")
-    from analytic_cost import scaling
+    from ntk_cost import scaling
 
     sizes = (4, 8, 16)
     assert scaling(sizes, [0.1 * size**3 for size in sizes]) == {"exponent": 3, "of_the_two_largest": 3}

@@ -14,7 +14,8 @@ from tenas_jax.rank import command as rank
 from tenas_jax.records.shards import Shards
 from tenas_jax.scores.scorer import Scorer, prepare
 from tenas_jax.scores.views import scores_of
-from tenas_jax.spaces.equal_cells import canonical_string, representatives
+from tenas_jax.spaces.equal_cells import representatives
+from tenas_jax.spaces.nasbench201_cells import canonical_string
 
 CHEAP = "effective_regions_wide,flops"
 

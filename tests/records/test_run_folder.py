@@ -7,9 +7,9 @@ from conftest import scored_by
 
 from tenas_jax.errors import InputError
 from tenas_jax.records.run_folder import RunFolder
-from tenas_jax.scores.presets import PRESETS
 from tenas_jax.search import strategies
-from tenas_jax.spaces.space import NAS_BENCH_201
+from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
+from tenas_jax.spaces.single_input import PRESETS
 
 ROUNDS = [{"round": number, "pruned": [[0, number, 1]], "text": "é"} for number in range(4)]
 

@@ -11,10 +11,11 @@ from conftest import scored_by
 from tenas_jax import DARTS, NAS_BENCH_201
 from tenas_jax.records.run_folder import RunFolder
 from tenas_jax.report.page import report
-from tenas_jax.scores.presets import DARTS_PRESETS, PRESETS
 from tenas_jax.search import command as search
 from tenas_jax.search import strategies
 from tenas_jax.search.budget import Budget
+from tenas_jax.spaces.single_input import PRESETS
+from tenas_jax.spaces.two_inputs import PRESETS as DARTS_PRESETS
 
 RESULT = {
     "dataset": "synthetic",

@@ -9,8 +9,9 @@ from tenas_jax.data import image_batch, open_images, patch_batch
 from tenas_jax.networks.finite import CellNetwork
 from tenas_jax.scores.indicators import empirical_condition_number, hamming_log_determinant, linear_region_count
 from tenas_jax.scores.mask_program import CHUNK, MaskProgram
-from tenas_jax.spaces.space import NAS_BENCH_201, SPACES
-from tenas_jax.spaces.stacking import Skeleton
+from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
+from tenas_jax.spaces.registry import SPACES
+from tenas_jax.spaces.skeleton import Skeleton
 
 SOURCE = open_images()
 FULL = np.ones(NAS_BENCH_201.mask_shape, bool)

@@ -11,7 +11,6 @@ from tenas_jax import DARTS, NAS_BENCH_201, InputError
 from tenas_jax.networks import cost
 from tenas_jax.search import pruner
 from tenas_jax.search.budget import Budget
-from tenas_jax.spaces.sampling import carriers, entering
 
 ALL_COSTS = cost.costs(NAS_BENCH_201, np.stack(list(NAS_BENCH_201.enumerate())))
 
@@ -69,8 +68,8 @@ def darts_cells(cell, mask, price):
     total = 0
     for node in range(DARTS.inputs, DARTS.nodes):
         options = [
-            sum(min(price[cell, e, o] for o in carriers(DARTS) if mask[cell, e, o]) for e in edges)
-            for edges in itertools.combinations(entering(DARTS, node), 2)
+            sum(min(price[cell, e, o] for o in DARTS.carriers if mask[cell, e, o]) for e in edges)
+            for edges in itertools.combinations(DARTS.entering(node), 2)
         ]
         total += min(options)
     return total

@@ -14,8 +14,8 @@ from tenas_jax.scores import presets
 from tenas_jax.scores.indicators import Indicator, Scores
 from tenas_jax.search import command as search
 from tenas_jax.search import pruner
-from tenas_jax.spaces.sampling import entering, genotypes
-from tenas_jax.spaces.space import DARTS
+from tenas_jax.spaces.darts import DARTS
+from tenas_jax.spaces.sampling import genotypes
 
 KEY = jax.random.key(0)
 NONE = DARTS.operators.index("none")
@@ -40,7 +40,7 @@ def test_sampled_genotypes_are_valid_and_balanced(mask, count, seed):
     for one in choices[:5]:
         assert np.array_equal(DARTS.choice(DARTS.parse(DARTS.format(DARTS.one_hot(one)))), one)
     for cell, node in np.ndindex(2, 4):
-        edges = entering(DARTS, node + 2)
+        edges = DARTS.entering(node + 2)
         kept = choices[:, cell, edges] != NONE
         assert (kept.sum(1) == 2).all()
         for edge, rows in zip(edges, kept.T, strict=True):
@@ -67,7 +67,7 @@ def test_rounds_of_operators_then_of_edges(rule, number, operators):
     assert [len(info.pruned) for info in infos] == [*operators, *([1, 2, 3] * 2)]
     assert [len(info.candidates) for info in infos[-6:]] == [3, 4, 5] * 2
     for info, (cell, node) in zip(infos[-6:], [(c, n) for c in (0, 1) for n in (3, 4, 5)], strict=True):
-        assert info.candidates[:, :2].tolist() == [[cell, edge] for edge in entering(DARTS, node)]
+        assert info.candidates[:, :2].tolist() == [[cell, edge] for edge in DARTS.entering(node)]
     assert DARTS.parse(DARTS.format(mask)).tolist() == mask.tolist()
     left = pruner.surplus(DARTS.supernet(), DARTS)
     assert left == sum(operators) + 12
@@ -122,7 +122,7 @@ def test_completion_keeps_the_edges_and_operators_of_an_additive_score():
     )
     best = values.argmax(-1)
     for cell, node in np.ndindex(2, 4):
-        edges = np.array(entering(DARTS, node + 2))
+        edges = np.array(DARTS.entering(node + 2))
         kept = edges[np.argsort(values[cell, edges].max(-1))[-2:]]
         assert set(edges[~mask[cell, edges, NONE]]) == set(kept)
         assert mask[cell, kept, best[cell, kept]].all()
@@ -179,7 +179,7 @@ def test_prune_number_and_data_set_decide_the_rounds(cheap, tmp_path, capsys, rn
 
 
 def test_presets_of_the_space():
-    released = presets.preset("released", space="darts")
+    released = presets.preset("released", space=DARTS)
     assert (released.ntk_images, released.ntk_channels, released.prune_number) == (14, 1, 3)
     assert (released.batch_stats, released.fan, released.rule, released.fresh) == (
         "coupled",
@@ -188,14 +188,14 @@ def test_presets_of_the_space():
         True,
     )
     for name in ("imagenet", "imagenet16-120"):
-        released = presets.preset("released", space="darts", dataset=name)
+        released = presets.preset("released", space=DARTS, dataset=name)
         assert (released.ntk_images, released.prune_number) == (24, 2)
-        assert presets.preset("default", space="darts", dataset=name).prune_number == 2
-    paper = presets.preset("paper", space="darts")
+        assert presets.preset("default", space=DARTS, dataset=name).prune_number == 2
+    paper = presets.preset("paper", space=DARTS)
     assert (paper.ntk_images, paper.region_samples * paper.region_batches) == (32, 5000)
-    assert presets.preset("released", space="darts", dataset="imagenet", prune_number=4).prune_number == 4
-    assert presets.preset("released", dataset="imagenet16-120") == presets.PRESETS["released"]
-    assert presets.preset("default", "analytic", space="darts").ntk == "analytic"
+    assert presets.preset("released", space=DARTS, dataset="imagenet", prune_number=4).prune_number == 4
+    assert presets.preset("released", dataset="imagenet16-120") == NAS_BENCH_201.family.presets["released"]
+    assert presets.preset("default", "analytic", space=DARTS).ntk == "analytic"
 
 
 def test_bad_input_is_one_sentence(tmp_path, capsys, rng):
@@ -226,8 +226,8 @@ def test_bad_input_is_one_sentence(tmp_path, capsys, rng):
 @pytest.mark.parametrize("preset", ["default", "released"])
 def test_search_with_real_indicators(monkeypatch, tmp_path, capsys, preset):
     sizes = {"ntk_images": 4, "ntk_side": 4, "ntk_repeats": 1, "region_samples": 30, "region_repeats": 1}
-    small = replace(presets.DARTS_PRESETS[preset], **sizes, region_batches=1, paths=36, ntk_channels=1, fresh=False)
-    monkeypatch.setitem(presets.DARTS_PRESETS, preset, small)
+    small = replace(DARTS.family.presets[preset], **sizes, region_batches=1, paths=36, ntk_channels=1, fresh=False)
+    monkeypatch.setitem(DARTS.family.presets, preset, small)
     made = []
     build = search.build_indicators
     monkeypatch.setattr(search, "build_indicators", lambda *arguments: made.extend(build(*arguments)) or made)

@@ -9,7 +9,6 @@ from tenas_jax.networks import cost
 from tenas_jax.scores.ranks import log_rank_sum
 from tenas_jax.search.budget import Budget
 from tenas_jax.search.evolution import Evolution, first_generation, mutate, next_generation
-from tenas_jax.spaces.sampling import alternatives
 
 SMALL = Evolution(population=16, tournament=5, children=8, evaluations=240)
 
@@ -82,5 +81,5 @@ def test_a_small_space_ends_the_evolution(rng):
 
 
 def test_alternatives_leave_out_none_only_where_inputs_are_chosen():
-    assert alternatives(NAS_BENCH_201).all()
-    assert not alternatives(DARTS)[..., 0].any()
+    assert NAS_BENCH_201.alternatives().all()
+    assert not DARTS.alternatives()[..., 0].any()

@@ -9,7 +9,8 @@ from tenas_jax.errors import InputError
 from tenas_jax.scores.indicators import Indicator, Scores
 from tenas_jax.search import pruner
 from tenas_jax.spaces import sampling
-from tenas_jax.spaces.space import DARTS, NAS_BENCH_201
+from tenas_jax.spaces.darts import DARTS
+from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
 
 KEY = jax.random.key(0)
 

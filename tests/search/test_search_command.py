@@ -14,7 +14,7 @@ from tenas_jax.data import open_images
 from tenas_jax.scores import presets
 from tenas_jax.search import command as search
 from tenas_jax.search import strategies
-from tenas_jax.spaces.space import NAS_BENCH_201
+from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
 
 BEST = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|"
 
@@ -23,10 +23,12 @@ BEST = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_con
 def small(monkeypatch):
     """Presets that run in a second or two."""
     sizes = {"ntk_images": 4, "region_samples": 40}
-    monkeypatch.setitem(presets.PRESETS, "default", replace(presets.PRESETS["default"], **sizes, paths=6))
+    monkeypatch.setitem(
+        NAS_BENCH_201.family.presets, "default", replace(NAS_BENCH_201.family.presets["default"], **sizes, paths=6)
+    )
     sizes |= {"ntk_side": 4, "ntk_repeats": 1, "region_batches": 1, "region_repeats": 1}
     for name in ("paper", "released"):
-        monkeypatch.setitem(presets.PRESETS, name, replace(presets.PRESETS[name], **sizes))
+        monkeypatch.setitem(known, name, replace(known[name], **sizes))
 
 
 def records(folder):

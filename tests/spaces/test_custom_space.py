@@ -30,17 +30,18 @@ from tenas_jax.scores import presets
 from tenas_jax.scores.indicators import analytic_condition_number
 from tenas_jax.scores.scorer import prepare
 from tenas_jax.search import command as search
+from tenas_jax.spaces.cell_graph import complete_edges
+from tenas_jax.spaces.darts import DARTS
 from tenas_jax.spaces.equal_cells import representatives
-from tenas_jax.spaces.operators import OPERATORS, separable
+from tenas_jax.spaces.network import network
+from tenas_jax.spaces.operators import OPERATORS, relu_conv_bn, separable
+from tenas_jax.spaces.registry import find_space, identity_of
 from tenas_jax.spaces.skeleton import Skeleton
-from tenas_jax.spaces.space import DARTS, complete_edges, find_space, identity_of
 from tenas_jax.spaces.stacking import cell as plain_cell
-from tenas_jax.spaces.stacking import finish, network, relu_conv_bn
+from tenas_jax.spaces.stacking import finish
 
 ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT / "benchmarks"))
-
-from finite_twin import draw_kernels, limit_kernel  # noqa: E402
+from common.finite_twin import draw_kernels, limit_kernel  # noqa: E402
 
 EXAMPLE = ROOT / "examples" / "own_space.py"
 PAGE = (ROOT / "docs" / "own_space.md").read_text()
@@ -537,7 +538,9 @@ SPACE = replace(SPACE, skeletons={"ntk": Skeleton(channels=3, cells=1, stages=1)
 @pytest.fixture
 def small(monkeypatch):
     sizes = {"ntk_images": 4, "region_samples": 40, "paths": 6}
-    monkeypatch.setitem(presets.PRESETS, "default", replace(presets.PRESETS["default"], **sizes))
+    monkeypatch.setitem(
+        NAS_BENCH_201.family.presets, "default", replace(NAS_BENCH_201.family.presets["default"], **sizes)
+    )
     monkeypatch.setattr(presets, "_EMPIRICAL", presets._EMPIRICAL | {"ntk_images": 4, "ntk_side": 4})
 
 

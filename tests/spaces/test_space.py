@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenas_jax.errors import InputError
-from tenas_jax.spaces.equal_cells import canonical_string, isomorphism_string
-from tenas_jax.spaces.space import DARTS, NAS_BENCH_201, SPACES
+from tenas_jax.spaces.darts import DARTS
+from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
+from tenas_jax.spaces.nasbench201_cells import canonical_string, isomorphism_string
+from tenas_jax.spaces.registry import SPACES
 from tenas_jax.spaces.strings import genotype_json
 
 CELL = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_1x1~1|avg_pool_3x3~2|"

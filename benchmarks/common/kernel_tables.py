@@ -1,0 +1,128 @@
+"""Tables of the documents on kernels and networks, from the files in `results/`."""
+
+from common.markdown import figures, read, seconds, table
+
+
+def indicators() -> str:
+    """Seconds of one indicator here and in PyTorch."""
+    measured = read("score_beside_pytorch")
+    networks = list(measured["alive_operators"])
+
+    def against(times):
+        return [
+            f"{seconds(t['ours']['seconds'])} / {seconds(t['pytorch']['seconds'])}" for t in map(times.get, networks)
+        ]
+
+    analytic = [seconds(measured["analytic_ntk"]["times"][network]["seconds"]) for network in networks]
+    released = next(entry["times"] for entry in measured["ntk"] if entry["channels"] == 3)
+    return table(
+        ["here / PyTorch", *networks],
+        [
+            ["empirical NTK, released settings", *against(released)],
+            ["linear regions, 1000 patches", *against(measured["linear_regions"]["times"])],
+            ["analytic NTK (no counterpart)", *analytic],
+        ],
+    )
+
+
+def darts_kernel_choices() -> str:
+    """Kendall's tau of the analytic NTK on DARTS by depth, image size, parametrisation and statistic."""
+    rows = read("ntk_darts_choices")["rows"]
+    statistics_of = list(rows[0]["kendall_tau"])
+    return table(
+        ["cells", "images", "parametrisation", *statistics_of],
+        [
+            [
+                str(row["cells"]),
+                f"{row['side']} x {row['side']}",
+                row["parametrisation"],
+                *(f"{row['kendall_tau'][statistic]:.2f}" for statistic in statistics_of),
+            ]
+            for row in rows
+        ],
+    )
+
+
+def any_network() -> str:
+    """Seconds and peak memory of the empirical NTK of two residual networks, here and elsewhere."""
+    measured = read("ntk_any_network")
+    labels = {
+        "ours": "here",
+        "neural_tangents_1": "neural-tangents, Jacobian contraction",
+        "neural_tangents_2": "neural-tangents, NTK-vector products",
+        "neural_tangents_3": "neural-tangents, structured derivatives",
+        "torch_func": "PyTorch, `torch.func`",
+        "torch_func_1_thread": "PyTorch, `torch.func`, one thread",
+    }
+
+    def cell(result):
+        if "failed" in result:
+            return result["failed"]
+        memory = result["peak_mebibytes"] / 1024
+        return f"{seconds(result['minimum_seconds'])} ({seconds(result['median_seconds'])}), {memory:.2f} GiB"
+
+    rows = [
+        [label, *(cell(results[way]) for results in measured["networks"].values())] for way, label in labels.items()
+    ]
+    return table([f"batch {measured['batch']}", *measured["networks"]], rows)
+
+
+def any_network_in_blocks() -> str:
+    """A large batch in blocks."""
+    blocks = read("ntk_any_network")["resnet18_in_blocks"]
+    head = ["ResNet-18", "seconds, minimum (median)", "peak memory"]
+    name = f"batch {blocks['batch']} in blocks of {blocks['block']}"
+    if "failed" in blocks:
+        return table(head, [[name, blocks["failed"], ""]])
+    times = f"{blocks['minimum_seconds']:.1f} ({blocks['median_seconds']:.1f})"
+    return table(head, [[name, times, f"{blocks['peak_mebibytes'] / 1024:.2f} GiB"]])
+
+
+def line_regions() -> str:
+    """Breakpoints of networks with 256 neurons on a segment, by depth."""
+    rows = [row for row in read("network_depth_and_width")["line_regions"] if row["neurons"] == 256]
+    biases = sorted({row["bias_variance"] for row in rows})
+    found = {(row["bias_variance"], row["depth"], row["width"]): row for row in rows}
+
+    def cells(bias, depth, width):
+        row = found[bias, depth, width]
+        count = row["breakpoints"]
+        return [f"{count['mean']:.1f} ({count['standard_error']:.1f})", f"{row['predicted']:.1f}"]
+
+    shapes = sorted({(row["depth"], row["width"]) for row in rows})
+    heads = [f"{head}bias variance {bias:g}" for bias in biases for head in ("", "predicted, ")]
+    return table(
+        ["layers x width", *heads],
+        [[f"{d} x {w}", *(cell for bias in biases for cell in cells(bias, d, w))] for d, w in shapes],
+    )
+
+
+def _condition_by_depth(kernel: str) -> str:
+    rows = read("network_depth_and_width")["condition_numbers"]
+    widths = sorted(rows[0]["widths"], key=int, reverse=True)
+    depths = (8, 32)
+
+    def cells(row):
+        drawn = [row["widths"][width] for width in widths]
+        yield figures(row["predicted"][kernel])
+        for width in drawn:
+            mean, error = width[kernel].values()
+            yield "not of full rank" if mean is None else f"{figures(mean)} ({error:.2f})"
+
+    found = {(row["activation"], row["phase"], row["depth"]): row for row in rows}
+    phases = dict.fromkeys((row["activation"], row["phase"]) for row in rows)
+    heads = [f"{depth} layers: infinite" if w is None else f"width {w}" for depth in depths for w in (None, *widths)]
+    return table(
+        ["", *heads],
+        [[" ".join(phase), *(cell for depth in depths for cell in cells(found[*phase, depth]))] for phase in phases],
+    )
+
+
+def ntk_by_depth() -> str:
+    """Condition numbers of the NTK of fully connected networks."""
+    return _condition_by_depth("ntk")
+
+
+def nngp_by_depth() -> str:
+    """Condition numbers of the last layer's covariance."""
+    return _condition_by_depth("nngp")

@@ -1,0 +1,190 @@
+"""What the eigenvalues of a kernel say: its condition number, its spread, its determinant, and whether to believe them.
+
+The condition number of a neural tangent kernel measures trainability: lower is better (Xiao et al. 2020; TE-NAS, Chen et
+al. 2021, section 3.1.1). With eigenvalues l_i >= 0 and p_i = l_i / sum(l), the entropy -sum(p log p) tells how evenly a
+kernel spreads over its directions, and its exponential, the effective rank, how many of them count (Roy and Vetterli
+2007, definition 1). Everything is computed on the host in float64.
+"""
+
+from typing import Any, Literal, NamedTuple, cast
+
+import numpy as np
+from jaxtyping import Float
+
+from tenas_jax.errors import InputError
+
+Health = Literal["full rank", "rank-deficient", "not finite"]
+Numbers = Float[np.ndarray, "..."]
+
+
+class Spectrum(NamedTuple):
+    """Eigenvalues of a kernel, on the host in float64.
+
+    Attributes:
+        eigenvalues: (..., n), ascending.
+        health: per kernel: "full rank", "rank-deficient" or "not finite".
+    """
+
+    eigenvalues: Float[np.ndarray, "... n"]
+    health: np.ndarray
+
+
+class ConditionNumber(NamedTuple):
+    """The condition number of a kernel with its health.
+
+    Attributes:
+        value: largest over smallest eigenvalue; infinity, the worst, where the kernel is not of full rank.
+        health: "full rank", "rank-deficient" or "not finite".
+    """
+
+    value: float
+    health: Health
+
+
+def spectrum(kernel: Float[Any, "... n n"]) -> Spectrum:
+    """Eigenvalues of one kernel or of a stack.
+
+    A kernel counts as rank-deficient where lambda_min <= n eps lambda_max, eps of the dtype in which the kernel
+    arrives: below that an eigenvalue is rounding noise, of either sign.
+
+    Args:
+        kernel: float (..., n, n), symmetric up to rounding.
+
+    Raises:
+        InputError: for another shape or a dtype that NumPy does not count as floating-point.
+
+    Examples:
+        >>> import numpy as np
+        >>> eigenvalues, health = spectrum(np.diag([4.0, 1.0]))
+        >>> eigenvalues.tolist(), str(health)
+        ([1.0, 4.0], 'full rank')
+    """
+    kernel = np.asarray(kernel)
+    square = kernel.ndim >= 2 and kernel.shape[-1] == kernel.shape[-2] > 0
+    if not square or not np.issubdtype(kernel.dtype, np.floating):
+        raise InputError(
+            f"`kernel` must be floating-point (..., n, n); it is {kernel.dtype} {kernel.shape}. "
+            "Pass what `analytic_ntk` or `empirical_ntk` return."
+        )
+    n, resolution = kernel.shape[-1], kernel.shape[-1] * np.finfo(kernel.dtype).eps
+    wide = kernel.astype(np.float64)
+    finite = np.isfinite(wide).all((-2, -1))
+    symmetric = np.where(finite[..., None, None], (wide + wide.swapaxes(-1, -2)) / 2, np.eye(n))
+    eigenvalues = np.linalg.eigvalsh(symmetric)
+    full = eigenvalues[..., 0] > resolution * eigenvalues[..., -1]
+    health = np.where(~finite, "not finite", np.where(full, "full rank", "rank-deficient"))
+    return Spectrum(np.where(finite[..., None], eigenvalues, np.nan), health)
+
+
+def condition_numbers(kernels: Float[Any, "... n n"]) -> tuple[Float[np.ndarray, "..."], np.ndarray]:
+    """`condition_number` of a stack.
+
+    Args:
+        kernels: float (..., n, n).
+
+    Returns:
+        The condition numbers (...), infinite where a kernel is not of full rank, and the health (...) of each.
+
+    Raises:
+        InputError: as `spectrum`.
+    """
+    eigenvalues, health = spectrum(kernels)
+    full = health == "full rank"
+    smallest = np.where(full, eigenvalues[..., 0], 1.0)
+    return np.where(full, np.where(full, eigenvalues[..., -1], 1.0) / smallest, np.inf), health
+
+
+def condition_number(kernel: Float[Any, "n n"]) -> ConditionNumber:
+    """The condition number lambda_max / lambda_min of a kernel (TE-NAS, Chen et al. 2021, section 3.1.1).
+
+    Args:
+        kernel: float (n, n).
+
+    Returns:
+        Its value, in float64, and its health.
+
+    Raises:
+        InputError: as `spectrum`, and for a stack of kernels.
+
+    Examples:
+        >>> import numpy as np
+        >>> condition_number(np.diag([4.0, 1.0]))
+        ConditionNumber(value=4.0, health='full rank')
+        >>> condition_number(np.ones((2, 2)))
+        ConditionNumber(value=inf, health='rank-deficient')
+    """
+    if np.ndim(kernel) != 2:
+        raise InputError(f"`kernel` must be one matrix (n, n); it has shape {np.shape(kernel)}. Index the stack first.")
+    value, health = condition_numbers(kernel)
+    return ConditionNumber(float(value), cast(Health, str(health)))
+
+
+class KernelStatistics(NamedTuple):
+    """Statistics of one kernel or of a stack, each (...,), on the host in float64.
+
+    Attributes:
+        condition_number: largest over smallest eigenvalue; infinite where the kernel is not of full rank.
+        smallest_eigenvalue: of either sign: rounding may take it below zero.
+        trace: the sum of the eigenvalues.
+        entropy: of the normalised eigenvalues, in nats, at most log(n); minus infinity for a kernel of zeros.
+        effective_rank: the exponential of the entropy: between 1 and n, and 0 for a kernel of zeros.
+        health: "full rank", "rank-deficient" or "not finite"; where not finite, all but the condition number are nan.
+    """
+
+    condition_number: Numbers
+    smallest_eigenvalue: Numbers
+    trace: Numbers
+    entropy: Numbers
+    effective_rank: Numbers
+    health: np.ndarray
+
+
+def statistics(kernels: Float[Any, "... n n"]) -> KernelStatistics:
+    """Statistics of the spectrum of one kernel or of each kernel of a stack.
+
+    Args:
+        kernels: float (..., n, n), symmetric up to rounding.
+
+    Returns:
+        The statistics, each (...,).
+
+    Raises:
+        InputError: as `spectrum`.
+
+    Examples:
+        >>> import numpy as np
+        >>> found = statistics(np.eye(4))
+        >>> float(found.trace), round(float(found.effective_rank), 6), str(found.health)
+        (4.0, 4.0, 'full rank')
+    """
+    eigenvalues, health = spectrum(kernels)
+    full = health == "full rank"
+    smallest, largest = eigenvalues[..., 0], eigenvalues[..., -1]
+    condition = np.where(full, largest / np.where(full, smallest, 1.0), np.inf)
+    # A negative eigenvalue is rounding noise about zero.
+    weights = np.maximum(eigenvalues, 0.0)
+    total = weights.sum(-1, keepdims=True)
+    shares = weights / np.where(total == 0, 1.0, total)
+    entropy = -(shares * np.log(np.where(shares == 0, 1.0, shares))).sum(-1)
+    entropy = np.where(total[..., 0] == 0, -np.inf, entropy)
+    return KernelStatistics(condition, smallest, eigenvalues.sum(-1), entropy, np.exp(entropy), health)
+
+
+def log_determinants(kernels: Float[Any, "... n n"]) -> tuple[Float[np.ndarray, "..."], np.ndarray]:
+    """Log-determinants of Hamming kernels, on the host in float64 (Mellor et al. 2021, equation 4).
+
+    Args:
+        kernels: (..., n, n) from `hamming_kernel`.
+
+    Returns:
+        The log-determinants (...), minus infinity, the worst, where a kernel is not of full rank, and the health (...) of
+        each as `spectrum` names it. Two inputs with the same pattern make a kernel rank-deficient.
+
+    Raises:
+        InputError: as `spectrum`.
+    """
+    # Entries are integers: they are exact, so that float64's resolution decides about the rank.
+    eigenvalues, health = spectrum(np.asarray(kernels, np.float64))
+    full = health == "full rank"
+    logs = np.log(np.where(full[..., None], eigenvalues, 1.0)).sum(-1)
+    return np.where(full, logs, -np.inf), health

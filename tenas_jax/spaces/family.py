@@ -1,0 +1,33 @@
+"""What spaces with cells of one sort have in common: how cells are stacked, and how they are scored."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tenas_jax.spaces.preset import Preset
+from tenas_jax.spaces.skeleton import Purpose, Skeleton
+
+
+@dataclass(frozen=True)
+class Family:
+    """What a space takes where it says nothing else.
+
+    Attributes:
+        network: how cells are stacked, `network(read, space, weights, images, skeleton, cell)`.
+        reductions: how often the network of a skeleton halves the sides of its images.
+        strides: of an edge.
+        skeletons: sizes of networks by purpose.
+        concatenates: whether a cell's output is all of its inner nodes, and not the last one alone.
+        presets: settings of a search by name.
+        imagenet_presets: where they are others on ImageNet.
+        default_scores: what a ranking goes by.
+    """
+
+    network: Callable[..., Any]
+    reductions: Callable[[Skeleton], int]
+    strides: tuple[int, ...]
+    skeletons: Mapping[Purpose, Skeleton]
+    concatenates: bool
+    presets: Mapping[str, Preset]
+    imagenet_presets: Mapping[str, Preset]
+    default_scores: tuple[str, ...]

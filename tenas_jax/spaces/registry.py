@@ -1,0 +1,49 @@
+"""The search spaces that there are, by name, and custom ones by reference."""
+
+from typing import Any
+
+from tenas_jax.errors import InputError
+from tenas_jax.spaces.darts import DARTS
+from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
+from tenas_jax.spaces.references import find_source
+from tenas_jax.spaces.space import SearchSpace, space_from
+
+SPACES = {space.name: space for space in (NAS_BENCH_201, DARTS)}
+
+
+def find_space(reference: str) -> SearchSpace:
+    """A search space by its name, or a custom one.
+
+    Args:
+        reference: one of `SPACES`, or `FILE.py:NAME` or `package.module:NAME`, where NAME is a `SearchSpace`.
+
+    Raises:
+        InputError: where there is no such space.
+    """
+    if reference in SPACES:
+        return SPACES[reference]
+    if ":" not in reference:
+        raise InputError(
+            f"the search space {reference!r} is unknown; choose one of {', '.join(SPACES)}, or FILE.py:NAME for your own."
+        )
+    return space_from(find_source(reference))
+
+
+def identity_of(space: SearchSpace) -> Any:
+    """What decides a space, as JSON: the name of one of ours; of another one its definition and the hash of its code.
+
+    Args:
+        space: the search space.
+    """
+    if space in SPACES.values():
+        return space.name
+    return {
+        "name": space.name,
+        "operators": list(space.operators),
+        "cells": list(space.cells),
+        "inputs": space.inputs,
+        "edges": [list(edge) for edge in space.edges],
+        "kept_edges": space.kept_edges,
+        "skeletons": {purpose: list(skeleton) for purpose, skeleton in space.skeletons.items()},
+        "code_sha256": space.source and space.source.sha256(),
+    }
