@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt32
 
-from tenas_jax.networks.finite import EPSILON, Declaration, FeatureReading, open_layer
+from tenas_jax.networks.finite import EPSILON, FeatureReading, open_layer
 
 FEW_POSITIONS = 16  # up to which a convolution is one product with a matrix
 WORD = 32

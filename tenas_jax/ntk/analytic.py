@@ -294,12 +294,22 @@ def analytic_ntk(
     batch = Batch.of(images.shape[0])
     x = gaussian_field(input_kernels(images, batch), images.shape[1], images.shape[-1])
     output = network(KernelReading(batch, settings), space, mask, x, skeleton)
-    ntk = realise(output).ntk[0, 0, 0]
-    kernel = jnp.zeros((batch.size, batch.size), ntk.dtype).at[batch.first, batch.second].set(ntk)
-    kernel = kernel.at[batch.second, batch.first].set(ntk)
+    kernel = kernel_matrix(output, batch)
     if settings.batch_norm == "none":
         _check_finite(kernel, images)
     return kernel
+
+
+def kernel_matrix(output: Field, batch: Batch) -> Float[Array, "n n"]:
+    """The NTK that the head of a network gives.
+
+    Args:
+        output: of the head.
+        batch: of images.
+    """
+    ntk = realise(output).ntk[0, 0, 0]
+    kernel = jnp.zeros((batch.size, batch.size), ntk.dtype).at[batch.first, batch.second].set(ntk)
+    return kernel.at[batch.second, batch.first].set(ntk)
 
 
 def analytic_obstacle(space: SearchSpace) -> NotAnalyticError | None:

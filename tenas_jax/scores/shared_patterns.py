@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from tenas_jax.networks import cost
 from tenas_jax.networks.finite import CellNetwork
 from tenas_jax.networks.images_last import ImagesLastReading, Pattern, convolution_matrix
 from tenas_jax.scores.mask_program import MaskProgram
-from tenas_jax.scores.shared_work import Entered, NotShared, Tables, capped, enter, first_given
+from tenas_jax.scores.shared_work import Entered, NotShared, Tables, capped, enter, first_given, row, summed
 from tenas_jax.scores.sharing import Sharing
-from tenas_jax.spaces.stacking import bound_operators, cell, network
+from tenas_jax.spaces.network import network
+from tenas_jax.spaces.stacking import bound_operators, cell
 
 Distances = Float[Array, "b b"]
 
@@ -30,13 +30,23 @@ class PatternWork:
 
     alike = False
 
-    def __init__(self, net: CellNetwork, inputs: Callable[..., tuple[Any, Any]], read: Callable[[Distances], Any]):
-        """Takes the network, `inputs(*arguments) -> (key, images)`, and what is read from distances (b, b)."""
-        self._net, self._inputs, self._read = net, inputs, read
+    def __init__(
+        self,
+        net: CellNetwork,
+        inputs: Callable[..., tuple[Any, Any]],
+        read: Callable[[Distances], Any],
+        compared: int,
+    ):
+        """Takes the network, `inputs(*arguments) -> (key, images)`, and what is read from distances.
+
+        They are those of the first `compared` images, integers (compared, compared).
+        """
+        self._net, self._inputs, self._read, self._compared = net, inputs, read, compared
         self._space, self._skeleton = net.space, net.skeleton
         self._edges, self._ends = MaskProgram(self._edge), MaskProgram(self._end)
         self.programs = [self._edges, self._ends]
         self._channels, self._name = 0, ""
+        self._shapes: dict[str, tuple[int, ...]] = {}
 
     def begin(self, *arguments):
         """See `shared_work.Work`."""
@@ -58,8 +68,7 @@ class PatternWork:
         matrices = {name: convolution_matrix(parameters[name], g) for name, g in declared.geometry.items()}
         # Scales and shifts, and the weights of what is no single product.
         others = {name: value for name, value in parameters.items() if name not in matrices}
-        shapes = {name: parameters[name].shape for name in matrices}
-        self._shapes = shapes
+        self._shapes = {name: parameters[name].shape for name in matrices}
         weights = others, matrices
         read = self._reading(weights)
         try:
@@ -68,7 +77,7 @@ class PatternWork:
             self._channels, self._name = entered.channels, entered.name
             if {value.shape for value in entered.inputs} != {entered.inputs[0].shape}:
                 raise NotShared("inputs of several shapes") from None
-            return weights, jnp.stack(entered.inputs), self._distances(read.patterns, x.shape[-1])
+            return weights, jnp.stack(entered.inputs), self._distances(read.patterns)
         raise NotShared("no cell")
 
     def _reading(self, weights):
@@ -78,12 +87,13 @@ class PatternWork:
         absent = {name: jnp.zeros(shape, dtype) for name, shape in self._shapes.items()}
         return ImagesLastReading({**others, **absent}, matrices)
 
-    def _distances(self, patterns: Sequence[Pattern], images: int):
-        total = jnp.zeros((images, images), jnp.uint32)
+    def _distances(self, patterns: Sequence[Pattern]):
+        total: Any = 0
         for pattern in patterns:
-            apart = [jax.lax.population_count(word[:, None] ^ word[None, :]) for word in pattern.words]
+            words = pattern.words[:, : self._compared]
+            apart = [jax.lax.population_count(word[:, None] ^ word[None, :]) for word in words]
             total += pattern.copies.astype(jnp.uint32) * sum(apart[1:], start=apart[0])
-        return total
+        return jnp.zeros((self._compared, self._compared), jnp.uint32) + jnp.uint32(total)
 
     def _edge(self, request, weights, values):
         """The output of one operator on one edge, and the distances of the ReLUs in it."""
@@ -95,7 +105,7 @@ class PatternWork:
             x = jax.lax.dynamic_index_in_dim(values, rows[source], keepdims=False)
             operators = bound_operators(read, self._space, self._channels, 1)
             [y] = read.edges(x, share, operators, [f"{self._name}.edge{edge}"])
-            return y, self._distances(read.patterns, x.shape[-1])
+            return y, self._distances(read.patterns)
 
         share = jax.nn.one_hot(operator, len(self._space.operators), dtype=values.dtype)[None]
         return jax.lax.switch(number, [partial(along, edge) for edge in range(len(self._space.edges))], share)
@@ -113,7 +123,7 @@ class PatternWork:
             sums.append(level.terms)
             held = np.concatenate(outputs)
             if level is not sharing.levels[-1]:
-                values = np.concatenate([values, _summed(held, level.rows)])
+                values = np.concatenate([values, summed(held, level.rows)])
         held, apart = np.concatenate(outputs), np.concatenate(distances)
         widest = max(terms.shape[1] for terms in sums)
         padded = np.stack([np.pad(terms, ((0, 0), (0, widest - terms.shape[1]))) for terms in sums], 1)
@@ -125,7 +135,7 @@ class PatternWork:
         noted = apart.any((1, 2))
         terms = np.sort(np.where(noted[terms], terms, 0), axis=1)
         sums, of = np.unique(terms, axis=0, return_inverse=True)
-        return _summed(apart, sums), of.ravel()
+        return summed(apart, sums), of.ravel()
 
     def row_bytes(self, begun) -> int:
         """See `shared_work.Work`."""
@@ -141,22 +151,10 @@ class PatternWork:
         space = self._space
         cells, edges, operators = space.mask_shape
         choice, sums, recorded = request[: cells * edges], request[cells * edges : -1], request[-1]
-        mask = choice.reshape(cells, edges)[..., None] == np.arange(operators)[None, None]
+        mask = choice.reshape(cells, edges)[..., None] == np.arange(operators, dtype=np.int32)[None, None]
         read: Any = self._reading(weights)
         sums = sums.reshape(space.nodes - space.inputs, -1)
-        nodes = [*inputs, *(read.add([_row(outputs, number) for number in row]) for row in sums)]
+        nodes = [*inputs, *(read.add([row(outputs, number) for number in numbers]) for numbers in sums)]
         images = jnp.zeros((inputs.shape[1], *inputs.shape[2:]), inputs.dtype)
         network(read, space, mask, images, self._skeleton, first_given(nodes, read.patterns.clear, cell))
-        return self._read(_row(distances, recorded) + self._distances(read.patterns, inputs.shape[-1]))
-
-
-def _row(table, number):
-    return jax.lax.dynamic_index_in_dim(table, number, keepdims=False)
-
-
-def _summed(table: np.ndarray, rows: Int[np.ndarray, "r terms"]) -> np.ndarray:
-    """Sums of rows of a table, in their order."""
-    total = table[rows[:, 0]]
-    for column in rows.T[1:]:
-        total = total + table[column]
-    return total
+        return self._read(row(distances, recorded) + self._distances(read.patterns))

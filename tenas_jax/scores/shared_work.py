@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from tenas_jax.scores.mask_program import MaskProgram
-from tenas_jax.scores.sharing import Sharing, share
+from tenas_jax.scores.sharing import Sharing, is_shared, share
 from tenas_jax.spaces.space import SearchSpace
 
 BLOCK = 1024  # architectures whose beginnings are held at a time, at most
@@ -32,8 +32,8 @@ class Tables(NamedTuple):
         recorded: (m,) which record is an architecture's own.
     """
 
-    terms: np.ndarray
-    records: np.ndarray | None
+    terms: Any
+    records: Any
     sums: Int[np.ndarray, "m nodes terms"]
     recorded: Int[np.ndarray, " m"]
 
@@ -68,43 +68,54 @@ class Work(Protocol):
 
 
 class SharedProgram:
-    """A drop-in for `MaskProgram` where architectures are single ones of a small space.
+    """A drop-in for `MaskProgram` that shares the work of single architectures of a small space.
 
     Attributes:
         compilations: how often something has been compiled.
         compile_seconds: how long tracing and compiling took.
     """
 
-    def __init__(self, space: SearchSpace, work: Work):
-        """Evaluates by `work`."""
-        self._space = space
-        self._work = work
+    def __init__(self, space: SearchSpace, work: Work, plain: MaskProgram):
+        """Shares by `work`; `plain` takes half-pruned masks, and all where a network cannot be shared."""
+        self._space, self._work, self._plain = space, work, plain
 
     @property
     def compilations(self) -> int:
         """How often something has been compiled."""
-        return sum(program.compilations for program in self._work.programs)
+        return sum(program.compilations for program in (*self._work.programs, self._plain))
 
     @property
     def compile_seconds(self) -> float:
         """How long tracing and compiling took."""
-        return sum(program.compile_seconds for program in self._work.programs)
+        return sum(program.compile_seconds for program in (*self._work.programs, self._plain))
 
     def __call__(self, masks: Bool[np.ndarray, "m cells edges ops"], *arguments: Any) -> Any:
-        """Evaluates single architectures with the same further arguments.
+        """Evaluates masks with the same further arguments.
 
         Args:
-            masks: (m, cells, edges, ops), m at least 1, one operator an edge.
+            masks: (m, cells, edges, ops), m at least 1.
             *arguments: arrays that all masks share, such as keys and images.
 
         Returns:
-            As `MaskProgram`.
+            As `MaskProgram`. What becomes of a mask depends on that mask and on the space, not on the others.
         """
-        choice = masks.argmax(-1).astype(np.int32)
+        single = (masks.sum(-1) == 1).all((1, 2)) & is_shared(self._space)
+        if not single.any():
+            return self._plain(masks, *arguments)
+        try:
+            shared = self._tree(masks[single].argmax(-1).astype(np.int32), arguments)
+        except NotShared:
+            return self._plain(masks, *arguments)
+        if single.all():
+            return shared
+        place = np.argsort(np.concatenate([np.flatnonzero(single), np.flatnonzero(~single)]))
+        others = self._plain(masks[~single], *arguments)
+        return jax.tree.map(lambda *parts: np.concatenate(parts)[place], shared, others)
+
+    def _tree(self, choice, arguments):
         begun = self._work.begin(*arguments)
-        flat = choice.reshape(len(choice), -1)
         # Neighbours in this order share most of the tree.
-        order = np.lexsort(flat.T[::-1])
+        order = np.lexsort(choice.reshape(len(choice), -1).T[::-1])
         results = [self._block(choice[places], begun) for places in self._blocks(choice, order, begun)]
         place = np.argsort(order)
         return jax.tree.map(lambda *parts: np.concatenate(parts)[place], *results)
@@ -113,7 +124,7 @@ class SharedProgram:
         most = max(MOST_BYTES // self._work.row_bytes(begun), 1)
 
         def halved(places) -> list[np.ndarray]:
-            if len(places) == 1 or len(places) <= BLOCK and self._shared(choice[places]).outputs <= most:
+            if len(places) == 1 or (len(places) <= BLOCK and self._shared(choice[places]).outputs <= most):
                 return [places]
             middle = (len(places) + 1) // 2
             return halved(places[:middle]) + halved(places[middle:])
@@ -131,16 +142,56 @@ class SharedProgram:
         return self._work.finish(requests.astype(np.int32), begun, held)
 
 
-def capped(table: np.ndarray) -> np.ndarray:
+def capped(table: Any) -> Any:
     """A table with rows of zeros up to one of a few sizes.
 
     Args:
-        table: (rows, ...).
+        table: an array (rows, ...), or a tree of such arrays.
     """
-    size = next(size for size in CAPACITIES if size >= len(table))
-    held = np.zeros((size, *table.shape[1:]), table.dtype)
-    held[: len(table)] = table
-    return held
+
+    def filled(rows):
+        size = next(size for size in CAPACITIES if size >= len(rows))
+        held = np.zeros((size, *rows.shape[1:]), rows.dtype)
+        held[: len(rows)] = rows
+        return held
+
+    return jax.tree.map(filled, table)
+
+
+def joined(*tables: Any) -> Any:
+    """Tables one behind the other.
+
+    Args:
+        *tables: arrays (rows, ...), or trees of such arrays.
+    """
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *tables)
+
+
+def summed(table: Any, rows: Int[np.ndarray, "r terms"]) -> Any:
+    """Sums of rows of a table, in their order.
+
+    Args:
+        table: an array (rows, ...), or a tree of such arrays.
+        rows: which.
+    """
+
+    def of(values):
+        total = values[rows[:, 0]]
+        for column in rows.T[1:]:
+            total = total + values[column]
+        return total
+
+    return jax.tree.map(of, table)
+
+
+def row(table: Any, number: Any) -> Any:
+    """One row, whose number may be traced.
+
+    Args:
+        table: an array (rows, ...), or a tree of such arrays.
+        number: of the row.
+    """
+    return jax.tree.map(lambda values: jax.lax.dynamic_index_in_dim(values, number, keepdims=False), table)
 
 
 class Entered(Exception):

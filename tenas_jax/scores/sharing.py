@@ -52,7 +52,7 @@ def is_shared(space: SearchSpace) -> bool:
     Args:
         space: the search space.
     """
-    return space.kept_edges is None and len(space.edges) <= MOST_EDGES
+    return not space.chooses_inputs and len(space.edges) <= MOST_EDGES
 
 
 def share(space: SearchSpace, choice: Int[np.ndarray, "m edges"], *, alike: bool) -> Sharing:
@@ -63,16 +63,15 @@ def share(space: SearchSpace, choice: Int[np.ndarray, "m edges"], *, alike: bool
         choice: operators of the first cell's edges.
         alike: whether an operator does the same on all edges that leave a node, as with kernels; weights differ.
     """
-    none = space.operators.index("none") if "none" in space.operators and "none" not in space.definitions else -1
     chain = np.zeros((len(choice), space.nodes), np.int32)
     chain[:, : space.inputs] = np.arange(space.inputs)
     levels, outputs, rows = [], 1, space.inputs
-    for target in range(space.inputs, space.nodes):
-        entering = [e for e, (_, end) in enumerate(space.edges) if end == target]
+    for target in space.inner_nodes:
+        entering = space.entering(target)
         sources = [space.edges[e][0] for e in entering]
         edge = np.broadcast_to(np.zeros_like(entering) if alike else entering, (len(choice), len(entering)))
         fields = np.stack([edge, choice[:, entering], chain[:, sources]], -1).reshape(-1, 3)
-        carries = fields[:, 1] != none
+        carries = fields[:, 1] != space.none
         distinct, index, place = np.unique(fields[carries], axis=0, return_index=True, return_inverse=True)
         owner = np.flatnonzero(carries)[index]
         # Kernels are told apart by their source alone; any of the edges that leave it will do.

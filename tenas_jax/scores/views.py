@@ -19,11 +19,14 @@ from tenas_jax.networks import cost
 from tenas_jax.ntk.analytic import analytic_ntk
 from tenas_jax.ntk.gaussian_kernels import Settings
 from tenas_jax.ntk.spectrum import log_determinants, statistics
-from tenas_jax.patterns.hamming import effective_regions, hamming_kernel, regularised_log_determinant
+from tenas_jax.patterns.hamming import effective_number, effective_regions, hamming_kernel, regularised_log_determinant
 from tenas_jax.patterns.regions import SATURATED, count_hashes, hash_patterns
 from tenas_jax.scores.indicators import finite_network, network_ntk
 from tenas_jax.scores.mask_program import MaskProgram
 from tenas_jax.scores.presets import preset
+from tenas_jax.scores.shared_kernels import KernelWork
+from tenas_jax.scores.shared_patterns import PatternWork
+from tenas_jax.scores.shared_work import SharedProgram
 from tenas_jax.spaces.skeleton import Skeleton
 from tenas_jax.spaces.space import SearchSpace
 
@@ -57,7 +60,7 @@ class View(NamedTuple):
     """
 
     draw: Callable[[Any, ImageSource], tuple[np.ndarray, ...]]
-    program: MaskProgram
+    program: MaskProgram | SharedProgram
     read: Callable[[Any, Masks], Readings]
 
 
@@ -229,7 +232,10 @@ def _kernel_view(space: SearchSpace, definition: _Kernel, wanted: dict[str, str]
         found = statistics(kernels)
         return {name: (getattr(found, statistic), found.health) for statistic, name in wanted.items()}
 
-    return View(draw, MaskProgram(analytic if ntk == "analytic" else empirical), read)
+    plain = MaskProgram(analytic if ntk == "analytic" else empirical)
+    if ntk == "empirical":
+        return View(draw, plain, read)
+    return View(draw, SharedProgram(space, KernelWork(space, skeleton, settings, definition.images), plain), read)
 
 
 def _pattern_view(space: SearchSpace, definition: _Patterns, wanted: dict[str, str]) -> View:
@@ -245,13 +251,17 @@ def _pattern_view(space: SearchSpace, definition: _Patterns, wanted: dict[str, s
             drawn = patch_batch(patches, source, size, patch=side, channels=definition.colours)
         return (_host_key(words), np.asarray(drawn))
 
-    def patterns(mask, words, patches):
+    def inputs(words, patches):
         weights, mixing = jax.random.split(jax.random.wrap_key_data(words))
         # Cells of DARTS begin with convolutions of their own, which take any number of colours.
         if not skeleton.stem and space.inputs == 1 and skeleton.channels != definition.colours:
             mix = jax.random.normal(mixing, (definition.colours, skeleton.channels), patches.dtype)
             patches = jnp.dot(patches, mix, precision="highest")
-        variables = net.init(weights, patches, np.ones(space.mask_shape, bool))
+        return weights, patches
+
+    def patterns(mask, words, patches):
+        weights, patches = inputs(words, patches)
+        variables = net.init(weights, patches, np.ones(space.mask_shape, bool), method="drawn")
         bits: Any = net.apply(variables, patches, mask, method="activation_bits")
         found = {}
         if "linear_regions" in wanted:
@@ -263,6 +273,11 @@ def _pattern_view(space: SearchSpace, definition: _Patterns, wanted: dict[str, s
         if "hamming" in wanted:
             found["hamming"] = bits.shape[1] - hamming_kernel(bits[:_COMPARED])
         return found
+
+    def of_distances(distances):
+        distances = distances.astype(jnp.float32)
+        found = {"effective_regions": effective_number(distances), "hamming": distances}
+        return {statistic: value for statistic, value in found.items() if statistic in wanted}
 
     def read(found, masks):
         readings = {}
@@ -280,4 +295,9 @@ def _pattern_view(space: SearchSpace, definition: _Patterns, wanted: dict[str, s
                 readings[name] = values.astype(np.float64), health
         return readings
 
-    return View(draw, MaskProgram(patterns), read)
+    plain = MaskProgram(patterns)
+    # Counts of patterns ask for more inputs than can be compared pair by pair.
+    if not {"effective_regions", "hamming"} >= set(wanted):
+        return View(draw, plain, read)
+    work = PatternWork(net, inputs, of_distances, min(_COMPARED, definition.samples))
+    return View(draw, SharedProgram(space, work, plain), read)
