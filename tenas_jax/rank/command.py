@@ -146,7 +146,7 @@ def run(config: RankConfig) -> str:
     found = score_architectures(
         space, listing.masks, names, source, parts, ntk=ntk, seed=config.seed, repeats=config.repeats, ray=ray
     )
-    strings = [space.format(mask) for mask in found.masks]
+    strings = space.formats(found.masks)
     write_csv(config.output, strings, found.columns)
     record = {
         "architectures": len(strings),

@@ -51,7 +51,7 @@ class Scorer:
         Returns:
             Every score; no value depends on what else is evaluated beside it.
         """
-        connected = np.array([self.space.is_connected(mask) for mask in masks])
+        connected = self.space.connected(masks)
         repeats = len(self.drawn[0]) if self.drawn else 0
         values = {name: np.full((repeats, len(masks)), np.nan) for name in self.scores}
         health = {name: np.full((repeats, len(masks)), DISCONNECTED, "U32") for name in self.scores}

@@ -244,12 +244,12 @@ def exhaust_in_folder(
         limits.check(space)
     if folder.rounds:
         return folder.rounds[-1]["best"], 0.0
-    masks = np.stack(list(space.enumerate()))
+    masks = space.enumerated()
     masks = masks[limits.meet(space, masks)] if limits else masks
     shards = folder.path / "shards"
     start = time.perf_counter()
     found = score_architectures(space, masks, scores, source, shards, ntk=ntk, seed=seed, repeats=repeats)
-    strings = [space.format(mask) for mask in found.masks]
+    strings = space.formats(found.masks)
     write_csv(folder.path / "scores.csv", strings, found.columns)
     folder.append(
         {
