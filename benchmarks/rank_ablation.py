@@ -20,6 +20,7 @@ from common.statistics import judged, over_batches
 from tenas_jax import NAS_BENCH_201
 from tenas_jax.rank.benchmark_table import read_table
 from tenas_jax.rank.score_table import aggregates
+from tenas_jax.scores.catalogue import chosen_scores
 
 SCORES = (
     "condition_number",
@@ -64,7 +65,7 @@ def main() -> None:
         accuracy = np.array([accuracies[name] for name in names])
         columns = {score: np.array([float(row[score]) for row in rows]) for score in SCORES}
         for label, subset in SUBSETS.items():
-            sums = aggregates(NAS_BENCH_201, subset, masks, columns)
+            sums = aggregates(NAS_BENCH_201, chosen_scores(NAS_BENCH_201, subset), masks, columns)
             for part, chosen in halves(names, NAS_BENCH_201).items():
                 for name in ("log_rank_sum", "smoothed"):
                     one = judged(sums[name][chosen], accuracy[chosen])

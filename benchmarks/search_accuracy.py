@@ -9,7 +9,6 @@ accuracy with its standard error.
 
 import argparse
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -18,7 +17,8 @@ from common.records import write
 from common.statistics import mean_and_error
 from tenas_jax.data import open_images
 from tenas_jax.rank.benchmark_table import read_table
-from tenas_jax.search.command import build_indicators
+from tenas_jax.scores.catalogue import chosen_scores
+from tenas_jax.scores.indicators import indicators as indicators_of
 from tenas_jax.search.pruner import prune
 from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
 from tenas_jax.spaces.single_input import PRESETS
@@ -47,14 +47,14 @@ def main() -> None:
         for rule in arguments.rules:
             # A supernet is compared by three repeats, as TE-NAS does; completions are many already.
             repeats = 3 if rule == "removal" else 1
-            chosen = replace(settings, ntk_repeats=repeats, region_repeats=repeats)
             found: dict[str, list[str]] = {name: [] for name in choices}
             seconds: dict[str, list[float]] = {name: [] for name in choices}
             for seed in range(*arguments.seeds):
                 source = (
                     open_images(seed=seed) if source_name == "synthetic" else open_images("cifar10", arguments.data)
                 )
-                indicators = build_indicators(NAS_BENCH_201, source, chosen)
+                scores = chosen_scores(NAS_BENCH_201, settings.scores)
+                indicators = indicators_of(NAS_BENCH_201, source, scores, repeats=repeats)
                 for name, choice in choices.items():
                     start = time.perf_counter()
                     mask, _ = prune(

@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float
 
 from tenas_jax.errors import InputError
 from tenas_jax.networks.convolution import convolve
+from tenas_jax.networks.cost import check_operators
 from tenas_jax.networks.custom_layer import Initialiser, open_layer
 from tenas_jax.networks.pooling import max_pool
 from tenas_jax.networks.windows import windows
@@ -211,6 +212,7 @@ class _Mask(NamedTuple):
 def _declared(
     reading: type[FeatureReading], space: SearchSpace, skeleton: Skeleton, shape: tuple[int, ...], mask: _Mask
 ) -> dict[str, Declaration]:
+    check_operators(space)
     read = reading(None)
     alive = np.frombuffer(mask.content, bool).reshape(mask.shape)
     images = jax.ShapeDtypeStruct(shape, "float32")
@@ -246,6 +248,9 @@ class CellNetwork(nn.Module):
             images: (b, h, w, c).
             mask: alive operators; a NumPy array creates and computes those only.
             train: normalise by the batch's statistics.
+
+        Raises:
+            InputError: for a NumPy mask that is none of this space, and for custom operators that share weights.
         """
         output: Any = self._read(images, mask, train)[0]
         return output
@@ -285,6 +290,8 @@ class CellNetwork(nn.Module):
     @nn.compact
     def _read(self, images, mask, train: bool, run: bool = True):
         static = isinstance(mask, np.ndarray)
+        if static:
+            self.space.check(mask)
         listed = mask if static else np.ones(self.space.mask_shape, bool)
         mask_key = _Mask(listed.shape, listed.tobytes())
         declared = _declared(self.reading, self.space, self.skeleton, images.shape, mask_key)

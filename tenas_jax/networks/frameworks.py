@@ -13,18 +13,18 @@ import jax
 from flax import errors, nnx
 
 from tenas_jax.errors import InputError
-from tenas_jax.networks.apply_function import ApplyFunction, BatchStats
+from tenas_jax.networks.apply_function import BatchStats, ModelFunction
 
 
 class Model(NamedTuple):
     """What `ntk.empirical_ntk` takes.
 
     Attributes:
-        apply_fn: `apply_fn(variables, images)` returns logits.
+        apply_fn: `apply_fn(variables, images)` returns logits; its `batch_stats` is what the model was made for.
         variables: `{"params": ..., ...}`.
     """
 
-    apply_fn: ApplyFunction
+    apply_fn: ModelFunction
     variables: dict[str, Any]
 
 
@@ -89,7 +89,7 @@ def linen_model(
                 "Pass the `arguments` of its eval mode."
             ) from error
 
-    return Model(apply_fn, dict(variables))
+    return Model(ModelFunction(apply_fn, batch_stats), dict(variables))
 
 
 def _sentence(error: Exception) -> str:
@@ -125,7 +125,7 @@ def nnx_model(module: nnx.Module, *, batch_stats: BatchStats = "frozen") -> Mode
     def apply_fn(variables, images) -> Any:
         return nnx.merge(structure, variables["params"], variables["state"])(images)
 
-    return Model(apply_fn, {"params": params, "state": state})
+    return Model(ModelFunction(apply_fn, batch_stats), {"params": params, "state": state})
 
 
 def equinox_model(model: Any, state: Any = None, *, batch_stats: BatchStats = "frozen") -> Model:
@@ -143,8 +143,8 @@ def equinox_model(model: Any, state: Any = None, *, batch_stats: BatchStats = "f
         The function, and `{"params": floating-point arrays of the model, "state": state}`.
 
     Raises:
-        InputError: for an unknown `batch_stats`, a model without parameters, a batch norm without state, and one in
-            "frozen" that has seen no batch yet.
+        InputError: for an unknown `batch_stats`, a model without parameters, a batch norm without state, one in "frozen"
+            that has seen no batch yet, and where Equinox is not installed.
 
     Examples:
         >>> import equinox as eqx
@@ -153,7 +153,12 @@ def equinox_model(model: Any, state: Any = None, *, batch_stats: BatchStats = "f
         >>> model.apply_fn(model.variables, jnp.ones((2, 5))).shape
         (2, 3)
     """
-    import equinox as eqx
+    try:
+        import equinox as eqx
+    except ImportError as error:
+        raise InputError(
+            "`equinox_model` needs Equinox, which is not installed. `pip install equinox` brings it."
+        ) from error
 
     _check(batch_stats)
 
@@ -184,7 +189,7 @@ def equinox_model(model: Any, state: Any = None, *, batch_stats: BatchStats = "f
         fresh = jax.tree.map(lambda leaf: leaf, variables["state"])
         return jax.vmap(whole, axis_name="batch", in_axes=(0, None), out_axes=(0, None))(images, fresh)[0]
 
-    return Model(apply_fn, {"params": params, "state": state})
+    return Model(ModelFunction(apply_fn, batch_stats), {"params": params, "state": state})
 
 
 def _has_statistics(norm: Any, state: Any) -> bool:

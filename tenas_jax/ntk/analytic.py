@@ -13,9 +13,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from tenas_jax.errors import InputError, NotAnalyticError
+from tenas_jax.function_identity import is_concrete
+from tenas_jax.networks.apply_function import as_batch
 from tenas_jax.ntk.gaussian_kernels import (
     Batch,
     Kernels,
@@ -30,6 +32,7 @@ from tenas_jax.ntk.gaussian_kernels import (
     window_means,
 )
 from tenas_jax.ntk.gaussian_maps import Field, MaxPooled, gaussian_field, realise, sampled_kernels
+from tenas_jax.program_cache import PROGRAMS, Kept, signature
 from tenas_jax.spaces.network import network, reductions
 from tenas_jax.spaces.skeleton import Skeleton
 from tenas_jax.spaces.space import SearchSpace
@@ -62,7 +65,9 @@ class KernelReading:
 
     def convolution(self, name, x, channels, *, kernel=1, stride=1, dilation=1):
         """K' = (s / k^2) sum_o K[p + o, q + o] averaged over channel groups, T' = the same of T + g K'."""
-        kernels = window_means(self._realise(x).map(partial(jnp.mean, axis=0, keepdims=True)), x.side, kernel, stride, dilation)
+        kernels = window_means(
+            self._realise(x).map(partial(jnp.mean, axis=0, keepdims=True)), x.side, kernel, stride, dilation
+        )
         return self._weighted(kernels, x, kernel**2 * x.channels, -(-x.side // stride), channels)
 
     def depthwise_convolution(self, name, x, *, kernel, stride=1, dilation=1):
@@ -209,7 +214,7 @@ def _branch_shape(branch, x: Field, operator) -> Field:
 
 
 def _overall_mean(kernel):
-    """Over groups and positions. As a product: a sum would be fused with the ReLU before it and take far longer on a CPU."""
+    """Over groups and positions. As a product: a sum, fused with the ReLU before it, takes far longer on a CPU."""
     flat = kernel.reshape(-1, kernel.shape[-1])
     weights = jnp.full(len(flat), 1 / len(flat), kernel.dtype)
     return jnp.dot(weights, flat, precision="highest")[None, None, None]
@@ -262,7 +267,11 @@ def analytic_ntk(
     """The NTK of a cell network in the limit of infinitely many channels, with respect to one output.
 
     A pure function, to be jitted and mapped at will; nothing in it is random. The mask is data: one compilation serves
-    single architectures, half-pruned networks and supernets.
+    single architectures, half-pruned networks and supernets. A plain call compiles a program and keeps it, see
+    `program_cache.py`: of a mask in JAX one for all masks, of a NumPy mask one for this mask.
+
+    Images that are equal number by number have equal rows to the last bit, so that `spectrum` sees the kernel's rank:
+    without this, what rounding makes of a correlation of 1 would pass for full rank.
 
     Args:
         space: the search space.
@@ -290,26 +299,61 @@ def analytic_ntk(
         ((3, 3), 'full rank')
     """
     skeleton = skeleton or space.skeleton("ntk")._replace(channels=16)
+    images = as_batch("images", images)
     _check(space, mask, images, skeleton, settings)
-    batch = Batch.of(images.shape[0])
-    x = gaussian_field(input_kernels(images, batch), images.shape[1], images.shape[-1])
-    output = network(KernelReading(batch, settings), space, mask, x, skeleton)
-    kernel = kernel_matrix(output, batch)
+    if not (is_concrete(images) and is_concrete(mask)):
+        return _kernel(space, mask, images, skeleton, settings)
+    if isinstance(mask, np.ndarray):
+        # With NumPy's mask in its closure, the program is that of the operators that are alive.
+        program = PROGRAMS.find(
+            [space, skeleton, settings, mask],
+            ("analytic_ntk", signature(images)),
+            lambda: Kept(jax.jit(lambda images: _kernel(space, mask, images, skeleton, settings)), 0),
+        )
+        return _checked(program(images), images, settings)
+    program = PROGRAMS.find(
+        [space, skeleton, settings],
+        ("analytic_ntk", signature((mask, images))),
+        lambda: Kept(jax.jit(lambda mask, images: _kernel(space, mask, images, skeleton, settings)), 0),
+    )
+    return _checked(program(mask, images), images, settings)
+
+
+def _checked(kernel, images, settings) -> Array:
     if settings.batch_norm == "none":
         _check_finite(kernel, images)
     return kernel
 
 
-def kernel_matrix(output: Field, batch: Batch) -> Float[Array, "n n"]:
-    """The NTK that the head of a network gives.
+def _kernel(space, mask, images, skeleton, settings) -> Array:
+    batch = Batch.of(images.shape[0])
+    x = gaussian_field(input_kernels(images, batch), images.shape[1], images.shape[-1])
+    output = network(KernelReading(batch, settings), space, mask, x, skeleton)
+    return kernel_matrix(output, batch, first_equal(images))
+
+
+def first_equal(images: Float[Array, "n h w c"]) -> Int[Array, " n"]:
+    """For every image the first that is equal to it.
+
+    Args:
+        images: (n, h, w, c).
+    """
+    flat = images.reshape(len(images), -1)
+    return (flat[:, None] == flat[None]).all(-1).argmax(1)
+
+
+def kernel_matrix(output: Field, batch: Batch, first: Int[Array, " n"]) -> Float[Array, "n n"]:
+    """The NTK that the head of a network gives; the rows of equal images are equal to the bit.
 
     Args:
         output: of the head.
         batch: of images.
+        first: from `first_equal`.
     """
     ntk = realise(output).ntk[0, 0, 0]
     kernel = jnp.zeros((batch.size, batch.size), ntk.dtype).at[batch.first, batch.second].set(ntk)
-    return kernel.at[batch.second, batch.first].set(ntk)
+    kernel = kernel.at[batch.second, batch.first].set(ntk)
+    return kernel[first][:, first]
 
 
 def analytic_obstacle(space: SearchSpace) -> NotAnalyticError | None:
@@ -330,7 +374,7 @@ def analytic_obstacle(space: SearchSpace) -> NotAnalyticError | None:
 
 def _check_finite(kernel, images) -> None:
     """Where nothing normalises, variances grow with every sum of branches; a traced kernel says so by its health."""
-    if isinstance(kernel, jax.core.Tracer) or np.isfinite(kernel).all():
+    if np.isfinite(kernel).all():
         return
     if not np.isfinite(images).all():
         raise InputError("`images` must be finite; they hold infinities or nan. Normalise them.")
@@ -359,8 +403,8 @@ def _check(space, mask, images, skeleton, settings) -> None:
         )
     if settings.statistics == "coupled" and settings.batch_norm != "exact":
         raise InputError(
-            f'statistics="coupled" needs batch_norm="exact"; it is "{settings.batch_norm}", which has no variance of a channel '
-            'for gradients to pass through. Use "mean-coupled" or the exact form.'
+            f'statistics="coupled" needs batch_norm="exact"; it is "{settings.batch_norm}", which has no variance of a '
+            'channel for gradients to pass through. Use "mean-coupled" or the exact form.'
         )
     if isinstance(mask, np.ndarray):
         space.check(mask)

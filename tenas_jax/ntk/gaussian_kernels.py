@@ -146,14 +146,12 @@ def _window_means(values, *, side: int, kernel: int, dilation: int):
     reach = dilation * (kernel - 1) // 2
     shifts = []
     for down, right in product(range(-reach, reach + 1, dilation), repeat=2):
-        inside = (0 <= row + down) & (row + down < side) & (0 <= column + right) & (column + right < side)
+        inside = (row + down >= 0) & (row + down < side) & (column + right >= 0) & (column + right < side)
         if inside.any():
             shifts.append(((down * side + right) * (positions + 1), np.outer(inside, inside).reshape(-1, 1)))
     border = max(shift for shift, _ in shifts)
     flat = jnp.pad(values.reshape(groups, positions**2, pairs), ((0, 0), (border, border), (0, 0)))
-    terms = [
-        jnp.where(inside, flat[:, border + shift : border + shift + positions**2], 0) for shift, inside in shifts
-    ]
+    terms = [jnp.where(inside, flat[:, border + shift : border + shift + positions**2], 0) for shift, inside in shifts]
     return (total(terms) / kernel**2).reshape(values.shape)
 
 
@@ -202,7 +200,7 @@ def _arc_cosine_coefficients(degree: int) -> tuple[float, ...]:
 
 
 def _sine_and_supplement(cosine: Array) -> tuple[Array, Array]:
-    """sin t and pi - t of the angle t with this cosine, to the rounding of its dtype; a library's arccos is ten times as dear.
+    """Sin t and pi - t of the angle t with this cosine, to its rounding; a library's arccos takes ten times as long.
 
     pi - t is the arc cosine of -c; sin t is the square root of (1 - c)(1 + c), accurate near both ends.
     """
@@ -251,7 +249,7 @@ def _exact(kernels, *, batch, settings):
     # The unit of t; a field that is constant over the batch has none.
     unit = jnp.where(lam.sum() > 0, lam.sum(), 1)
     t = jnp.asarray(np.exp(_NODES), lam.dtype)[:, None] / unit
-    step = (_NODES[1] - _NODES[0]) * t[:, 0]  # dt = t d(log t)
+    step = float(_NODES[1] - _NODES[0]) * t[:, 0]  # dt = t d(log t)
     pi = jnp.exp(-0.5 * jnp.log1p(2 * lam[None] * t).sum(1) - t[:, 0] * count * EPSILON) * step
     r = lam[None] / (1 + 2 * lam[None] * t)
     a = pi.sum()

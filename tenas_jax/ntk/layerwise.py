@@ -11,12 +11,14 @@ read from (X X'^T) * (Y Y'^T). Parameters that a network uses in another way, or
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import ClosedJaxpr
 from jaxtyping import Array, Float
 
 from tenas_jax.networks.jaxpr import PLAIN_CALLS, Step, program_of
@@ -131,53 +133,71 @@ class Layer:
             k: number of outputs.
         """
         n, channels, positions = inputs.shape
+        wide = accumulator(inputs.dtype)
         if self.groups == 1:
-            product = jnp.einsum("ncp,npj->ncj", inputs, derivatives)
+            product = jnp.einsum("ncp,npj->ncj", inputs, derivatives, preferred_element_type=wide)
         else:
-            product = jnp.einsum("ngcp,npgj->ngcj", inputs.reshape(n, self.groups, -1, positions), derivatives)
+            inputs = inputs.reshape(n, self.groups, -1, positions)
+            product = jnp.einsum("ngcp,npgj->ngcj", inputs, derivatives, preferred_element_type=wide)
         return product.reshape(n, channels, k, -1).swapaxes(1, 2)
+
+
+def accumulator(dtype: Any) -> Any:
+    """The type in which products are summed: half precision would lose what it adds up.
+
+    Args:
+        dtype: of the factors.
+    """
+    return dtype if jnp.finfo(dtype).bits >= 32 else jnp.dtype(jnp.float32)
+
+
+def mark_of(outputs: Float[Array, "..."]) -> Float[Array, ""]:
+    """Zero, or not a number where an output is not finite: its derivatives may be finite all the same.
+
+    Args:
+        outputs: of one image.
+    """
+    return jnp.where(jnp.isfinite(outputs).all(), 0, jnp.nan).astype(accumulator(outputs.dtype))
 
 
 @dataclass(frozen=True)
 class Layerwise:
-    """A function of parameters and images, taken apart.
+    """A function of parameters, state and images, taken apart.
 
     Attributes:
-        rows: `rows(parameters, images)` returns what the kernel needs of every image, a tree of arrays (n, ...).
+        rows: `rows(parameters, state, images)` returns what the kernel needs of every image, a tree of arrays (n, ...).
         contract: `contract(rows, None)`, or with the rows of other images (m, ...) in place of None, returns the kernel
-            (n, m), or (n, m, k, k).
+            (n, m), or (n, m, k, k), in single precision at least.
     """
 
-    rows: Callable[[Any, Array], Any]
+    rows: Callable[[Any, Any, Array], Any]
     contract: Callable[[Any, Any], Array]
 
 
-def take_apart(
-    function: Callable[[Any, Array], Array], parameters: Sequence[Array], image: Any, full: bool
-) -> Layerwise:
+def take_apart(closed: ClosedJaxpr, parameters: int, full: bool) -> Layerwise:
     """Finds the layers of a function.
 
     Args:
-        function: `function(parameters, images)` returns outputs (n, k).
-        parameters: a list of arrays.
-        image: (1, ...), of which only shape and dtype count.
+        closed: the function as traced on lists of parameters and of other arrays, and on one image (1, ...); it returns
+            outputs (1, k).
+        parameters: their number.
         full: the kernel of every pair of outputs, instead of the mean of the outputs' kernels.
 
     Returns:
         Two functions, which JAX may compile and transform.
     """
-    program = program_of(jax.make_jaxpr(function)(parameters, image), calls=PLAIN_CALLS)
-    layers = _layers(program, len(parameters))
+    program = program_of(closed, calls=PLAIN_CALLS)
+    layers = _layers(program, parameters)
     places = {id(layer.step): place for place, layer in enumerate(layers)}
-    rest = [place for place in range(len(parameters)) if place not in {layer.parameter for layer in layers}]
+    rest = [place for place in range(parameters) if place not in {layer.parameter for layer in layers}]
 
-    def tapped(others, additions, parameters, image):
+    def tapped(others, additions, parameters, state, image):
         """The outputs with something added to each layer's output; and the layers' inputs."""
         values, inputs = dict(program.constants), [jnp.zeros(())] * len(layers)
         arguments = list(parameters)
         for place, value in zip(rest, others, strict=True):
             arguments[place] = value
-        values.update(zip(program.inputs, (*arguments, image), strict=True))
+        values.update(zip(program.inputs, (*arguments, *state, image), strict=True))
         for step in program.steps:
             operands = [values[number] for number in step.inputs]
             results = step.evaluate(operands)
@@ -187,24 +207,49 @@ def take_apart(
             values.update(zip(step.outputs, results, strict=True))
         return values[program.outputs[0]][0], inputs
 
-    def row(parameters, image):
+    def row(parameters, state, image):
         others = [parameters[place] for place in rest]
         outs = [_type(layer.step.equation.outvars[0]) for layer in layers]
         zeros = [jnp.zeros(out.shape, out.dtype) for out in outs]
         outputs, pull_back, inputs = jax.vjp(
-            lambda others, additions: tapped(others, additions, parameters, image[None]), others, zeros, has_aux=True
+            lambda others, additions: tapped(others, additions, parameters, state, image[None]),
+            others,
+            zeros,
+            has_aux=True,
         )
         gradients, derivatives = jax.vmap(pull_back)(jnp.eye(len(outputs), dtype=outputs.dtype))
-        return list(zip(inputs, derivatives, strict=True)), gradients
+        return list(zip(inputs, derivatives, strict=True)), gradients, mark_of(outputs)
 
     def contract(left, right):
         # What is its own partner is computed once.
         right = left if right is None else right
         parts = [_product(layer, a, b, full) for layer, a, b in zip(layers, left[0], right[0], strict=True)]
         parts += [_inner(a, b, full) for a, b in zip(left[1], right[1], strict=True)]
-        return sum(parts[1:], parts[0])
+        return marked(total(parts), left[2], right[2])
 
-    return Layerwise(jax.vmap(row, (None, 0)), contract)
+    return Layerwise(jax.vmap(row, (None, None, 0)), contract)
+
+
+def total(parts: Sequence[Array]) -> Array:
+    """The sum of kernels, in the widest of their types.
+
+    Args:
+        parts: of parameters, which may differ in precision.
+    """
+    dtype = max((part.dtype for part in parts), key=lambda dtype: dtype.itemsize)
+    return sum((part.astype(dtype) for part in parts[1:]), parts[0].astype(dtype))
+
+
+def marked(kernel: Float[Array, "n m ..."], rows: Float[Array, "n"], columns: Float[Array, "m"]) -> Array:
+    """A kernel that is not a number wherever an output of one of the two images was not finite.
+
+    Args:
+        kernel: (n, m), or (n, m, k, k).
+        rows: from `mark_of`, of each image.
+        columns: of each other image.
+    """
+    marks = (rows[:, None] + columns[None]).astype(kernel.dtype)
+    return kernel + marks.reshape(marks.shape + (1,) * (kernel.ndim - 2))
 
 
 def _layers(program, count: int) -> list[Layer]:
@@ -234,9 +279,10 @@ def _is_product(step: Step, weight: int) -> bool:
 def _inner(left: Float[Array, "n k ..."], right: Float[Array, "m k ..."], full: bool) -> Array:
     """Inner products of gradients: (n, m, k, k), or (n, m) with the mean over `k`."""
     n, m, k = len(left), len(right), left.shape[1]
-    if full:
-        return (left.reshape(n * k, -1) @ right.reshape(m * k, -1).T).reshape(n, k, m, k).swapaxes(1, 2)
-    return left.reshape(n, -1) @ right.reshape(m, -1).T / k
+    count = n * k if full else n
+    rows, columns = left.reshape(count, -1), right.reshape(m * count // n, -1)
+    product = jnp.matmul(rows, columns.T, preferred_element_type=accumulator(left.dtype))
+    return product.reshape(n, k, m, k).swapaxes(1, 2) if full else product / k
 
 
 def _product(layer: Layer, left, right, full: bool) -> Array:
@@ -282,12 +328,13 @@ def _by_positions(layer: Layer, left, right, full: bool) -> Array:
 
     (x, y), (x2, y2) = left, right
     x, x2 = columns(x), columns(x2)
+    product = partial(jnp.einsum, preferred_element_type=accumulator(x.dtype))
 
     def row(image):
         x, y = image
-        inputs = jnp.einsum("cp,mcq->pmq", x, x2)
+        inputs = product("cp,mcq->pmq", x, x2)
         if full:
-            return jnp.einsum("pmq,kpmlq->mkl", inputs, jnp.einsum("kpo,mlqo->kpmlq", y, y2))
-        return jnp.einsum("pmq,pmq->m", inputs, jnp.einsum("kpo,mkqo->pmq", y, y2)) / len(y)
+            return product("pmq,kpmlq->mkl", inputs, product("kpo,mlqo->kpmlq", y, y2))
+        return product("pmq,pmq->m", inputs, product("kpo,mkqo->pmq", y, y2)) / len(y)
 
     return jax.lax.map(row, (x, y), batch_size=min(len(x), max(1, _ROWS // x.shape[-1])))

@@ -8,6 +8,7 @@ kernel spreads over its directions, and its exponential, the effective rank, how
 
 from typing import Any, Literal, NamedTuple, cast
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -15,6 +16,10 @@ from tenas_jax.errors import InputError
 
 Health = Literal["full rank", "rank-deficient", "not finite"]
 Numbers = Float[np.ndarray, "..."]
+# Of the largest entry: what rounding in half precision may do, and no kernel of two different batches is likely to meet.
+_SYMMETRIC_UP_TO = 1e-2
+# Kernels with larger entries are scaled down by a power of two, which loses nothing, before anything is added up.
+_LARGE = 2.0**500
 
 
 class Spectrum(NamedTuple):
@@ -48,10 +53,11 @@ def spectrum(kernel: Float[Any, "... n n"]) -> Spectrum:
     arrives: below that an eigenvalue is rounding noise, of either sign.
 
     Args:
-        kernel: float (..., n, n), symmetric up to rounding.
+        kernel: floating-point (..., n, n), of half precision too, symmetric up to rounding.
 
     Raises:
-        InputError: for another shape or a dtype that NumPy does not count as floating-point.
+        InputError: for another shape or dtype, and for a kernel that is not symmetric: one of two different batches has no
+            eigenvalues that mean anything.
 
     Examples:
         >>> import numpy as np
@@ -59,21 +65,43 @@ def spectrum(kernel: Float[Any, "... n n"]) -> Spectrum:
         >>> eigenvalues.tolist(), str(health)
         ([1.0, 4.0], 'full rank')
     """
+    eigenvalues, health, scale = _scaled_spectrum(kernel)
+    with np.errstate(over="ignore"):
+        return Spectrum(eigenvalues * scale[..., None], health)
+
+
+def _scaled_spectrum(kernel: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Eigenvalues, health, and by how much the eigenvalues are to be multiplied."""
     kernel = np.asarray(kernel)
     square = kernel.ndim >= 2 and kernel.shape[-1] == kernel.shape[-2] > 0
-    if not square or not np.issubdtype(kernel.dtype, np.floating):
+    if not square or not jnp.issubdtype(kernel.dtype, jnp.floating):
         raise InputError(
             f"`kernel` must be floating-point (..., n, n); it is {kernel.dtype} {kernel.shape}. "
             "Pass what `analytic_ntk` or `empirical_ntk` return."
         )
-    n, resolution = kernel.shape[-1], kernel.shape[-1] * np.finfo(kernel.dtype).eps
+    n, resolution = kernel.shape[-1], kernel.shape[-1] * float(jnp.finfo(kernel.dtype).eps)
     wide = kernel.astype(np.float64)
     finite = np.isfinite(wide).all((-2, -1))
-    symmetric = np.where(finite[..., None, None], (wide + wide.swapaxes(-1, -2)) / 2, np.eye(n))
-    eigenvalues = np.linalg.eigvalsh(symmetric)
+    wide = np.where(finite[..., None, None], wide, np.eye(n))
+    largest = np.abs(wide).max((-2, -1))
+    scale = np.where(largest > _LARGE, np.exp2(np.frexp(largest)[1] - 1.0), 1.0)
+    wide = wide / scale[..., None, None]
+    _check_symmetric(wide, largest / scale)
+    eigenvalues = np.linalg.eigvalsh((wide + wide.swapaxes(-1, -2)) / 2)
     full = eigenvalues[..., 0] > resolution * eigenvalues[..., -1]
     health = np.where(~finite, "not finite", np.where(full, "full rank", "rank-deficient"))
-    return Spectrum(np.where(finite[..., None], eigenvalues, np.nan), health)
+    return np.where(finite[..., None], eigenvalues, np.nan), health, scale
+
+
+def _check_symmetric(kernels: np.ndarray, largest: np.ndarray) -> None:
+    """Halves of a matrix that differ by more than rounding are two kernels, not one."""
+    gaps = np.abs(kernels - kernels.swapaxes(-1, -2)).max((-2, -1))
+    if (gaps > _SYMMETRIC_UP_TO * largest).any():
+        worst = float(np.max(gaps / np.where(largest == 0, 1.0, largest)))
+        raise InputError(
+            f"`kernel` must be symmetric; entries (i, j) and (j, i) differ by {worst:.2g} of its largest entry. A kernel "
+            "of two different batches has no spectrum: pass that of one batch."
+        )
 
 
 def condition_numbers(kernels: Float[Any, "... n n"]) -> tuple[Float[np.ndarray, "..."], np.ndarray]:
@@ -88,7 +116,7 @@ def condition_numbers(kernels: Float[Any, "... n n"]) -> tuple[Float[np.ndarray,
     Raises:
         InputError: as `spectrum`.
     """
-    eigenvalues, health = spectrum(kernels)
+    eigenvalues, health, _ = _scaled_spectrum(kernels)
     full = health == "full rank"
     smallest = np.where(full, eigenvalues[..., 0], 1.0)
     return np.where(full, np.where(full, eigenvalues[..., -1], 1.0) / smallest, np.inf), health
@@ -157,7 +185,7 @@ def statistics(kernels: Float[Any, "... n n"]) -> KernelStatistics:
         >>> float(found.trace), round(float(found.effective_rank), 6), str(found.health)
         (4.0, 4.0, 'full rank')
     """
-    eigenvalues, health = spectrum(kernels)
+    eigenvalues, health, scale = _scaled_spectrum(kernels)
     full = health == "full rank"
     smallest, largest = eigenvalues[..., 0], eigenvalues[..., -1]
     condition = np.where(full, largest / np.where(full, smallest, 1.0), np.inf)
@@ -167,7 +195,9 @@ def statistics(kernels: Float[Any, "... n n"]) -> KernelStatistics:
     shares = weights / np.where(total == 0, 1.0, total)
     entropy = -(shares * np.log(np.where(shares == 0, 1.0, shares))).sum(-1)
     entropy = np.where(total[..., 0] == 0, -np.inf, entropy)
-    return KernelStatistics(condition, smallest, eigenvalues.sum(-1), entropy, np.exp(entropy), health)
+    with np.errstate(over="ignore"):
+        smallest, trace = smallest * scale, eigenvalues.sum(-1) * scale
+    return KernelStatistics(condition, smallest, trace, entropy, np.exp(entropy), health)
 
 
 def log_determinants(kernels: Float[Any, "... n n"]) -> tuple[Float[np.ndarray, "..."], np.ndarray]:

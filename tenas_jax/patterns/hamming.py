@@ -7,16 +7,16 @@ whether patterns are equal, and saturates where all are distinct; these measures
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from tenas_jax.errors import InputError
+from tenas_jax.patterns.activations import ActivationPatterns, bits_of
 
 
 def hamming_kernel(
-    patterns: Bool[Array, "samples bits"], neurons: int | None = None
+    patterns: Bool[Array, "samples bits"] | ActivationPatterns, neurons: int | None = None
 ) -> Float[Array, "samples samples"]:
     """`neurons - Hamming distance` of every pair of patterns (Mellor et al. 2021, equation 3); jittable.
 
     Args:
-        patterns: (samples, bits), one row an input, one column a ReLU.
+        patterns: from `activation_patterns`, or bits (samples, bits), one row an input, one column a ReLU.
         neurons: the number of neurons; by default the bits. Bits that are off for all inputs because their operator is
             dead change no distance: with the number of live neurons the kernel is that of the network without them.
 
@@ -30,19 +30,15 @@ def hamming_kernel(
         >>>         >>> hamming_kernel(np.array([[True, False, True], [True, True, True]])).tolist()
         [[3.0, 2.0], [2.0, 3.0]]
     """
-    if patterns.ndim != 2 or patterns.dtype != bool or 0 in patterns.shape:
-        raise InputError(
-            f"`patterns` must be bool (samples, bits), none of them 0; it is {patterns.dtype} {patterns.shape}. "
-            "Pass `activations > 0`, one row an input."
-        )
-    bits = patterns.shape[1]
+    on = bits_of(patterns)
+    bits = on.shape[1]
     # Of -1 and 1 the inner product is the agreements less the disagreements.
-    signs = jnp.where(patterns, 1.0, -1.0)
+    signs = jnp.where(on, 1.0, -1.0)
     distance = (bits - jnp.dot(signs, signs.T, precision="highest")) / 2
     return (bits if neurons is None else neurons) - distance
 
 
-def effective_regions(patterns: Bool[Array, "samples bits"]) -> Float[Array, ""]:
+def effective_regions(patterns: Bool[Array, "samples bits"] | ActivationPatterns) -> Float[Array, ""]:
     """The effective number of linear regions: how many, if patterns that differ in few neurons count as partly equal.
 
     The diversity of order 1 with the similarity `Z_ij = exp(-d_ij)`, d the Hamming distance: `exp(-mean_i log mean_j Z_ij)`
@@ -50,7 +46,8 @@ def effective_regions(patterns: Bool[Array, "samples bits"]) -> Float[Array, ""]
     entropy; it is never larger than the number of distinct patterns. Jittable.
 
     Args:
-        patterns: (samples, bits), one row an input, one column a ReLU. Bits that are the same for all change nothing.
+        patterns: from `activation_patterns`, or bits (samples, bits), one row an input, one column a ReLU. Bits that are
+            the same for all change nothing.
 
     Returns:
         A number from 1 to the number of distinct patterns.
@@ -65,7 +62,8 @@ def effective_regions(patterns: Bool[Array, "samples bits"]) -> Float[Array, ""]
         >>> round(float(effective_regions(patterns)), 3), round(2**1.5, 3)
         (2.828, 2.828)
     """
-    return effective_number(patterns.shape[1] - hamming_kernel(patterns))
+    on = bits_of(patterns)
+    return effective_number(on.shape[1] - hamming_kernel(on))
 
 
 def effective_number(distances: Float[Array, "samples samples"]) -> Float[Array, ""]:

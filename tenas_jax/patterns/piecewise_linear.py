@@ -1,7 +1,7 @@
-"""The kinks of a JAX function: where a value that depends on the images passes a point at which the slope changes.
+"""The breakpoints of a JAX function: where a value that depends on the images passes a point at which the slope changes.
 
-What counts as a kink:
-    - `max` and `min`: the ReLU and all that is written with it, `relu6`, `clip` and `hard_tanh` (two kinks each), maxout;
+What counts as a breakpoint:
+    - `max` and `min`: the ReLU and all that is written with it, `relu6`, `clip` and `hard_tanh` (two each), maxout;
     - `abs` and `sign`;
     - a comparison of floating-point values that a selection or a product asks: `jnp.where(x > 0, x, 0.01 * x)`;
     - a `lax.cond` or `lax.switch` whose branch depends on the image.
@@ -21,7 +21,7 @@ import numpy as np
 from tenas_jax.errors import InputError
 from tenas_jax.networks.jaxpr import Program, Step, as_arrays, bodies, program_of
 
-# Written by JAX with kinks inside, but smooth as a whole, or better known by these names than by what is inside.
+# Written by JAX with breakpoints inside, but smooth as a whole, or better known by these names than by what is inside.
 _SMOOTH_FUNCTIONS = frozenset(
     {"softplus", "logaddexp", "mish", "elu", "selu", "celu", "silu", "swish", "gelu", "log_sigmoid", "sigmoid"}
 )
@@ -40,7 +40,7 @@ _REARRANGEMENTS = {
 _REDUCTIONS = ("reduce", "scatter", "select_and", "sort", "argmax", "argmin", "custom_linear_solve")
 
 
-class Kink(NamedTuple):
+class Breakpoint(NamedTuple):
     """A source of bits: what it is called and how the operands of its step decide."""
 
     name: str
@@ -49,48 +49,65 @@ class Kink(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """What to observe in a program: kinks by step, plans of inner programs by step, and which outputs depend."""
+    """What to observe in a program: breakpoints by step, plans of inner programs by step, and which outputs depend."""
 
-    kinks: dict[int, list[Kink]]
+    breakpoints: dict[int, list[Breakpoint]]
     inner: dict[int, list["_Plan"]]
     outputs: list[bool]
 
-    def all(self) -> list[Kink]:
+    def all(self) -> list[Breakpoint]:
         """In the order in which `_run` returns their bits."""
         found = []
-        for step in sorted(self.kinks.keys() | self.inner.keys()):
-            found += self.kinks.get(step, [])
+        for step in sorted(self.breakpoints.keys() | self.inner.keys()):
+            found += self.breakpoints.get(step, [])
             for plan in self.inner.get(step, []):
                 found += plan.all()
         return found
 
 
-def observer(fn, images, threshold) -> tuple[list[Kink], Callable[[Any], list[Any]]]:
-    """The kinks of a function, and a function that returns their bits.
+class Observer(NamedTuple):
+    """The breakpoints of a function, and how to see on which side of them images are.
+
+    Attributes:
+        breakpoints: in their order.
+        run: `run(fixed, images)` returns an array of bits for each.
+        held_bytes: of the arrays that the function closed over.
+    """
+
+    breakpoints: list[Breakpoint]
+    run: Callable[[Any, Any], list[Any]]
+    held_bytes: int
+
+
+def observer(fn, fixed, images, threshold) -> Observer:
+    """Finds the breakpoints of a function.
 
     Args:
-        fn: `fn(images)`, any function that JAX can trace.
+        fn: `fn(fixed, images)`, any function that JAX can trace.
+        fixed: a list of arrays that do not depend on the images, such as weights.
         images: an array or a `jax.ShapeDtypeStruct`.
         threshold: for the arguments of smooth activations; None refuses them.
 
     Returns:
-        The kinks, and a function of images of that shape that returns an array of bits for each.
+        The breakpoints, and a function of such arrays and images of those shapes.
 
     Raises:
-        InputError: for a smooth activation without a threshold, and for a kink where its bits cannot be collected.
+        InputError: for a smooth activation without a threshold, and for a breakpoint where its bits cannot be collected.
     """
-    program = program_of(jax.make_jaxpr(fn)(images), _SMOOTH_FUNCTIONS)
+    closed = jax.make_jaxpr(fn)(fixed, images)
+    program = program_of(closed, _SMOOTH_FUNCTIONS)
     planner = _Planner(threshold)
-    plan = planner.plan(program, [True])
+    plan = planner.plan(program, [False] * len(fixed) + [True])
     if planner.smooth:
         raise InputError(
             f"`fn` must be piecewise linear; it has smooth activations: {', '.join(sorted(planner.smooth))}. "
             "Pass `threshold=0.0` to take the sign of their arguments as the bits."
         )
-    return plan.all(), lambda images: _run(program, plan, [images])[1]
+    held = sum(getattr(value, "nbytes", 0) for value in closed.consts)
+    return Observer(plan.all(), lambda fixed, images: _run(program, plan, [*fixed, images])[1], held)
 
 
-# --- finding kinks --------------------------------------------------------------------------------
+# --- finding breakpoints --------------------------------------------------------------------------------
 
 
 class _Uses:
@@ -120,7 +137,7 @@ class _Uses:
 
 
 class _Planner:
-    """Finds the kinks of a program; collects the names of smooth activations where there is no threshold for them."""
+    """Finds the breakpoints of a program; collects the names of smooth activations that have no threshold."""
 
     def __init__(self, threshold: float | None):
         self.threshold = threshold
@@ -129,7 +146,7 @@ class _Planner:
     def plan(self, program: Program, depends: list[bool]) -> _Plan:
         """Which inputs depend on the images decides which steps do."""
         dependent = {number for number, does in zip(program.inputs, depends, strict=True) if does}
-        kinks, inner = {}, {}
+        breakpoints, inner = {}, {}
         rules = _Rules(program, dependent, self)
         for index, step in enumerate(program.steps):
             flags = [number in dependent for number in step.inputs]
@@ -142,11 +159,11 @@ class _Planner:
                     inner[index] = plans
             elif not step.operation.startswith(_REDUCTIONS) and step.operation not in _SMOOTH:
                 self.refuse_inside(step)
-            found = rules.kinks(step, flags)
+            found = rules.breakpoints(step, flags)
             if found:
-                kinks[index] = found
+                breakpoints[index] = found
             dependent |= {number for number, does in zip(step.outputs, outputs, strict=True) if does}
-        return _Plan(kinks, inner, [number in dependent for number in program.outputs])
+        return _Plan(breakpoints, inner, [number in dependent for number in program.outputs])
 
     def refuse_inside(self, step: Step) -> None:
         """A primitive with a function inside that is not understood may hide activations."""
@@ -186,7 +203,7 @@ class _Planner:
 
 
 class _Rules:
-    """What counts as a kink, for the steps of one program."""
+    """What counts as a breakpoint, for the steps of one program."""
 
     def __init__(self, program: Program, dependent: set[int], planner: _Planner):
         self.constants, self.dependent, self.planner = program.constants, dependent, planner
@@ -194,26 +211,26 @@ class _Rules:
         self.makers = {number: step for step in program.steps for number in step.outputs}
         self.asked: set[int] = set()
 
-    def kinks(self, step: Step, flags: list[bool]) -> list[Kink]:
+    def breakpoints(self, step: Step, flags: list[bool]) -> list[Breakpoint]:
         """Those of one step that depends on the images."""
         if step.operation == "cond" and flags[0]:
             count = len(step.inner)
-            return [self.kink(step, lambda values: jax.nn.one_hot(values[0], count, dtype=bool))]
+            return [self.breakpoint(step, lambda values: jax.nn.one_hot(values[0], count, dtype=bool))]
         if step.operation in _SMOOTH:
             return self.smooth(step, flags)
         if step.operation in ("max", "min"):
             return self.bound(step, flags)
         if step.operation == "clamp":
             sides = [side for side in (0, 2) if not self.infinite(step.inputs[side])]
-            return [self.kink(step, lambda values, side=side: values[1] > values[side]) for side in sides]
+            return [self.breakpoint(step, lambda values, side=side: values[1] > values[side]) for side in sides]
         if step.operation in ("abs", "sign") and _floating(step) and not self.guards(step, ("log",)):
-            return [self.kink(step, lambda values: values[0] > 0)]
+            return [self.breakpoint(step, lambda values: values[0] > 0)]
         return self.question(step)
 
-    def kink(self, step: Step, bits: Callable[[list[Any]], Any]) -> Kink:
-        return Kink("/".join(step.scope) or step.operation, step.operation, bits)
+    def breakpoint(self, step: Step, bits: Callable[[list[Any]], Any]) -> Breakpoint:
+        return Breakpoint("/".join(step.scope) or step.operation, step.operation, bits)
 
-    def smooth(self, step: Step, flags: list[bool]) -> list[Kink]:
+    def smooth(self, step: Step, flags: list[bool]) -> list[Breakpoint]:
         """By a threshold, where there is one."""
         if step.operation == "logaddexp" and all(flags):
             return []
@@ -227,24 +244,28 @@ class _Rules:
         place, threshold = flags.index(True), self.planner.threshold
         # An exact GELU asks erfc(-x / sqrt(2)), which falls.
         direction = -1 if step.operation == "erfc" else 1
-        return [self.kink(step, lambda values: direction * values[place] > jnp.asarray(threshold, values[place].dtype))]
+        return [
+            self.breakpoint(
+                step, lambda values: direction * values[place] > jnp.asarray(threshold, values[place].dtype)
+            )
+        ]
 
-    def bound(self, step: Step, flags: list[bool]) -> list[Kink]:
+    def bound(self, step: Step, flags: list[bool]) -> list[Breakpoint]:
         """Of `max` and `min`: the operand that depends on the image against the other one."""
         over = 0 if flags[0] else 1
         under = 1 - over
         guard = not flags[under] and self.guards(step, ("rsqrt", "sqrt", "log", "pow", "div"))
         if not _floating(step) or self.infinite(step.inputs[under]) or guard:
             return []
-        return [self.kink(step, lambda values: values[over] > values[under])]
+        return [self.breakpoint(step, lambda values: values[over] > values[under])]
 
-    def question(self, step: Step) -> list[Kink]:
-        """A comparison that a selection or a product asks; what is asked for several of them is one kink."""
+    def question(self, step: Step) -> list[Breakpoint]:
+        """A comparison that a selection or a product asks; what is asked for several of them is one breakpoint."""
         is_bool, number = _dtype(step.equation.invars[0]) == jnp.bool_, step.inputs[0]
         if step.operation == "select_n" and not is_bool and number in self.dependent:
             # A branch that is chosen image by image.
             count = len(step.inputs) - 1
-            return [self.kink(step, lambda values: jax.nn.one_hot(values[0], count, dtype=bool))]
+            return [self.breakpoint(step, lambda values: jax.nn.one_hot(values[0], count, dtype=bool))]
         product = step.operation == "convert_element_type" and jnp.issubdtype(
             _dtype(step.equation.outvars[0]), jnp.floating
         )
@@ -252,7 +273,7 @@ class _Rules:
         if not asked or number in self.asked:
             return []
         self.asked.add(number)
-        return [self.kink(step, lambda values: values[0])]
+        return [self.breakpoint(step, lambda values: values[0])]
 
     def compares(self, number: int) -> bool:
         """Whether a truth value comes from comparing floating-point values by size, one of which depends."""
@@ -301,12 +322,12 @@ _INNER = {"scan": _Planner.scan, "while": _Planner.while_loop, "cond": _Planner.
 
 
 def _run(program: Program, plan: _Plan, inputs) -> tuple[list[Any], list[Any]]:
-    """The outputs of a program, and the bits of its kinks."""
+    """The outputs of a program, and the bits of its breakpoints."""
     values = program.constants | dict(zip(program.inputs, inputs, strict=True))
     bits = []
     for index, step in enumerate(program.steps):
         operands = [values[number] for number in step.inputs]
-        bits += [kink.bits(operands) for kink in plan.kinks.get(index, [])]
+        bits += [breakpoint.bits(operands) for breakpoint in plan.breakpoints.get(index, [])]
         if index in plan.inner:
             run = _run_scan if step.operation == "scan" else _run_cond
             outputs, found = run(step, plan.inner[index], as_arrays(operands))

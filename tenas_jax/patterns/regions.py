@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, UInt32
 
-from tenas_jax.errors import InputError
+from tenas_jax.patterns.activations import ActivationPatterns, bits_of
 
 SATURATED = 0.95
 
@@ -72,11 +72,11 @@ def linear_regions(count: int, samples: int) -> LinearRegions:
     return LinearRegions(int(count), samples, count > SATURATED * samples)
 
 
-def count_linear_regions(patterns: Bool[Array, "samples bits"]) -> LinearRegions:
+def count_linear_regions(patterns: Bool[Array, "samples bits"] | ActivationPatterns) -> LinearRegions:
     """Counts the distinct activation patterns of a sample.
 
     Args:
-        patterns: bool (samples, bits), one row an input, one column a ReLU.
+        patterns: from `activation_patterns`, or bool (samples, bits), one row an input, one column a ReLU.
 
     Returns:
         The count, the number of samples and whether the count is saturated.
@@ -89,9 +89,5 @@ def count_linear_regions(patterns: Bool[Array, "samples bits"]) -> LinearRegions
         >>> count_linear_regions(np.array([[True, False], [True, True], [True, False]]))
         LinearRegions(count=2, samples=3, saturated=False)
     """
-    if patterns.ndim != 2 or patterns.dtype != bool or len(patterns) == 0:
-        raise InputError(
-            f"`patterns` must be bool (samples, bits) with at least one sample; it is {patterns.dtype} {patterns.shape}. "
-            "Pass `activations > 0`, one row an input."
-        )
-    return linear_regions(int(count_hashes(hash_patterns(jnp.asarray(patterns)))), len(patterns))
+    bits = jnp.asarray(bits_of(patterns))
+    return linear_regions(int(count_hashes(hash_patterns(bits))), len(bits))

@@ -11,11 +11,13 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Key
 
+from tenas_jax.command_line import memory_bytes
 from tenas_jax.errors import InputError
 from tenas_jax.spaces.darts import DARTS
 from tenas_jax.spaces.space import SearchSpace, host_generator
 
 MOST_DRAWN = 10_000_000  # random architectures of one ranking
+ROW_BYTES = 3200  # of memory that an architecture takes: measured on DARTS, costs only
 
 
 class Listing(NamedTuple):
@@ -64,14 +66,17 @@ def names_architectures(columns: list[str]) -> bool:
 def row_architecture(row: dict[str, str]) -> str:
     """The architecture of a row: its column `architecture`, or of `normal` and `reduce` a genotype as DARTS prints it.
 
+    A genotype of DARTS that is written as JSON becomes the string that every other table has.
+
     Args:
         row: with these columns; cells of `normal` and `reduce` are `OPERATOR~INPUT` pairs with spaces between.
 
     Raises:
         InputError: where the pairs are no genotype.
     """
-    if row.get("architecture") is not None:
-        return row["architecture"]
+    text = row.get("architecture")
+    if text is not None:
+        return _usual(text)
     genotype: dict[str, Any] = {f"{cell}_concat": list(DARTS.inner_nodes) for cell in DARTS.cells}
     for cell in DARTS.cells:
         pairs = [pair.partition("~") for pair in (row.get(cell) or "").split()]
@@ -79,6 +84,40 @@ def row_architecture(row: dict[str, str]) -> str:
             raise InputError(f"the column {cell} must hold `OPERATOR~INPUT` pairs; it holds {row.get(cell)!r}.")
         genotype[cell] = [[operator, int(source)] for operator, _, source in pairs]
     return DARTS.format(DARTS.parse(json.dumps(genotype)))
+
+
+def _usual(architecture: str) -> str:
+    """A genotype of DARTS written as JSON, as DARTS prints it; anything else as it is."""
+    if not architecture.lstrip().startswith("{"):
+        return architecture
+    try:
+        return DARTS.format(DARTS.parse(architecture))
+    except InputError:  # of another space, perhaps; whoever parses it says what is wrong
+        return architecture
+
+
+def check_number(space: SearchSpace, wanted: str) -> None:
+    """Refuses a number of architectures that no run could hold, before any of them is drawn.
+
+    Args:
+        space: the search space.
+        wanted: as `choose` takes it.
+
+    Raises:
+        InputError: where the number is not from 1 to the size of the space, or too many for the memory at hand.
+    """
+    if not wanted.lstrip("+-").isdecimal():
+        return
+    count = int(wanted) if len(wanted) < 100 else 10**100
+    most = min(space.size, MOST_DRAWN)
+    if not 1 <= count <= most:
+        raise InputError(f"--architectures must be from 1 to {most:,}, or all, or a file; it is {wanted}.")
+    memory = memory_bytes()
+    if memory is not None and count * ROW_BYTES > memory:
+        raise InputError(
+            f"a ranking holds all its architectures in memory, some {ROW_BYTES} bytes each: at most "
+            f"{memory // ROW_BYTES:,} here; --architectures is {wanted}. Rank parts of them."
+        )
 
 
 def choose(space: SearchSpace, wanted: str, key: Key[Array, ""]) -> Listing:
@@ -97,14 +136,12 @@ def choose(space: SearchSpace, wanted: str, key: Key[Array, ""]) -> Listing:
     if wanted == "all":
         return Listing(space.enumerated(), 0)
     if wanted.lstrip("+-").isdecimal():
+        check_number(space, wanted)
         return Listing(_at_random(space, int(wanted), key), 0)
     return _distinct(_from_file(space, Path(wanted)))
 
 
 def _at_random(space: SearchSpace, count: int, key) -> np.ndarray:
-    most = min(space.size, MOST_DRAWN)
-    if not 1 <= count <= most:
-        raise InputError(f"--architectures must be from 1 to {most:,}, or all, or a file; it is {count}.")
     if space.size <= MOST_DRAWN:
         # Without repetition: the first so many of a shuffled space.
         return space.one_hot(space.numbered(host_generator(key).permutation(space.size)[:count]))

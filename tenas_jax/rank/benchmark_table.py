@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from tenas_jax.errors import InputError
 from tenas_jax.rank.architectures import names_architectures, read_rows, row_architecture
+from tenas_jax.spaces.space import SearchSpace
 
 
 class Standing(NamedTuple):
@@ -40,6 +41,23 @@ class BenchmarkTable(NamedTuple):
     path: Path
     column: str
     accuracies: dict[str, float]
+
+    def check_about(self, space: SearchSpace) -> None:
+        """Refuses a table that holds no architecture of a space, before any work.
+
+        Args:
+            space: the search space.
+
+        Raises:
+            InputError: where there is none.
+        """
+        for name in self.accuracies:
+            try:
+                space.parse(name)
+            except InputError:
+                continue
+            return
+        raise InputError(f"the benchmark table {self.path} holds no architecture of {space.name}.")
 
     def standing(self, architecture: str) -> Standing:
         """Looks an architecture up.
@@ -82,10 +100,25 @@ def read_table(path: Path, column: str | None = None) -> BenchmarkTable:
     accuracies = {}
     for line, row in enumerate(rows, 2):
         try:
-            accuracies[row_architecture(row)] = float(row[column])
-        except (TypeError, ValueError) as error:
-            raise InputError(f"line {line} of {path} has {row[column]!r} as {column}; a number is needed.") from error
-    return BenchmarkTable(path, column, {name: a for name, a in accuracies.items() if not math.isnan(a)})
+            architecture = row_architecture(row)
+        except InputError as error:
+            raise InputError(f"line {line} of {path}: {error}") from error
+        accuracies[architecture] = _accuracy(row[column], f"line {line} of {path}", column)
+    accuracies = {name: accuracy for name, accuracy in accuracies.items() if not math.isnan(accuracy)}
+    if not accuracies:
+        raise InputError(f"the benchmark table {path} holds no accuracy; a row an architecture is needed.")
+    return BenchmarkTable(path, column, accuracies)
+
+
+def _accuracy(text: str | None, where: str, column: str) -> float:
+    """A number; NaN says that there is none."""
+    try:
+        accuracy = float(text)  # pyright: ignore[reportArgumentType]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{where} has {text!r} as {column}; a number is needed.") from error
+    if math.isinf(accuracy):
+        raise InputError(f"{where} has {text!r} as {column}; an accuracy is finite.")
+    return accuracy
 
 
 def _only_accuracy(path: Path, names: list[str]) -> str:

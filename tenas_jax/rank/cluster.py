@@ -1,5 +1,6 @@
 """Shards of architectures on a Ray cluster. A worker that dies loses nothing: its shard is given out again."""
 
+import os
 import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,10 +8,15 @@ from typing import Any
 import numpy as np
 
 from tenas_jax.errors import InputError
+from tenas_jax.records.environment import differences, fingerprint
 from tenas_jax.records.shards import Table
 from tenas_jax.scores.scorer import Scorer
 
 ANSWER_SECONDS = 5
+# What a client of HTTP/2 says first, with its settings, all by default (RFC 9113, sections 3.4 and 6.5): Ray's servers
+# speak gRPC, and answer with their settings.
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+SETTINGS_FRAME = 4  # the fourth byte of a frame is its type
 MOST_ATTEMPTS = 5  # of one shard: a shard that kills every worker must not be tried for ever
 
 
@@ -46,17 +52,27 @@ def connect(address: str) -> Any:
 
 
 def _check_answers(address: str) -> None:
-    """Ray itself waits for minutes before it gives up."""
+    """Ray itself waits for minutes before it gives up, and for ever where a port is open and says nothing."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():
         raise InputError(f"--ray must be local, auto or HOST:PORT; it is {address!r}.")
     try:
-        socket.create_connection((host, int(port)), ANSWER_SECONDS).close()
+        with socket.create_connection((host.removeprefix("[").removesuffix("]"), int(port)), ANSWER_SECONDS) as server:
+            if os.environ.get("RAY_USE_TLS", "0") != "0":
+                return  # the greeting would have to be encrypted
+            server.settimeout(ANSWER_SECONDS)
+            server.sendall(GREETING)
+            answer = server.recv(9)
     except (OSError, OverflowError) as error:
         raise InputError(
             f"nothing answers at the Ray address {address} ({error}); start a cluster with `ray start --head`, or give "
             "--ray local."
         ) from error
+    if len(answer) < 4 or answer[3] != SETTINGS_FRAME:
+        raise InputError(
+            f"what answers at {address} is no Ray cluster; give the address that `ray start --head` has printed, or "
+            "--ray local."
+        )
 
 
 class _Worker:
@@ -65,12 +81,30 @@ class _Worker:
     def __init__(self, scorer: Scorer):
         self._recipe = scorer
 
-    def evaluate(self, masks: np.ndarray) -> Table:
-        return self._recipe(masks)
+    def evaluate(self, masks: np.ndarray) -> tuple[Table, dict[str, str]]:
+        return self._recipe(masks), fingerprint()
+
+
+def environment(ray: Any) -> dict[str, str]:
+    """What a worker of the cluster is; all must be alike.
+
+    Args:
+        ray: from `connect`.
+
+    Returns:
+        As `environment.fingerprint`.
+    """
+    asked = ray.remote(num_gpus=1 if int(ray.cluster_resources().get("GPU", 0)) else 0, num_cpus=1)(fingerprint)
+    return ray.get(asked.remote())
 
 
 def evaluate_on_ray(
-    ray: Any, scorer: Scorer, shards: Mapping[int, np.ndarray], *, workers: int | None = None
+    ray: Any,
+    scorer: Scorer,
+    shards: Mapping[int, np.ndarray],
+    *,
+    workers: int | None = None,
+    environment: dict[str, str] | None = None,
 ) -> Iterator[tuple[int, Table]]:
     """Evaluates shards on a cluster, each on whichever worker is free.
 
@@ -79,12 +113,13 @@ def evaluate_on_ray(
         scorer: what to evaluate.
         shards: masks by number.
         workers: actors; by default one a GPU of the cluster, or one for every two CPUs where there is no GPU.
+        environment: what every worker must be, as `environment` says; None: anything.
 
     Yields:
         Number and result, every number once, in the order in which shards are finished.
 
     Raises:
-        InputError: where a shard has killed `MOST_ATTEMPTS` workers.
+        InputError: where a shard has killed `MOST_ATTEMPTS` workers, or a worker is unlike the others.
     """
     resources = ray.cluster_resources()
     gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
@@ -106,7 +141,7 @@ def evaluate_on_ray(
         (done,), _ = ray.wait(list(running), num_returns=1)
         number, worker = running.pop(done)
         try:
-            table = ray.get(done)
+            table, found = ray.get(done)
         except (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError) as error:
             if attempts[number] >= MOST_ATTEMPTS:
                 raise InputError(
@@ -116,5 +151,10 @@ def evaluate_on_ray(
             waiting.append(number)
             give(actor.remote(shared))
             continue
+        if environment is not None and found != environment:
+            raise InputError(
+                f"a worker of the cluster computes other last bits than the first ({differences(environment, found)}); "
+                "take machines that are alike."
+            )
         yield number, table
         give(worker)

@@ -1,22 +1,35 @@
 """`python -m tenas_jax.rank`: every architecture, every score, in order."""
 
-import json
-import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tenas_jax.command_line import Parser, exit_code, provenance, say, use_compilation_cache
+from tenas_jax.command_line import (
+    Parser,
+    check_devices,
+    check_seed,
+    exit_code,
+    provenance,
+    say,
+    use_compilation_cache,
+)
 from tenas_jax.errors import InputError
-from tenas_jax.scores.presets import preset
+from tenas_jax.scores.presets import check_kernel
 
 # JAX is imported where it is used: `--help` and a mistyped option answer at once.
 if TYPE_CHECKING:
     import numpy as np
 
+    from tenas_jax.data import ImageSource
+    from tenas_jax.rank.benchmark_table import BenchmarkTable
     from tenas_jax.rank.correlation import Figure
+    from tenas_jax.rank.ranking_files import RankingFiles
+    from tenas_jax.spaces.score import Score
     from tenas_jax.spaces.space import SearchSpace
+
+MOST_REPEATS = 10_000  # a shard of 256 architectures has 20 MB a score by then
 
 
 @dataclass(frozen=True)
@@ -70,7 +83,11 @@ def arguments(argv: list[str] | None) -> RankConfig:
     )  # fmt: skip
     add("--dataset", metavar="NAME", help="as in tenas_jax.search (default: synthetic)")
     add("--data", type=Path, metavar="PATH", help="own images, as in tenas_jax.search")
-    add("--ntk", metavar="KIND", help="analytic (default on nasbench201) or empirical (default on darts)")
+    add(
+        "--ntk",
+        metavar="KIND",
+        help="analytic (default on nasbench201) or empirical (default on darts) for the scores that are read from a kernel",
+    )
     add(
         "--repeats", type=int, default=RankConfig.repeats, metavar="N",
         help="draws of images and weights over which a score is averaged (default: %(default)s)",
@@ -99,8 +116,26 @@ def main(argv: list[str] | None = None) -> int:
     return exit_code(lambda: run(arguments(argv)))
 
 
+class Work(NamedTuple):
+    """All that a ranking is made of.
+
+    Attributes:
+        space: the search space.
+        masks: (m, cells, edges, operators), all different.
+        scores: by name.
+        source: of images.
+        ray: from `cluster.connect`, or None.
+    """
+
+    space: "SearchSpace"
+    masks: "np.ndarray"
+    scores: "Mapping[str, Score]"
+    source: "ImageSource"
+    ray: Any
+
+
 def run(config: RankConfig) -> str:
-    """Ranks architectures, or finishes a ranking that was interrupted.
+    """Ranks architectures, or finishes a ranking that was interrupted; what is finished is not computed again.
 
     Args:
         config: what to rank.
@@ -112,64 +147,103 @@ def run(config: RankConfig) -> str:
         InputError: for bad input.
     """
     start = time.perf_counter()
+    _check(config)
+
+    from tenas_jax.rank.benchmark_table import read_table
+    from tenas_jax.rank.ranking_files import RankingFiles, check_output
+    from tenas_jax.rank.score_table import identity
+    from tenas_jax.records.files import remove_tree
+
+    check_output(config.output)
+    table = read_table(config.benchmark, config.benchmark_column) if config.benchmark else None
+    work = _work(config)
+    if table:
+        _check_overlap(work, table)
+    who = identity(work.space, work.masks, work.scores, work.source, seed=config.seed, repeats=config.repeats)
+    with RankingFiles(config.output, who) as files:
+        if files.finished:
+            say(f"{files.csv} was finished before, and is not computed again")
+            strings, columns, record = files.finished
+            remove_tree(files.parts)  # of a kill just before its end
+        else:
+            strings, columns, record = _ranked(config, work, files, start)
+        if table:
+            goodness, accuracies = _goodness(work, columns), _accuracies(table, strings)
+            results, summary = _correlated(goodness, accuracies, table)
+            files.write_record({**record, "correlation": summary})
+            _draw(config, goodness, accuracies, results, table.column)
+    return strings[0]
+
+
+def _check(config: RankConfig) -> None:
+    """Refuses options that make no sense, before JAX is loaded."""
+    check_seed(config.seed)
+    if not 1 <= config.repeats <= MOST_REPEATS:
+        raise InputError(f"--repeats must be a whole number from 1 to {MOST_REPEATS}; it is {config.repeats}.")
+    if config.benchmark_column is not None and config.benchmark is None:
+        raise InputError("--benchmark-column names a column of the table that --benchmark gives; give both.")
+
+
+def _work(config: RankConfig) -> Work:
     from tenas_jax.spaces.registry import find_space
 
     space = find_space(config.space)
-    settings = preset("default", config.ntk, space=space)
-    for name, value, least in (("--seed", config.seed, 0), ("--repeats", config.repeats, 1)):
-        if value < least:
-            raise InputError(f"{name} must be a whole number from {least}; it is {value}.")
+    check_kernel(config.ntk)
 
     import jax
-    import numpy as np
 
     from tenas_jax.data import open_images
     from tenas_jax.rank import architectures, cluster
-    from tenas_jax.rank.benchmark_table import read_table
-    from tenas_jax.rank.score_table import score_architectures
-    from tenas_jax.records.files import write_csv, write_text
-    from tenas_jax.scores import views
-    from tenas_jax.scores.fallback import readable_kernel
+    from tenas_jax.scores.catalogue import chosen_scores, readable_scores
 
     names = _score_names(config, space)
-    views.check_scores(space, names)
-    ntk = readable_kernel(space, settings.ntk) if views.need_kernel(names) else settings.ntk
-    table = read_table(config.benchmark, config.benchmark_column) if config.benchmark else None
+    chosen_scores(space, names)
+    architectures.check_number(space, config.architectures)
+    # Ray forks, which a process must not do once JAX has started its threads.
+    ray = cluster.connect(config.ray) if config.ray else None
+    check_devices()
+    scores = readable_scores(space, names, config.ntk)  # pyright: ignore[reportArgumentType]
     listing = architectures.choose(space, config.architectures, jax.random.key(config.seed))
     if listing.duplicates:
         say(f"{listing.duplicates} architectures came twice and are listed once")
-    source = open_images(config.dataset, config.data, seed=config.seed)
-    ray = cluster.connect(config.ray) if config.ray else None
-    use_compilation_cache()
+    return Work(space, listing.masks, scores, open_images(config.dataset, config.data, seed=config.seed), ray)
 
-    parts = config.output.with_name(f"{config.output.name}.parts")
+
+def _ranked(
+    config: RankConfig, work: Work, files: "RankingFiles", start: float
+) -> "tuple[list[str], dict[str, np.ndarray], dict[str, Any]]":
+    """Computes a ranking, or what is left of it, and writes it: architectures, columns, record."""
+    from tenas_jax.rank import cluster
+    from tenas_jax.rank.score_table import score_architectures
+    from tenas_jax.records.environment import fingerprint
+    from tenas_jax.records.files import remove_tree
+    from tenas_jax.records.spent import Spent
+
+    use_compilation_cache()
+    spent = Spent()
+    spent.started = start
     found = score_architectures(
-        space, listing.masks, names, source, parts, ntk=ntk, seed=config.seed, repeats=config.repeats, ray=ray
-    )
-    strings = space.formats(found.masks)
-    write_csv(config.output, strings, found.columns)
+        work.space, work.masks, work.scores, work.source, files.parts, seed=config.seed,
+        repeats=config.repeats, ray=work.ray, spent=spent,
+        environment=cluster.environment(work.ray) if work.ray else fingerprint(),
+    )  # fmt: skip
+    strings = work.space.formats(found.masks)
     record = {
         "architectures": len(strings),
         "distinct": found.distinct,
-        "scores": list(names),
+        "scores": list(work.scores),
         "space": config.space,
-        "ntk": ntk,
-        "dataset": source.name,
+        "ntk": config.ntk,
+        "dataset": work.source.name,
         "seed": config.seed,
         "repeats": config.repeats,
         "evaluated_now": found.evaluated,
-        "compile_seconds": round(found.compile_seconds, 3),
+        **spent.total(),
         **provenance(),
     }
-    if table:
-        accuracies = np.array([table.accuracies.get(name, np.nan) for name in strings])
-        sums = ("smoothed", "log_rank_sum", "rank_sum")
-        goodness = {name: _goodness(space, name, found.columns[name]) for name in (*sums, *names)}
-        record["correlation"] = _correlated(config, goodness, accuracies, table.column)
-    record["wall_seconds"] = round(time.perf_counter() - start, 3)
-    write_text(config.output.with_suffix(".json"), json.dumps(record, indent=2) + "\n")
-    shutil.rmtree(parts, ignore_errors=True)
-    return strings[0]
+    record = files.write(strings, found.columns, record)
+    remove_tree(files.parts)
+    return strings, found.columns, record
 
 
 def _score_names(config: RankConfig, space: "SearchSpace") -> tuple[str, ...]:
@@ -178,40 +252,45 @@ def _score_names(config: RankConfig, space: "SearchSpace") -> tuple[str, ...]:
     return tuple(name.strip() for name in config.scores.split(",") if name.strip())
 
 
-def _goodness(space: "SearchSpace", name: str, values: "np.ndarray") -> "np.ndarray":
-    """Normalised ranks, the best 1."""
+def _goodness(work: Work, columns: "dict[str, np.ndarray]") -> "dict[str, np.ndarray]":
+    """Normalised ranks by score, the best 1."""
     from tenas_jax.scores.ranks import average_rank
-    from tenas_jax.scores.views import scores_of
 
-    if name in ("smoothed", "log_rank_sum"):
-        return average_rank(values, descending=True)
-    return average_rank(values, descending=name != "rank_sum" and not scores_of(space)[name].lower_is_better)
+    lower = {name: score.lower_is_better for name, score in work.scores.items()}
+    lower |= {"smoothed": False, "log_rank_sum": False, "rank_sum": True}
+    order = ("smoothed", "log_rank_sum", "rank_sum", *work.scores)
+    return {name: average_rank(columns[name], descending=not lower[name]) for name in order}
+
+
+def _accuracies(table: "BenchmarkTable", strings: list[str]) -> "np.ndarray":
+    import numpy as np
+
+    return np.array([table.accuracies.get(name, np.nan) for name in strings])
+
+
+def _check_overlap(work: Work, table: "BenchmarkTable") -> None:
+    """Refuses, before any work, a table that nothing could be correlated with."""
+    held = sum(work.space.format(mask) in table.accuracies for mask in work.masks)
+    if held < 2:
+        raise InputError(f"{table.path} holds {held} of the architectures; at least 2 are needed.")
 
 
 def _correlated(
-    config: RankConfig, goodness: "dict[str, np.ndarray]", accuracies: "np.ndarray", column: str
-) -> dict[str, Any]:
-    """Prints and draws how the scores rank what the table holds, and returns it for the record."""
+    goodness: "dict[str, np.ndarray]", accuracies: "np.ndarray", table: "BenchmarkTable"
+) -> "tuple[dict[str, dict[str, Figure] | None], dict[str, Any]]":
+    """Prints how the scores rank what the table holds; the figures, and what the record says of them."""
     import numpy as np
 
-    from tenas_jax.rank import correlation, scatter
+    from tenas_jax.rank import correlation
 
     held = np.isfinite(accuracies)
-    if held.sum() < 2:
-        raise InputError(f"{config.benchmark} holds {held.sum()} of the architectures; at least 2 are needed.")
     if not held.all():
-        say(f"{config.benchmark} lacks {(~held).sum()} of {len(held)} architectures; the rest is correlated")
-    results: dict[str, dict[str, Figure] | None] = {
-        name: correlation.correlate(values[held], accuracies[held]) for name, values in goodness.items()
-    }
+        say(f"{table.path} lacks {(~held).sum()} of {len(held)} architectures; the rest is correlated")
+    results = {name: correlation.correlate(values[held], accuracies[held]) for name, values in goodness.items()}
     print(correlation.as_table(results))
-    drawn = {name: goodness[name][held] for name, figures in results.items() if figures}
-    if drawn:
-        taus = {name: figures["kendall_tau"].value for name, figures in results.items() if figures}
-        scatter.draw(config.output.with_suffix(""), drawn, accuracies[held], taus, column)
-    return {
-        "benchmark": str(config.benchmark),
-        "column": column,
+    return results, {
+        "benchmark": str(table.path),
+        "column": table.column,
         "architectures": int(held.sum()),
         "lacking": int((~held).sum()),
         "intervals": "2.5 and 97.5 % of 200 bootstrap samples of architectures",
@@ -220,3 +299,26 @@ def _correlated(
             for name, figures in results.items()
         },
     }
+
+
+def _draw(
+    config: RankConfig,
+    goodness: "dict[str, np.ndarray]",
+    accuracies: "np.ndarray",
+    results: "dict[str, dict[str, Figure] | None]",
+    column: str,
+) -> None:
+    """Draws the plots; without Matplotlib there are none, and the rest is on the disc."""
+    import numpy as np
+
+    from tenas_jax.rank import scatter
+
+    held = np.isfinite(accuracies)
+    drawn = {name: goodness[name][held] for name, figures in results.items() if figures}
+    taus = {name: figures["kendall_tau"].value for name, figures in results.items() if figures}
+    if not drawn:
+        return
+    try:
+        scatter.draw(config.output.with_suffix(""), drawn, accuracies[held], taus, column)
+    except ImportError:
+        say("no plots: they need Matplotlib, which is not installed (python -m pip install matplotlib)")

@@ -1,12 +1,14 @@
 """Scatter plots: accuracy against the rank that each score gives."""
 
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
 from tenas_jax.errors import InputError
+from tenas_jax.records.files import replace_file
 
 
 def draw(
@@ -29,13 +31,12 @@ def draw(
         The files.
 
     Raises:
-        InputError: where Matplotlib is not installed, or a file cannot be written.
+        ImportError: where Matplotlib is not installed.
+        InputError: where a file cannot be written.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError("plots need Matplotlib, which is not installed; run pip install 'tenas-jax[plot]'.") from error
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     columns = min(3, len(goodness))
     rows = -(-len(goodness) // columns)
     figure = Figure(figsize=(3.4 * columns, 2.9 * rows), layout="constrained")
@@ -62,7 +63,9 @@ def draw(
     files = [path.with_suffix(suffix) for suffix in (".png", ".svg")]
     try:
         for file in files:
-            figure.savefig(file, dpi=150)
+            picture = BytesIO()
+            figure.savefig(picture, format=file.suffix[1:], dpi=150)
+            replace_file(file, picture.getvalue())
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror}); choose another --output.") from error
     return files

@@ -5,7 +5,7 @@ One file without scripts or anything to fetch, from the records of `strategies.p
 
 import csv
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import Any
 
@@ -55,19 +55,31 @@ def report(folder: RunFolder, space: SearchSpace, result: dict[str, Any]) -> str
     Returns:
         HTML.
     """
-    strategy = result["strategy"]
-    if strategy == "prune":
-        body = _pruned(folder, space, completion=result["config"]["rule"] == "completion")
-    else:
-        body = _evolved(folder) if strategy == "evolve" else _listed(folder)
+    strategy = str(result["strategy"])
+
+    def body() -> str:
+        if strategy == "prune":
+            return _pruned(folder, space, completion=result["config"]["rule"] == "completion")
+        return _evolved(folder) if strategy == "evolve" else _listed(folder)
+
     title = f"{space.name}: {strategy}"
+    damage = "".join(f"<p><strong>{escape(sentence)}</strong></p>" for sentence in folder.damage)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>\n'
-        f"<h1>{escape(title)}</h1>\n{_summary(result)}\n<h2>The architecture</h2>\n"
-        f"<p><code>{escape(result['architecture'])}</code></p>\n{_cells(space, result['architecture'])}\n{body}\n"
-        f"{_settings(result)}</body></html>\n"
+        f"<h1>{escape(title)}</h1>\n{damage}{_part('summary', lambda: _summary(result))}\n<h2>The architecture</h2>\n"
+        f"<p><code>{escape(result['architecture'])}</code></p>\n"
+        f"{_part('graph', lambda: _cells(space, result['architecture']))}\n{_part('record of the rounds', body)}\n"
+        f"{_part('record of settings', lambda: _settings(result))}</body></html>\n"
     )
+
+
+def _part(name: str, make: Callable[[], str]) -> str:
+    """A part of the page; a sentence where the records that it is made of are damaged or of another version."""
+    try:
+        return make()
+    except (LookupError, TypeError, ValueError, AttributeError, OSError, csv.Error):
+        return f"<p>The {name} cannot be shown: what it is made of is missing or damaged.</p>"
 
 
 def _summary(result: dict[str, Any]) -> str:
@@ -140,6 +152,11 @@ def _legend(space: SearchSpace) -> str:
     return f"<p>{marks}. Edges that are not drawn carry nothing.</p>"
 
 
+def _text(value: Any) -> str:
+    """Whatever a record holds, as text: a folder may come from somebody else."""
+    return escape(str(value))
+
+
 def _number(value: Any) -> str:
     """Four digits; records spell infinities and NaN as text."""
     value = float(value)
@@ -176,7 +193,9 @@ def _reasons(space: SearchSpace, record: dict[str, Any], names: list[str], compl
 
     def row(cell, source, target, operator, because):
         where = f"{source} → {target}" + (f" {cell}" if len(space.cells) > 1 else "")
-        return f"<tr><td>{record['round']}<td class=name>{escape(where)}<td class=name>{escape(operator)}{because}"
+        return (
+            f"<tr><td>{_text(record['round'])}<td class=name>{escape(where)}<td class=name>{escape(operator)}{because}"
+        )
 
     for cell, edge, operator in record["unaffordable"]:
         because = f'<td class=name colspan="{max(len(names), 1)}">no architecture with it meets the limits on cost'
@@ -204,12 +223,12 @@ def _round(space: SearchSpace, record: dict[str, Any]) -> str:
         return ""
     maps = "".join(_map(space, record, cell) for cell in space.cells)
     health = "; ".join(
-        f"{escape(name.replace('_', ' '))}: {', '.join(f'{escape(state)} {count}' for state, count in states.items())}"
+        f"{escape(name.replace('_', ' '))}: {', '.join(_text(f'{state} {count}') for state, count in states.items())}"
         for name, states in record["health"].items()
     )
     return (
-        f"<h3>Round {record['round']}</h3>"
-        f"<p>{record['evaluations']} evaluations in {record['seconds']:.1f} s. {health}.</p>"
+        f"<h3>Round {_text(record['round'])}</h3>"
+        f"<p>{_text(record['evaluations'])} evaluations in {record['seconds']:.1f} s. {health}.</p>"
         f"<div class=wide>{maps}</div><details><summary>every number</summary><div class=wide>{_numbers(record)}</div>"
         "</details>"
     )
@@ -255,7 +274,7 @@ def _numbers(record: dict[str, Any]) -> str:
     rows = []
     for candidate in sorted(record["candidates"], key=lambda c: float(c["total"])):
         cells = "".join(
-            f"<td>{_number(candidate['scores'][n])}<td>{_number(candidate['changes'][n])}<td>{candidate['ranks'][n]}"
+            f"<td>{_number(candidate['scores'][n])}<td>{_number(candidate['changes'][n])}<td>{_text(candidate['ranks'][n])}"
             for n in names
         )
         where = f"{candidate['cell']} {candidate['source']} → {candidate['target']}"
@@ -274,7 +293,7 @@ def _evolved(folder: RunFolder) -> str:
         values = [np.array([float(v) for v in record["scores"][name]]) for name in names]
         medians = "".join(f"<td>{_number(np.nanmedian(v)) if np.isfinite(v).any() else ''}" for v in values)
         new = len(record["architectures"])
-        rows.append(f"<tr><td>{record['round']}<td>{new}{medians}<td class='name mono'>{escape(record['best'])}")
+        rows.append(f"<tr><td>{_text(record['round'])}<td>{new}{medians}<td class='name mono'>{escape(record['best'])}")
     head = "".join(f"<th>{escape(n.replace('_', ' '))}" for n in names)
     return (
         "<h2>Generation by generation</h2><p>Medians of each generation's scores, and the best architecture seen so far by "

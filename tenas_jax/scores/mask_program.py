@@ -6,7 +6,6 @@ batch dimension. Where there are several devices, each has its share of the mask
 over devices, one program would be compiled in another way, with other roundings.
 """
 
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,8 @@ import numpy as np
 from jax.sharding import SingleDeviceSharding
 from jaxtyping import Bool
 from threadpoolctl import ThreadpoolController
+
+from tenas_jax.command_line import cpu_count
 
 CHUNK = 32  # masks a call: enough to hide what a call costs, few enough to share among threads
 
@@ -54,7 +55,7 @@ class MaskProgram:
         """
         programs = self._programs(masks, arguments)
         # A CPU is one device, however many processors it has.
-        workers = len(programs) if len(programs) > 1 else os.cpu_count() or 1
+        workers = len(programs) if len(programs) > 1 else cpu_count()
         parts = np.array_split(masks, max(-(-len(masks) // CHUNK), min(workers, len(masks))))
         # Once a device, not once a call.
         placed = [jax.device_put(arguments, device) for device in jax.local_devices()]

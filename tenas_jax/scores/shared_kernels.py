@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from tenas_jax.ntk.analytic import KernelReading, kernel_matrix
+from tenas_jax.ntk.analytic import KernelReading, first_equal, kernel_matrix
 from tenas_jax.ntk.gaussian_kernels import Batch, Kernels, Settings, congruence, input_kernels, relu_kernels
 from tenas_jax.ntk.gaussian_maps import Field, gaussian_field
 from tenas_jax.scores.mask_program import MaskProgram
@@ -93,7 +93,7 @@ class KernelWork:
                 raise NotShared("inputs of several shapes") from None
             self._side = inputs[0].side
             sources = [next(iter(value.sources.values())) for value in inputs]
-            return jax.tree.map(lambda *leaves: jnp.stack(leaves), *sources)
+            return jax.tree.map(lambda *leaves: jnp.stack(leaves), *sources), first_equal(images)
         raise NotShared("no cell")
 
     def _output(self, request, maps, realised, sources):
@@ -126,8 +126,9 @@ class KernelWork:
     def _congruent(self, request, maps, sources):
         return congruence(row(maps, request[0]), row(sources, request[1]))
 
-    def grow(self, begun: Kernels, sharing: Sharing) -> Tables:
+    def grow(self, begun, sharing: Sharing) -> Tables:
         """See `shared_work.Work`."""
+        begun, _ = begun
         space, positions = self._space, self._side**2
         dtype, numbers = begun.nngp.dtype, space.nodes - 1
         maps = np.zeros((space.inputs, numbers, positions, positions), dtype)
@@ -180,15 +181,15 @@ class KernelWork:
         terms = joined(terms, summed(joined(nothing, mapped), combined))
         return np.where(combined.any(1), start + np.arange(len(combined)), 0)[of.ravel()], terms
 
-    def row_bytes(self, begun: Kernels) -> int:
+    def row_bytes(self, begun) -> int:
         """See `shared_work.Work`; an output comes with about as many mapped sources."""
-        return 2 * sum(kernel[0].nbytes for kernel in begun)
+        return 2 * sum(kernel[0].nbytes for kernel in begun[0])
 
-    def finish(self, requests: Int[np.ndarray, "m fields"], begun: Kernels, tables: Sequence[Any]):
+    def finish(self, requests: Int[np.ndarray, "m fields"], begun, tables: Sequence[Any]):
         """See `shared_work.Work`."""
-        return self._ends(requests, begun, *tables)
+        return self._ends(requests, *begun, *tables)
 
-    def _end(self, request, inputs, terms) -> Float[Any, "n n"]:
+    def _end(self, request, inputs, first, terms) -> Float[Any, "n n"]:
         space = self._space
         cells, edges, operators = space.mask_shape
         choice, sums = request[: cells * edges], request[cells * edges : -1]
@@ -205,7 +206,7 @@ class KernelWork:
         nothing = jax.tree.map(jnp.zeros_like, row(inputs, 0))
         images = gaussian_field(nothing, self._side, self._channels)
         output = network(read, space, mask, images, self._skeleton, first_given(nodes, lambda: None, cell))
-        return kernel_matrix(output, self._batch)
+        return kernel_matrix(output, self._batch, first)
 
 
 def _total(terms: Kernels, numbers) -> Kernels:

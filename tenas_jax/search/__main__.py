@@ -2,6 +2,10 @@
 
 import sys
 
+from tenas_jax.command_line import interrupted
 from tenas_jax.search import main
 
-sys.exit(main())
+try:
+    sys.exit(main())
+except KeyboardInterrupt:  # while modules are loaded; afterwards the command itself answers
+    sys.exit(interrupted())

@@ -197,7 +197,11 @@ class CellGraph:
 
         Args:
             mask: bool (cells, edges, operators).
+
+        Raises:
+            InputError: where it is no mask of this space.
         """
+        self.check(mask)
         return bool(self.connected(mask[None])[0])
 
     def connected(self, masks: Bool[np.ndarray, "m cells edges ops"]) -> Bool[np.ndarray, " m"]:

@@ -38,18 +38,20 @@ def _in_smallest_order(space: SearchSpace, mask: Mask) -> Mask:
 
     Where nodes are concatenated (DARTS) the order of channels says nothing before training.
     """
-    last = space.nodes if space.family.concatenates else space.nodes - 1
+    # Properties are computed whenever they are asked for, and this runs for every order of every architecture.
+    nodes, inputs, none = space.nodes, space.inputs, space.none
+    last = nodes if space.family.concatenates else nodes - 1
     numbers = {edge: e for e, edge in enumerate(space.edges)}
     cells = []
-    for choice in space.choice(mask):
+    for choice in space.choice(mask).tolist():
         orders = []
-        for order in itertools.permutations(range(space.inputs, last)):
-            place = [*range(space.inputs), *order, *range(last, space.nodes)]
-            moved = np.full(len(space.edges), space.none)
-            kept = [(place[a], place[b], o) for (a, b), o in zip(space.edges, choice, strict=True) if o != space.none]
-            if all((a, b) in numbers for a, b, _ in kept):
+        kept = [(a, b, o) for (a, b), o in zip(space.edges, choice, strict=True) if o != none]
+        for order in itertools.permutations(range(inputs, last)):
+            place = [*range(inputs), *order, *range(last, nodes)]
+            if all((place[a], place[b]) in numbers for a, b, _ in kept):
+                moved = [none] * len(numbers)
                 for a, b, operator in kept:
-                    moved[numbers[a, b]] = operator
-                orders.append(moved.tolist())
+                    moved[numbers[place[a], place[b]]] = operator
+                orders.append(moved)
         cells.append(min(orders))
     return space.one_hot(np.array(cells))

@@ -1,5 +1,8 @@
 """Linen, NNX and Equinox: one network written in each has one kernel, frozen and coupled."""
 
+import sys
+from functools import partial
+
 import equinox as eqx
 import flax.linen as nn
 import jax
@@ -9,6 +12,7 @@ import pytest
 from flax import nnx
 
 import tenas_jax.ntk.empirical as ntk
+from tenas_jax import activation_patterns, evaluate
 from tenas_jax.errors import InputError
 from tenas_jax.networks.frameworks import equinox_model, linen_model, nnx_model
 
@@ -159,3 +163,25 @@ def test_bad_models_are_refused(variables, images):
         equinox_model(net)
     with pytest.raises(InputError, match="must have floating-point arrays; Identity has none"):
         equinox_model(eqx.nn.Identity())
+
+
+@pytest.mark.parametrize("made", MODES)
+def test_a_model_is_scored_as_it_was_made(variables, images, made):
+    """The mode travels with the function: it is followed where nothing is said, and another one is refused."""
+    other = MODES[1 - MODES.index(made)]
+    model = nnx_model(as_nnx(variables), batch_stats=made)
+    expected = by_hand(variables, images, made)
+    np.testing.assert_allclose(ntk.empirical_ntk(*model, images), expected, rtol=1e-4)
+    for fn in (model.apply_fn, jax.jit(model.apply_fn)):
+        with pytest.raises(InputError, match=f"was made with batch_stats='{made}'; it is '{other}'"):
+            ntk.empirical_ntk(fn, model.variables, images, batch_stats=other)
+    with pytest.raises(InputError, match=f"was made with batch_stats='{made}'"):
+        activation_patterns(partial(model.apply_fn, model.variables), images, batch_stats=other)
+    with pytest.raises(InputError, match="was made with"):
+        evaluate(*model, images, batch_stats=other)
+
+
+def test_equinox_that_is_missing_is_said(monkeypatch):
+    monkeypatch.setitem(sys.modules, "equinox", None)
+    with pytest.raises(InputError, match=r"`equinox_model` needs Equinox.*pip install equinox"):
+        equinox_model(None)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import tenas_jax
 from common.finite_twin import (
     cell_network,
     chain_network,
@@ -15,10 +16,13 @@ from common.finite_twin import (
     residual_network,
 )
 from tenas_jax.data import image_batch, open_images
+from tenas_jax.errors import InputError
 from tenas_jax.ntk import neural_tangents as _neural_tangents
 from tenas_jax.ntk.analytic import KernelReading, analytic_ntk
 from tenas_jax.ntk.gaussian_kernels import Batch, Settings, input_kernels
 from tenas_jax.ntk.gaussian_maps import gaussian_field
+from tenas_jax.ntk.spectrum import condition_number
+from tenas_jax.program_cache import PROGRAMS
 from tenas_jax.spaces.darts import DARTS
 from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
 
@@ -125,9 +129,7 @@ def test_wide_networks_converge_in_the_other_limits(images, network, settings):
 def test_mean_of_finite_cells_without_batch_norm(images, parametrisation):
     settings = Settings(parametrisation, "none")
     build = cell_network(NAS_BENCH_201.parse(MIXED))
-    assert_mean_is(
-        limit_kernel(build, images, settings, 24), draw_kernels(build, images, 24, SEEDS, settings), 24
-    )
+    assert_mean_is(limit_kernel(build, images, settings, 24), draw_kernels(build, images, 24, SEEDS, settings), 24)
 
 
 @pytest.mark.slow
@@ -286,3 +288,39 @@ def test_dead_max_pooling_draws_no_channels(images, alive):
     for got, none, plain in zip(found, expected, (read._realise(closed), read.relu(closed).fresh), strict=True):
         np.testing.assert_allclose(none, plain, rtol=1e-9, atol=1e-12)
         assert (relative(np.subtract(got, none), none).max() > 0.01) == alive
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("batch_norm", ["mean-field", "exact"])
+@pytest.mark.parametrize("equal", [2, 4])
+def test_equal_images_are_no_full_rank(dtype, batch_norm, equal, rng):
+    """A correlation of 1 comes out of rounding as one below 1; equal images have equal rows all the same."""
+    images = rng.normal(size=(4, 4, 4, 3)).astype(dtype)
+    distinct = analytic_ntk_of(images, batch_norm)
+    images[:equal] = images[0]
+    kernel = analytic_ntk_of(images, batch_norm)
+    assert condition_number(distinct).health == "full rank"
+    assert condition_number(kernel) == (np.inf, "rank-deficient")
+    np.testing.assert_array_equal(kernel[0], kernel[1])
+
+
+def analytic_ntk_of(images, batch_norm):
+    mask = NAS_BENCH_201.parse("|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_1x1~2|")
+    skeleton = NAS_BENCH_201.skeleton("ntk")._replace(channels=16, cells=1, stages=1)
+    settings = Settings(batch_norm=batch_norm)
+    return np.asarray(analytic_ntk(NAS_BENCH_201, mask, list(images), skeleton=skeleton, settings=settings))
+
+
+def test_plain_calls_of_the_analytic_kernel_are_kept(images):
+    """Masks of NumPy each have a program, masks of JAX share one; all are the same kernel."""
+    masks = [NAS_BENCH_201.one_hot(np.full((1, 6), operator)) for operator in (2, 3)]
+    skeleton = NAS_BENCH_201.skeleton("ntk")._replace(channels=16, cells=1, stages=1)
+    tenas_jax.clear_cache()
+    for turn in range(2):
+        plain = [analytic_ntk(NAS_BENCH_201, mask, images, skeleton=skeleton) for mask in masks]
+        assert len(PROGRAMS) == 2 + turn
+        data = [analytic_ntk(NAS_BENCH_201, jnp.asarray(mask), images, skeleton=skeleton) for mask in masks]
+        assert len(PROGRAMS) == 3
+        np.testing.assert_allclose(plain, data, rtol=1e-10)
+    with pytest.raises(InputError, match=r"`images` must be one array.*; it is dict"):
+        analytic_ntk(NAS_BENCH_201, masks[0], {"x": images})  # pyright: ignore

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tenas_jax.ntk import empirical as ntk
-from tenas_jax.ntk import layerwise
+from tenas_jax.ntk import engines, layerwise
 
 IMAGES = 4
 SHAPE = (7, 6, 4)
@@ -235,6 +235,6 @@ def test_more_rows_than_are_held(others, compiled, images, rng, monkeypatch):
     # An image's rows: inputs of 4 and derivatives of 5 channels and 3 outputs.
     row = 8 * 7 * 6 * (4 + 3 * 5)
     for held in (0, 2 * row, 3 * row):
-        monkeypatch.setattr(ntk, "_HELD_BYTES", held)
+        monkeypatch.setattr(engines, "_HELD_BYTES", held)
         blocks = jax.jit(kernel, static_argnums=3) if compiled else kernel
         np.testing.assert_allclose(blocks(parameters, images, second, 1), whole, rtol=1e-10, atol=1e-10)

@@ -70,3 +70,44 @@ def test_what_is_worst_says_so():
 def test_bad_kernels_are_refused():
     with pytest.raises(InputError, match=r"must be floating-point \(..., n, n\); it is"):
         statistics(np.ones((2, 3)))
+
+
+# --- kernels at the ends of their range -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [1e-320, 1e-200, 1e200, 9e307, 1.7e308])
+def test_scale_changes_no_condition_number(scale, rng):
+    """Above 9e307 the sum of two entries overflows."""
+    kernel = np.array([[1.0, 0.5], [0.5, 0.75]])
+    found = statistics(kernel * scale)
+    expected = statistics(kernel)
+    tolerance = 1e-12 if scale > 1e-300 else 1e-3  # where numbers have few digits
+    np.testing.assert_allclose(found.condition_number, expected.condition_number, rtol=tolerance)
+    np.testing.assert_allclose(found.entropy, expected.entropy, rtol=tolerance)
+    assert found.health == "full rank"
+    assert np.isfinite(found.smallest_eigenvalue)
+    assert ntk.condition_number(np.full((3, 3), scale)).health == "rank-deficient"
+
+
+def test_kernels_that_are_not_symmetric_are_refused(rng):
+    left, right = rng.normal(size=(2, 4, 9))
+    with pytest.raises(InputError, match=r"must be symmetric; entries \(i, j\) and \(j, i\) differ by"):
+        ntk.condition_number(left @ right.T)
+    with pytest.raises(InputError, match="pass that of one batch"):
+        statistics(np.stack([left @ left.T, left @ right.T]))
+    # Rounding is not meant, and what is not finite is said as before.
+    kernel = (left @ left.T).astype(np.float32)
+    kernel[0, 1] *= np.float32(1 + 1e-5)
+    assert ntk.condition_number(kernel).health == "full rank"
+    assert ntk.condition_number(np.where(np.eye(4) > 0, np.nan, left @ right.T)).health == "not finite"
+
+
+def test_half_precision_kernels_are_read(rng):
+    import jax.numpy as jnp
+
+    kernel = rotated(np.array([1.0, 2.0, 8.0]), rng)
+    for dtype in (jnp.bfloat16, jnp.float16):
+        value, health = ntk.condition_number(jnp.asarray(kernel, dtype))
+        assert health == "full rank"
+        np.testing.assert_allclose(value, 8.0, rtol=0.1)
+    assert ntk.condition_number(jnp.ones((3, 3), jnp.bfloat16)).health == "rank-deficient"

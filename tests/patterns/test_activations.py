@@ -31,7 +31,7 @@ def assert_same(patterns, *hidden):
     np.testing.assert_array_equal(patterns.bits, expected)
 
 
-# --- one kink at a time ---------------------------------------------------------------------------
+# --- one breakpoint at a time ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("batch_stats", MODES)
@@ -55,17 +55,17 @@ def assert_same(patterns, *hidden):
         (jax.jit(jax.vmap(jax.vmap(jax.nn.relu))), [0]),
     ],
 )
-def test_sides_of_kinks(images, batch_stats, fn, sides):
+def test_sides_of_breakpoints(images, batch_stats, fn, sides):
     if sides is None:  # min(-x, 0): on where -x is above 0
         assert_same(activation_patterns(fn, images, batch_stats=batch_stats), -images > 0)
-    elif sides == [0, None]:  # relu6's second kink
+    elif sides == [0, None]:  # relu6's second breakpoint
         assert_same(activation_patterns(fn, 5 * images, batch_stats=batch_stats), images > 0, 5 * images > 6)
     else:
         assert_same(activation_patterns(fn, images, batch_stats=batch_stats), *[images > side for side in sides])
 
 
 @pytest.mark.parametrize("fn", [jax.nn.hard_tanh, lambda x: jnp.clip(x, -1, 1), jax.nn.hard_sigmoid])
-def test_two_kinks_split_the_line_in_three(fn):
+def test_two_breakpoints_split_the_line_in_three(fn):
     line = jnp.linspace(-5, 5, 100)[:, None]
     patterns = activation_patterns(fn, line)
     assert patterns.bits.shape == (100, 2)
@@ -146,7 +146,7 @@ def test_scan_stacks_the_bits_of_its_turns(images, rng, batch_stats, remat):
     for w in np.asarray(weights):
         hidden.append(x @ w)
         x = x + np.maximum(hidden[-1], 0)
-    # The sum of absolute values is returned by the scan, so its kinks count beside the ReLUs.
+    # The sum of absolute values is returned by the scan, so its breakpoints count beside the ReLUs.
     turns = np.stack(hidden, 1) > 0
     np.testing.assert_array_equal(patterns.of("relu"), turns.reshape(7, -1))
     assert patterns.bits.shape == (7, 2 * 20)
@@ -180,7 +180,7 @@ def test_branches_that_are_not_taken_are_off(images, batch_stats, alive):
     assert_same(activation_patterns(fn, images, batch_stats=batch_stats), *expected)
 
 
-def test_one_comparison_is_one_kink(images):
+def test_one_comparison_is_one_breakpoint(images):
     def twice(x):
         on = x > 0
         return jnp.where(on, x, 0) + jnp.where(on, x * x, 1)
@@ -188,7 +188,7 @@ def test_one_comparison_is_one_kink(images):
     assert_same(activation_patterns(twice, images), images > 0)
 
 
-def test_a_branch_chosen_by_the_image_is_a_kink(images):
+def test_a_branch_chosen_by_the_image_is_a_breakpoint(images):
     def fn(x):
         return jax.vmap(lambda v: jax.lax.cond(v.sum() > 0, lambda v: v, jax.nn.relu, v))(x)
 

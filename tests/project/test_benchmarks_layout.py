@@ -7,7 +7,7 @@ import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS = sorted(BENCHMARKS.glob("*.py"))
-PREFIXES = ("search_", "rank_", "ntk_", "score_", "network_", "docs_")
+PREFIXES = ("search_", "rank_", "ntk_", "score_", "network_", "docs_", "fault_")
 
 
 def imported(path):

@@ -1,15 +1,20 @@
 """Tables of accuracies: what an architecture reaches, and what is wrong with a table."""
 
 import bz2
+import csv
 import gzip
 import pickle
 import sys
 
+import jax
 import numpy as np
 import pytest
 
 from tenas_jax.errors import InputError
 from tenas_jax.rank.benchmark_table import api_table, read_table
+from tenas_jax.spaces.darts import DARTS
+from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
+from tenas_jax.spaces.strings import genotype_json
 
 
 @pytest.mark.parametrize("name", ["table.csv", "table.csv.gz"])
@@ -50,6 +55,10 @@ def test_columns_are_chosen_by_name(tmp_path):
         ("name,accuracy\nx,1\n", "no column 'architecture'"),
         ("architecture,accuracy\nx\n", "line 2 .* None as accuracy"),
         ("architecture,accuracy\nx,high\n", "'high' as accuracy"),
+        ("architecture,accuracy\nx,inf\n", "'inf' as accuracy; an accuracy is finite"),
+        ("architecture,accuracy\n", "holds no accuracy"),
+        ("architecture,accuracy\nx,nan\n", "holds no accuracy"),
+        ("normal,reduce,accuracy\nskip_connect~0,skip_connect~0,3\n", "line 2 of .*: "),
     ],
 )
 def test_bad_tables(tmp_path, text, message):
@@ -66,6 +75,20 @@ def test_what_is_missing_is_not_found(tmp_path):
     for name in ("x", "z"):
         with pytest.raises(InputError, match="does not hold the architecture"):
             read_table(path).standing(name)
+
+
+def test_genotypes_as_json_are_found(tmp_path):
+    """Tables may write a cell as `--architectures` reads it."""
+    masks = DARTS.sample(jax.random.key(0), 3)
+    path = tmp_path / "table.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows([["architecture", "accuracy"], *([genotype_json(DARTS, m), n] for n, m in enumerate(masks))])
+    table = read_table(path)
+    table.check_about(DARTS)
+    assert [table.standing(DARTS.format(mask)).accuracy for mask in masks] == [0, 1, 2]
+    with pytest.raises(InputError, match="holds no architecture of nasbench201"):
+        table.check_about(NAS_BENCH_201)
 
 
 def test_byte_order_marks_are_no_part_of_a_column(tmp_path):

@@ -12,8 +12,8 @@ from tenas_jax.data import open_images
 from tenas_jax.networks import cost
 from tenas_jax.rank import command as rank
 from tenas_jax.records.shards import Shards
+from tenas_jax.scores.catalogue import catalogue, chosen_scores
 from tenas_jax.scores.scorer import Scorer, prepare
-from tenas_jax.scores.views import scores_of
 from tenas_jax.spaces.equal_cells import representatives
 from tenas_jax.spaces.nasbench201_cells import canonical_string
 
@@ -67,7 +67,7 @@ def test_no_value_depends_on_what_is_ranked_beside_it(tmp_path):
         assert row["effective_regions_wide"] == rows[row["architecture"]]["effective_regions_wide"]
 
 
-def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
+def test_an_interrupted_run_goes_on(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("tenas_jax.rank.score_table.SIZE", 8)
     argv = ["--architectures", "60", "--scores", CHEAP]
     assert called(tmp_path, *argv) == 0
@@ -83,8 +83,8 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
         return call(self, masks)
 
     monkeypatch.setattr(Scorer, "__call__", stopping)
-    with pytest.raises(KeyboardInterrupt):
-        called(tmp_path, *argv, output="again.csv")
+    assert called(tmp_path, *argv, output="again.csv") == 130
+    assert "the same command goes on from there" in capsys.readouterr().err
     parts = tmp_path / "again.csv.parts"
     assert len(list(parts.glob("*.npz"))) == 2
     next(parts.glob("*.npz")).write_bytes(b"half a file")
@@ -119,7 +119,7 @@ def test_a_disc_that_is_full_loses_nothing(tmp_path, monkeypatch, capsys):
     assert called(tmp_path, *argv) == 2
     assert "No space left on device); make room" in capsys.readouterr().err
     assert len(list((tmp_path / "scores.csv.parts").glob("[0-9]*.npz"))) == 2
-    assert not list((tmp_path / "scores.csv.parts").glob(".*npz"))
+    assert not list((tmp_path / "scores.csv.parts").glob(".*tmp"))
     assert called(tmp_path, *argv) == 0
 
 
@@ -153,7 +153,7 @@ def test_a_score_that_is_the_same_for_all_ranks_nothing(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_all_scores_of_nas_bench_201(tmp_path):
-    names = scores_of(NAS_BENCH_201)
+    names = catalogue(NAS_BENCH_201)
     assert called(tmp_path, "--architectures", "12", "--scores", ",".join(names)) == 0
     rows = ranked(tmp_path / "scores.csv")
     connected = [row for row in rows if NAS_BENCH_201.is_connected(NAS_BENCH_201.parse(row["architecture"]))]
@@ -197,7 +197,7 @@ def test_equal_cells_have_equal_kernels(rng):
             classes.setdefault(canonical_string(mask), []).append(mask)
     crowded = [members for members in classes.values() if len(members) > 1]
     chosen = [crowded[i] for i in rng.choice(len(crowded), 12, replace=False)]
-    evaluation = prepare("nasbench201", ["condition_number"], open_images(), repeats=1)
+    evaluation = prepare(NAS_BENCH_201, chosen_scores(NAS_BENCH_201, ["condition_number"]), open_images(), repeats=1)
     for members in chosen:
         values = evaluation(np.stack(members)).values["condition_number"][0]
         finite = np.log(values[np.isfinite(values)])
@@ -228,12 +228,12 @@ def test_nodes_of_darts_in_another_order_are_the_same():
         (["--scores", "beauty"], "'beauty' is unknown; nasbench201 has condition_number"),
         (["--scores", "flops,flops"], "flops is asked for twice"),
         (["--scores", ","], "at least one score is needed"),
-        (["--architectures", "0"], "must be from 1 to 15625"),
-        (["--architectures", "15626"], "must be from 1 to 15625"),
+        (["--architectures", "0"], "must be from 1 to 15,625"),
+        (["--architectures", "15626"], "must be from 1 to 15,625"),
         (["--architectures", "nowhere.txt"], "file that can be read; nowhere.txt cannot"),
         (["--space", "darts"], "darts is too large to enumerate"),
         (["--space", "mars"], "'mars' is unknown"),
-        (["--repeats", "0"], "--repeats must be a whole number from 1; it is 0"),
+        (["--repeats", "0"], "--repeats must be a whole number from 1 to 10000; it is 0"),
         (["--seed", "-1"], "--seed must be a whole number from 0"),
         (["--ntk", "magic"], "'magic' is unknown"),
         (["--benchmark", "nowhere.csv"], "cannot be read as csv"),
