@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from tenas_jax.errors import InputError, NotAnalyticError
 from tenas_jax.function_identity import is_concrete
@@ -329,12 +329,31 @@ def _kernel(space, mask, images, skeleton, settings) -> Array:
     batch = Batch.of(images.shape[0])
     x = gaussian_field(input_kernels(images, batch), images.shape[1], images.shape[-1])
     output = network(KernelReading(batch, settings), space, mask, x, skeleton)
+    return kernel_matrix(output, batch, first_equal(images))
+
+
+def first_equal(images: Float[Array, "n h w c"]) -> Int[Array, " n"]:
+    """For every image the first that is equal to it.
+
+    Args:
+        images: (n, h, w, c).
+    """
+    flat = images.reshape(len(images), -1)
+    return (flat[:, None] == flat[None]).all(-1).argmax(1)
+
+
+def kernel_matrix(output: Field, batch: Batch, first: Int[Array, " n"]) -> Float[Array, "n n"]:
+    """The NTK that the head of a network gives; the rows of equal images are equal to the bit.
+
+    Args:
+        output: of the head.
+        batch: of images.
+        first: from `first_equal`.
+    """
     ntk = realise(output).ntk[0, 0, 0]
     kernel = jnp.zeros((batch.size, batch.size), ntk.dtype).at[batch.first, batch.second].set(ntk)
     kernel = kernel.at[batch.second, batch.first].set(ntk)
-    flat = images.reshape(batch.size, -1)
-    first_equal = (flat[:, None] == flat[None]).all(-1).argmax(1)
-    return kernel[first_equal][:, first_equal]
+    return kernel[first][:, first]
 
 
 def analytic_obstacle(space: SearchSpace) -> NotAnalyticError | None:

@@ -227,7 +227,7 @@ def _ranked(
         repeats=config.repeats, ray=work.ray, spent=spent,
         environment=cluster.environment(work.ray) if work.ray else fingerprint(),
     )  # fmt: skip
-    strings = [work.space.format(mask) for mask in found.masks]
+    strings = work.space.formats(found.masks)
     record = {
         "architectures": len(strings),
         "distinct": found.distinct,

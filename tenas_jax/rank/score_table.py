@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from tenas_jax.command_line import say
 from tenas_jax.data import ImageSource
 from tenas_jax.rank.cluster import evaluate_on_ray
-from tenas_jax.records.shards import SIZE, Shards, Table
+from tenas_jax.records.shards import Shards, Table
 from tenas_jax.records.spent import Spent
 from tenas_jax.scores.catalogue import costs_of, definitions_of
 from tenas_jax.scores.neighbours import neighbour_mean
@@ -76,10 +76,11 @@ def score_architectures(
         InputError: for unfit images, a folder of another ranking, or of another process, or that cannot be written.
     """
     equal = equal_cells.representatives(space, masks)
-    flat, places = np.unique(equal.reshape(len(equal), -1), axis=0, return_inverse=True)
-    distinct = flat.reshape(-1, *space.mask_shape)
+    packed = np.packbits(equal.reshape(len(equal), -1), axis=1)
+    _, first, places = np.unique(packed.view(f"V{packed.shape[1]}").ravel(), return_index=True, return_inverse=True)
+    distinct = equal[first]
     scorer = prepare(space, scores, source, seed=seed, repeats=repeats)
-    wanted = identity(space, distinct, scores, source, seed=seed, repeats=repeats) | {"shard_size": SIZE}
+    wanted = identity(space, distinct, scores, source, seed=seed, repeats=repeats) | {"shard_size": scorer.shard_size}
     with Shards(folder, wanted, environment, spent) as shards:
         shards.spent.compiling = lambda: scorer.compile_seconds
         found, evaluated = _evaluate(scorer, distinct, shards, ray, environment)
@@ -120,7 +121,8 @@ def _evaluate(
     """All shards' tables as one, and how fast those went that were not finished yet."""
     from tqdm import tqdm
 
-    pieces = {n: distinct[n * SIZE : (n + 1) * SIZE] for n in range(-(-len(distinct) // SIZE))}
+    size = scorer.shard_size
+    pieces = {n: distinct[n * size : (n + 1) * size] for n in range(-(-len(distinct) // size))}
     finished = {}
     for number, masks in pieces.items():
         shape = scorer.repeats, len(masks)
@@ -244,11 +246,8 @@ def _mean(values: Float[np.ndarray, "repeats m"], geometric: bool) -> Float[np.n
 
 def _joined(health: np.ndarray) -> np.ndarray:
     """One health for all repeats: theirs where they agree, otherwise how many said what."""
-
-    def of(column):
-        states, counts = np.unique(column, return_counts=True)
-        if len(states) == 1:
-            return str(states[0])
-        return ", ".join(f"{state} in {count}" for state, count in zip(states, counts, strict=True))
-
-    return np.array([of(column) for column in health.T])
+    joined = health[0].astype("U64")
+    for place in np.flatnonzero((health != health[0]).any(0)):
+        states, counts = np.unique(health[:, place], return_counts=True)
+        joined[place] = ", ".join(f"{state} in {count}" for state, count in zip(states, counts, strict=True))
+    return joined

@@ -21,9 +21,12 @@ from tenas_jax.ntk.analytic import analytic_ntk
 from tenas_jax.ntk.empirical import empirical_ntk, is_weight
 from tenas_jax.ntk.gaussian_kernels import Settings
 from tenas_jax.ntk.spectrum import log_determinants, statistics
-from tenas_jax.patterns.hamming import effective_regions, hamming_kernel, regularised_log_determinant
+from tenas_jax.patterns.hamming import effective_number, effective_regions, hamming_kernel, regularised_log_determinant
 from tenas_jax.patterns.regions import SATURATED, count_hashes, hash_patterns
 from tenas_jax.scores.mask_program import MaskProgram
+from tenas_jax.scores.shared_kernels import KernelWork
+from tenas_jax.scores.shared_patterns import PatternWork
+from tenas_jax.scores.shared_work import SharedProgram
 from tenas_jax.spaces.score import Kernel, Patterns, Score
 from tenas_jax.spaces.skeleton import Skeleton
 from tenas_jax.spaces.space import SearchSpace
@@ -46,7 +49,7 @@ class ScoreProgram(NamedTuple):
     """
 
     draw: Callable[[Any, ImageSource], tuple[np.ndarray, ...]]
-    compiled: MaskProgram
+    compiled: MaskProgram | SharedProgram
     read: Callable[[Any, Masks], Readings]
 
 
@@ -98,7 +101,10 @@ def _of_kernel(space: SearchSpace, work: Kernel, wanted: dict[str, str]) -> Scor
         found = statistics(kernels)
         return {name: (getattr(found, statistic), found.health) for statistic, name in wanted.items()}
 
-    return ScoreProgram(draw, MaskProgram(analytic if work.ntk == "analytic" else empirical), read)
+    if work.ntk == "empirical":
+        return ScoreProgram(draw, MaskProgram(empirical), read)
+    tree = KernelWork(space, work.skeleton, settings, work.images)
+    return ScoreProgram(draw, SharedProgram(space, tree, MaskProgram(analytic)), read)
 
 
 def _of_patterns(space: SearchSpace, work: Patterns, wanted: dict[str, str]) -> ScoreProgram:
@@ -115,19 +121,34 @@ def _of_patterns(space: SearchSpace, work: Patterns, wanted: dict[str, str]) -> 
             drawn = patch_batch(patches, source, count, patch=work.side, channels=work.channels)
         return (_host_key(words), np.asarray(drawn).reshape(work.batches, work.samples, *drawn.shape[1:]))
 
-    def patterns(mask, words, batches):
+    def inputs(words, batches):
         weights, mixing = jax.random.split(jax.random.wrap_key_data(words))
         if mixes:
             mix = jax.random.normal(mixing, (work.channels, work.skeleton.channels), batches.dtype)
             batches = jnp.dot(batches, mix, precision="highest")
-        variables = net.init(weights, batches[0], np.ones(space.mask_shape, bool))
+        return weights, batches
+
+    def patterns(mask, words, batches):
+        weights, batches = inputs(words, batches)
+        variables = net.init(weights, batches[0], np.ones(space.mask_shape, bool), method="drawn")
         bits = [net.apply(variables, batch, mask, method="activation_bits") for batch in batches]
         return {statistic: _READ[statistic](bits) for statistic in wanted}
+
+    def first_batch(words, batches):
+        weights, batches = inputs(words, batches)
+        return weights, batches[0]
+
+    def of_distances(distances):
+        return {statistic: _OF_DISTANCES[statistic](distances.astype(jnp.float32)) for statistic in wanted}
 
     def read(found, masks):
         return {name: _reading(space, work, statistic, found[statistic], masks) for statistic, name in wanted.items()}
 
-    return ScoreProgram(draw, MaskProgram(patterns), read)
+    plain = MaskProgram(patterns)
+    if not _OF_DISTANCES.keys() >= wanted.keys():
+        return ScoreProgram(draw, plain, read)
+    tree = PatternWork(net, first_batch, of_distances, min(_COMPARED, work.samples))
+    return ScoreProgram(draw, SharedProgram(space, tree, plain), read)
 
 
 def _count(bits) -> Array:
@@ -147,6 +168,12 @@ _READ: dict[str, Callable[[Any], Array]] = {
     "effective_regions": lambda bits: effective_regions(bits[0][:_COMPARED]),
     "hamming": lambda bits: bits[0].shape[1] - hamming_kernel(bits[0][:_COMPARED]),
     "hamming_log_determinant": _log_determinant,
+}
+# The same of the distances of the first batch's patterns, which add up over ReLUs. Counts are of more inputs than can be
+# compared pair by pair, and the determinant is of all neurons, those of dead operators too.
+_OF_DISTANCES: dict[str, Callable[[Any], Array]] = {
+    "effective_regions": effective_number,
+    "hamming": lambda distances: distances,
 }
 
 

@@ -9,8 +9,10 @@ import numpy as np
 from jaxtyping import Bool
 
 from tenas_jax.data import ImageSource
-from tenas_jax.records.shards import Table
+from tenas_jax.records.shards import SIZE, Table
 from tenas_jax.scores.programs import ScoreProgram, score_programs
+from tenas_jax.scores.shared_work import BLOCK
+from tenas_jax.scores.sharing import is_shared
 from tenas_jax.spaces.score import Score
 from tenas_jax.spaces.space import SearchSpace
 
@@ -46,6 +48,11 @@ class Scorer:
         """Spent on compiling here."""
         return sum(program.compiled.compile_seconds for program in self.programs)
 
+    @property
+    def shard_size(self) -> int:
+        """How many architectures are best evaluated together: what they share is computed once for all of them."""
+        return BLOCK if is_shared(self.space) else SIZE
+
     def __getstate__(self) -> dict:
         """All but the compiled programs."""
         return {name: value for name, value in self.__dict__.items() if name != "programs"}
@@ -59,7 +66,7 @@ class Scorer:
         Returns:
             Every score; no value depends on what else is evaluated beside it.
         """
-        connected = np.array([self.space.is_connected(mask) for mask in masks])
+        connected = self.space.connected(masks)
         values = {name: np.full((self.repeats, len(masks)), np.nan) for name in self.scores}
         health = {name: np.full((self.repeats, len(masks)), DISCONNECTED, "U32") for name in self.scores}
         if connected.any():

@@ -235,13 +235,13 @@ def exhaust(job: Job, folder: RunFolder) -> Mask:
     space, shards, table = job.space, folder.path / "shards", folder.path / "scores.csv"
     if not folder.rounds:
         start = time.perf_counter()
-        masks = np.stack(list(space.enumerate()))
+        masks = space.enumerated()
         masks = masks[job.budget.meet(space, masks)] if job.budget else masks
         found = score_architectures(
             space, masks, job.scores, job.source, shards, seed=job.seed, repeats=job.repeats, environment=fingerprint(),
             spent=folder.spent,
         )  # fmt: skip
-        strings = [space.format(mask) for mask in found.masks]
+        strings = space.formats(found.masks)
         write_csv(table, strings, found.columns)
         folder.append(
             {

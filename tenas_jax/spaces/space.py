@@ -101,6 +101,17 @@ class SearchSpace(CellGraph):
         """
         return self.formatter(self, self.choice(mask))
 
+    def formats(self, masks: Masks) -> list[str]:
+        """`format` of many masks.
+
+        Args:
+            masks: (m, cells, edges, operators), something alive on every edge.
+
+        Raises:
+            InputError: as `format`.
+        """
+        return [self.formatter(self, choice) for choice in self.choices(masks)]
+
     def parse(self, architecture: str) -> Mask:
         """The mask of an architecture string.
 
