@@ -17,9 +17,10 @@ import numpy as np
 from tenas_jax import NAS_BENCH_201, activation_patterns, analytic_ntk, condition_number, count_linear_regions, spectrum
 from tenas_jax.data import image_batch, open_images
 from tenas_jax.patterns.regions import hash_patterns
+from tenas_jax.scores.catalogue import chosen_scores
+from tenas_jax.scores.indicators import indicators as indicators_of
 from tenas_jax.scores.presets import preset
 from tenas_jax.search import pruner
-from tenas_jax.search.command import build_indicators
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 CELLS = {
@@ -125,7 +126,7 @@ def draw_search(path: Path, rounds: Sequence[int] = (0, 6, 12, 18), paths: int |
     """Which operators are alive in the course of the default search; returns the architecture."""
     plt = _pyplot()
     space, settings = NAS_BENCH_201, preset("default")
-    indicators = build_indicators(space, open_images(), settings)
+    indicators = indicators_of(space, open_images(), chosen_scores(space, settings.scores), repeats=settings.repeats)
     state, masks = pruner.init(space), []
     while not pruner.is_done(state, space):
         masks.append(state.mask)

@@ -27,8 +27,8 @@ from tenas_jax.data import ImageSource, image_batch, open_images
 from tenas_jax.networks.finite import CellNetwork
 from tenas_jax.ntk.spectrum import condition_numbers
 from tenas_jax.rank.benchmark_table import BenchmarkTable, read_table
-from tenas_jax.scores.indicators import network_ntk
 from tenas_jax.scores.mask_program import MaskProgram
+from tenas_jax.scores.programs import network_ntk
 from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
 from tenas_jax.spaces.skeleton import Skeleton
 

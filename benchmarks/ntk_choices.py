@@ -17,6 +17,7 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from common.architectures import Space, read_space
+from common.indicators import of_preset
 from common.records import write
 from tenas_jax.data import ImageSource, image_batch, open_images
 from tenas_jax.ntk.analytic import analytic_ntk
@@ -24,9 +25,7 @@ from tenas_jax.ntk.gaussian_kernels import Settings
 from tenas_jax.ntk.spectrum import condition_numbers, spectrum
 from tenas_jax.scores.mask_program import MaskProgram
 from tenas_jax.scores.ranks import average_rank, log_rank, sum_of_log_ranks
-from tenas_jax.search.command import build_indicators
 from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
-from tenas_jax.spaces.single_input import PRESETS
 from tenas_jax.spaces.skeleton import Skeleton
 
 # Choices are made with the seeds 0 to 9; figures are reported with others.
@@ -151,9 +150,7 @@ def explored(sources: dict[str, Callable[[int], ImageSource]], space: Space) -> 
     opened = {images: [source(seed) for seed in range(EXPLORED_SEEDS)] for images, source in sources.items()}
     regions = {
         images: [
-            build_indicators(NAS_BENCH_201, source, PRESETS["default"])[1]
-            .evaluate(jax.random.key(seed), masks)
-            .values[0]
+            of_preset(NAS_BENCH_201, source)[1].evaluate(jax.random.key(seed), masks).values[0]
             for seed, source in enumerate(by_seed)
         ]
         for images, by_seed in opened.items()

@@ -28,15 +28,18 @@ from common.timing import seconds_in_turn
 from pytorch.indicators import condition_number, ntk
 from pytorch.networks import initialise, ntk_network
 from pytorch.search import draw_images
-from tenas_jax.data import open_images
+from tenas_jax.data import ImageSource, open_images
 from tenas_jax.ntk.gaussian_kernels import Settings
-from tenas_jax.scores.indicators import Indicator, analytic_condition_number, empirical_condition_number
+from tenas_jax.scores.indicators import indicator
 from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
-from tenas_jax.spaces.registry import SPACES
-from tenas_jax.spaces.single_input import PRESETS
+from tenas_jax.spaces.score import Kernel, of_kernel
 from tenas_jax.spaces.skeleton import Skeleton
 
-DEFAULT, PAPER = PRESETS["default"], PRESETS["paper"]
+DEFAULT, PAPER = (
+    work
+    for name in ("condition_number_ntk_parametrisation", "condition_number_paper")
+    if isinstance(work := NAS_BENCH_201.scores[name].work, Kernel)
+)
 SOURCE_SIDE = 24  # pixels of the analytic kernel's images before pooling: all sides that are tried divide it
 
 
@@ -58,36 +61,20 @@ DEFAULTS = {"images": 8, "side": 4, "cells": 1}
 def analytic(settings: Settings = Settings(), **sizes: int) -> Case:
     """The analytic NTK; sizes that are not given are those of the default search."""
     sizes = {**DEFAULTS, **sizes}
-    return compiled(
-        analytic_condition_number(
-            NAS_BENCH_201,
-            open_images(side=SOURCE_SIDE),
-            skeleton=Skeleton(DEFAULT.ntk_channels, sizes["cells"]),
-            settings=settings,
-            images=sizes["images"],
-            side=sizes["side"],
-        )
-    )
+    skeleton = Skeleton(DEFAULT.skeleton.channels, sizes["cells"])
+    kernel = Kernel(skeleton, "analytic", sizes["images"], sizes["side"], *settings)
+    return compiled(open_images(side=SOURCE_SIDE), kernel)
 
 
 def empirical(images: int) -> Case:
     """The paper's kernel of one initialisation: 32 x 32 pixels, coupled batch statistics, 3 channels."""
-    return compiled(
-        empirical_condition_number(
-            NAS_BENCH_201,
-            open_images(),
-            skeleton=SPACES["nasbench201"].skeleton("ntk"),
-            fan=PAPER.fan,
-            batch_stats=PAPER.batch_stats,
-            images=images,
-            repeats=1,
-        )
-    )
+    return compiled(open_images(), PAPER._replace(images=images))
 
 
-def compiled(indicator: Indicator) -> Case:
-    indicator.evaluate(jax.random.key(0), NAS_BENCH_201.supernet()[None])
-    return Case(partial(indicator.evaluate, jax.random.key(1)), indicator.program.compile_seconds)
+def compiled(source: ImageSource, kernel: Kernel) -> Case:
+    kappa = indicator(NAS_BENCH_201, source, "condition_number", of_kernel(kernel)["condition_number"])
+    kappa.evaluate(jax.random.key(0), NAS_BENCH_201.supernet()[None])
+    return Case(partial(kappa.evaluate, jax.random.key(1)), kappa.compile_seconds)
 
 
 def pytorch(images: int) -> Case:
@@ -119,7 +106,7 @@ def cases() -> dict[str, Callable[[], Case]]:
         built |= {name_of(axis, value): partial(analytic, **{axis: value}) for value in values}
     for form, by_statistics in (("mean-field", MEAN_FIELD), ("exact", EXACT)):
         built |= {f"{form} {name}": partial(analytic, settings=settings) for name, settings in by_statistics.items()}
-    for images in (PAPER.ntk_images, DEFAULT.ntk_images):
+    for images in (PAPER.images, DEFAULT.images):
         built[f"empirical, {images} images"] = partial(empirical, images)
         built[f"PyTorch, {images} images"] = partial(pytorch, images)
     return built

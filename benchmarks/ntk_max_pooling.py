@@ -11,6 +11,7 @@ import argparse
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from common.records import write
@@ -63,7 +64,9 @@ def errors(seed: int, draws: int) -> dict[str, float]:
     x = read.convolution("", gaussian_field(input_kernels(images, batch), SIDE, 3), 4, kernel=3)
     y = read.relu(read.max_pool(x, window=3, stride=1, padding=1))
     kernels = [field.fresh for field in (x, y) if field.fresh is not None]
-    before, after = ([np.asarray(square(kernel[i, 0], batch), float) for i in (0, 1)] for kernel in kernels)
+    before, after = (
+        [np.asarray(square(jnp.asarray(kernel)[i, 0], batch), float) for i in (0, 1)] for kernel in kernels
+    )
     expected = drawn(before[0], before[1], draws, seed)
     return {
         name: float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))

@@ -19,16 +19,14 @@ import jax
 import numpy as np
 
 from common.architectures import Space, read_space
+from common.indicators import of_preset
 from common.records import write
 from common.statistics import judged, over_batches
 from tenas_jax.data import ImageSource, open_images
-from tenas_jax.ntk.gaussian_kernels import Settings
-from tenas_jax.scores.indicators import analytic_condition_number
+from tenas_jax.scores.catalogue import chosen_scores
+from tenas_jax.scores.indicators import indicator
 from tenas_jax.scores.ranks import average_rank, log_rank, sum_of_log_ranks
-from tenas_jax.search.command import build_indicators
 from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
-from tenas_jax.spaces.single_input import PRESETS
-from tenas_jax.spaces.skeleton import Skeleton
 
 # Choices are made with the seeds 0 to 9.
 FIRST_SEED = 10
@@ -58,19 +56,18 @@ def convolution_cost(masks) -> np.ndarray:
 
 def evaluate(source: ImageSource, seed: int, space: Space) -> dict[str, Evaluation]:
     """Every architecture by both indicators of the default search, and by the kernel of a network of one stage."""
-    kappa, regions = build_indicators(NAS_BENCH_201, source, PRESETS["default"])
+    kappa, regions = of_preset(NAS_BENCH_201, source)
     # Chosen by `ntk_choices.py`: of the kernels tried, the one whose condition number alone ranks best.
-    one_stage = analytic_condition_number(
-        NAS_BENCH_201, source, skeleton=Skeleton(channels=16, cells=1, stages=1), settings=Settings("standard")
-    )._replace(name="condition_number_of_one_stage")
+    (definition,) = chosen_scores(NAS_BENCH_201, ["condition_number_one_stage"]).values()
+    one_stage = indicator(NAS_BENCH_201, source, "condition_number_of_one_stage", definition)
     evaluations = {}
-    for indicator in (kappa, regions, one_stage):
-        indicator.evaluate(jax.random.key(seed), space.masks[:1])  # compiles, and draws images that are drawn on demand
+    for one in (kappa, regions, one_stage):
+        one.evaluate(jax.random.key(seed), space.masks[:1])  # compiles, and draws images that are drawn on demand
         start = time.perf_counter()
-        values, health = indicator.evaluate(jax.random.key(seed), space.masks)
+        values, health = one.evaluate(jax.random.key(seed), space.masks)
         seconds = time.perf_counter() - start
-        evaluations[indicator.name] = Evaluation(
-            np.where(space.connected, values[0], np.nan), health[0], seconds, indicator.program.compile_seconds
+        evaluations[one.name] = Evaluation(
+            np.where(space.connected, values[0], np.nan), health[0], seconds, one.compile_seconds
         )
     return evaluations
 

@@ -13,7 +13,6 @@ import csv
 import gzip
 import json
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,10 @@ from scipy.stats import kendalltau
 from common.halves import in_development_half
 from common.records import RESULTS, write
 from tenas_jax.data import open_images
+from tenas_jax.scores.catalogue import chosen_scores
 from tenas_jax.scores.indicators import Indicator
+from tenas_jax.scores.indicators import indicators as indicators_of
 from tenas_jax.scores.ranks import average_rank
-from tenas_jax.search.command import build_indicators
 from tenas_jax.spaces.darts import DARTS
 from tenas_jax.spaces.two_inputs import PRESETS as DARTS_PRESETS
 
@@ -90,7 +90,10 @@ def main() -> None:
         for seed in range(*arguments.seeds):
             source = open_images("cifar10", arguments.data) if arguments.data else open_images(seed=seed)
             found = []
-            indicators = build_indicators(DARTS, source, replace(DARTS_PRESETS[name], trainability=True))
+            settings = DARTS_PRESETS[name]
+            names = dict.fromkeys(["condition_number", *settings.scores] if name == "default" else settings.scores)
+            scores_of_preset = chosen_scores(DARTS, list(names))
+            indicators = indicators_of(DARTS, source, scores_of_preset, repeats=settings.repeats)
             for indicator in indicators:
                 indicator.evaluate(jax.random.key(seed), masks[:1])  # compiles
                 start = time.perf_counter()

@@ -22,15 +22,15 @@ from tenas_jax.command_line import use_compilation_cache
 from tenas_jax.data import open_images
 from tenas_jax.networks import cost
 from tenas_jax.rank.architectures import read_rows, row_architecture
+from tenas_jax.scores.catalogue import catalogue
 from tenas_jax.scores.ranks import average_rank, sum_of_log_ranks
 from tenas_jax.scores.scorer import prepare
-from tenas_jax.scores.views import scores_of
 
 
 def goodness(masks: np.ndarray, seed: int, repeats: int) -> dict[str, np.ndarray]:
     """Normalised ranks, the best 1, by score; of the mean over repeats."""
-    known = scores_of(DARTS)
-    table = prepare("darts", list(known), open_images(seed=seed), ntk="empirical", seed=seed, repeats=repeats)(masks)
+    known = catalogue(DARTS)
+    table = prepare(DARTS, known, open_images(seed=seed), seed=seed, repeats=repeats)(masks)
     costs = cost.costs(DARTS, masks)._asdict()
     ranks = {}
     for name, score in known.items():

@@ -22,6 +22,7 @@ from common.statistics import tau
 from pytorch.search import Scorer
 from tenas_jax import NAS_BENCH_201
 from tenas_jax.data import open_images
+from tenas_jax.scores.catalogue import chosen_scores
 from tenas_jax.scores.scorer import prepare
 
 SCORES = ("condition_number", "linear_regions")
@@ -42,7 +43,7 @@ def main(argv: list[str] | None = None) -> dict:
     masks = random_architectures(arguments.architectures)
     source = open_images()
 
-    scorer = prepare("nasbench201", SCORES, source, repeats=arguments.repeats)
+    scorer = prepare(NAS_BENCH_201, chosen_scores(NAS_BENCH_201, SCORES), source, repeats=arguments.repeats)
     start = time.perf_counter()
     scorer(masks[:2])
     compiling = time.perf_counter() - start

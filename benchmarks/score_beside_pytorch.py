@@ -34,13 +34,20 @@ from tenas_jax.networks.finite import CellNetwork
 from tenas_jax.ntk.analytic import analytic_ntk
 from tenas_jax.ntk.spectrum import condition_number
 from tenas_jax.patterns.regions import count_hashes, hash_patterns
-from tenas_jax.scores.indicators import network_ntk
+from tenas_jax.scores.programs import network_ntk
 from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
 from tenas_jax.spaces.registry import SPACES
-from tenas_jax.spaces.single_input import PRESETS
+from tenas_jax.spaces.score import Kernel, Patterns
 from tenas_jax.spaces.skeleton import Skeleton
 
-RELEASED, DEFAULT = PRESETS["released"], PRESETS["default"]
+RELEASED, DEFAULT = (
+    work
+    for name in ("condition_number_released", "condition_number_ntk_parametrisation")
+    if isinstance(work := NAS_BENCH_201.scores[name].work, Kernel)
+)
+(PATTERNS,) = (
+    work for name in ("linear_regions_released",) if isinstance(work := NAS_BENCH_201.scores[name].work, Patterns)
+)
 SINGLE = "|nor_conv_3x3~0|+|nor_conv_1x1~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_1x1~1|nor_conv_3x3~2|"
 
 
@@ -222,8 +229,8 @@ def region_answers(indicator: Indicator, chosen: dict[str, np.ndarray]) -> dict[
 
 def analytic_rows(source, chosen: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:
     """Our analytic NTK on the same masks, with its own default settings: 8 images of 4 x 4 pixels."""
-    images = image_batch(jax.random.key(2), source, DEFAULT.ntk_images, side=DEFAULT.ntk_side)
-    skeleton = Skeleton(DEFAULT.ntk_channels, cells=1)
+    images = image_batch(jax.random.key(2), source, DEFAULT.images, side=DEFAULT.side)
+    skeleton = Skeleton(DEFAULT.skeleton.channels, cells=1)
     program, compile_seconds = compiled(
         lambda mask, images: analytic_ntk(NAS_BENCH_201, mask, images, skeleton=skeleton), chosen["supernet"], images
     )
@@ -244,13 +251,13 @@ def analytic_rows(source, chosen: dict[str, np.ndarray]) -> dict[str, dict[str, 
 
 def inputs_of(source: ImageSource) -> tuple[np.ndarray, np.ndarray]:
     """Images (b, h, w, 3) for the kernels and patches for the regions, as the released settings take them."""
-    images = image_batch(jax.random.key(0), source, RELEASED.ntk_images)
+    images = image_batch(jax.random.key(0), source, RELEASED.images)
     patches = patch_batch(
         jax.random.key(1),
         source,
-        RELEASED.region_samples,
-        patch=RELEASED.region_patch,
-        channels=RELEASED.region_channels,
+        PATTERNS.samples,
+        patch=PATTERNS.side,
+        channels=PATTERNS.channels,
     )
     return np.asarray(images), np.asarray(patches)
 
@@ -260,7 +267,7 @@ def kernel_row(channels: int, seconds: dict, answers: dict) -> dict[str, Any]:
     return {
         "channels": channels,
         "cells_a_stage": 1,
-        "images": RELEASED.ntk_images,
+        "images": RELEASED.images,
         "batch_stats": RELEASED.batch_stats,
         "fan": RELEASED.fan,
         "times": seconds,
@@ -306,16 +313,16 @@ def main() -> None:
             "alive_operators": {name: int(mask.sum()) for name, mask in chosen.items()},
             "ntk": [kernel_row(channels, kernel_times[channels], kernel_found[channels]) for channels in kernels],
             "linear_regions": {
-                "patches": RELEASED.region_samples,
-                "input_channels": RELEASED.region_channels,
+                "patches": PATTERNS.samples,
+                "input_channels": PATTERNS.channels,
                 "times": region_times,
                 "answers": region_found,
             },
             "analytic_ntk": {
                 "what": "ours only, with the default search's settings, not the released ones; the limit of infinitely "
                 "many channels on other, smaller images",
-                "images": DEFAULT.ntk_images,
-                "side": DEFAULT.ntk_side,
+                "images": DEFAULT.images,
+                "side": DEFAULT.side,
                 "times": analytic,
             },
             "seconds": round(time.perf_counter() - start),

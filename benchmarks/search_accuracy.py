@@ -1,30 +1,44 @@
-"""What the default search finds on NAS-Bench-201, over seeds, with its ablations.
+"""What the default pruning search finds on NAS-Bench-201, over seeds, and by other sets of scores.
 
-    python benchmarks/search_accuracy.py TABLE [--data IMAGES.npz] [--seeds 20 30] [--rules completion removal]
+    python benchmarks/search_accuracy.py TABLE [--data IMAGES.npz] [--seeds 40 70] [--sets default]
 
-TABLE is a csv of trained accuracies, which are looked up after each search and take no part in it. Writes
-`results/search_accuracy.json`: per image source, rule and choice of indicators, the architectures found and the mean
-accuracy with its standard error.
+TABLE is a csv of trained accuracies, which are looked up after each search and take no part in it. Programs are compiled
+once for all seeds, images and sets: `seconds` are those of a search after that. Writes `results/search_accuracy.json`: per
+image source and set of scores, the architectures found and the mean accuracy with its standard error.
 """
 
 import argparse
 import time
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 
 from common.records import write
 from common.statistics import mean_and_error
-from tenas_jax.data import open_images
+from tenas_jax.data import ImageSource, open_images
 from tenas_jax.rank.benchmark_table import read_table
-from tenas_jax.search.command import build_indicators
+from tenas_jax.scores.catalogue import chosen_scores
+from tenas_jax.scores.indicators import indicators
 from tenas_jax.search.pruner import prune
 from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
-from tenas_jax.spaces.single_input import PRESETS
+from tenas_jax.spaces.single_input import DEFAULT_SCORES, PRESETS
 
-RULES = ("completion", "removal")
-CHOICES = {"both": slice(0, 2), "condition number": slice(0, 1), "linear regions": slice(1, 2)}
+SETS = {
+    "default": DEFAULT_SCORES,
+    **{f"without {score}": tuple(s for s in DEFAULT_SCORES if s != score) for score in DEFAULT_SCORES},
+    "TE-NAS's two, analytic kernel": ("condition_number_ntk_parametrisation", "linear_regions"),
+}
+
+
+class Replaceable:
+    """Images that can be replaced by others, for programs that have been compiled."""
+
+    def __init__(self, now: ImageSource):
+        self.now = now
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.now, name)
 
 
 def main() -> None:
@@ -33,48 +47,42 @@ def main() -> None:
     parser.add_argument(
         "--data", type=Path, help="an .npz of CIFAR-10 images; without it only synthetic images are used"
     )
-    parser.add_argument("--seeds", type=int, nargs=2, default=(20, 30), help="first seed, and the one after the last")
-    parser.add_argument("--rules", nargs="+", choices=RULES, default=RULES)
-    parser.add_argument("--indicators", nargs="+", choices=list(CHOICES), default=list(CHOICES))
+    parser.add_argument("--seeds", type=int, nargs=2, default=(40, 70), help="first seed, and the one after the last")
+    parser.add_argument("--sets", nargs="+", choices=list(SETS), default=["default"])
     parser.add_argument("--name", default="search_accuracy", help="of the result's file")
     arguments = parser.parse_args()
-    choices = {name: CHOICES[name] for name in arguments.indicators}
     table = read_table(arguments.table)
-
-    settings = PRESETS["default"]
+    source: Any = Replaceable(open_images())
+    names = dict.fromkeys(score for chosen in arguments.sets for score in SETS[chosen])
+    made = {i.name: i for i in indicators(NAS_BENCH_201, source, chosen_scores(NAS_BENCH_201, list(names)))}
     rows = []
-    for source_name in ["synthetic", "cifar10"] if arguments.data else ["synthetic"]:
-        for rule in arguments.rules:
-            # A supernet is compared by three repeats, as TE-NAS does; completions are many already.
-            repeats = 3 if rule == "removal" else 1
-            chosen = replace(settings, ntk_repeats=repeats, region_repeats=repeats)
-            found: dict[str, list[str]] = {name: [] for name in choices}
-            seconds: dict[str, list[float]] = {name: [] for name in choices}
+    for images in ["synthetic", "cifar10"] if arguments.data else ["synthetic"]:
+        for chosen in arguments.sets:
+            found, seconds = [], []
             for seed in range(*arguments.seeds):
-                source = (
-                    open_images(seed=seed) if source_name == "synthetic" else open_images("cifar10", arguments.data)
+                source.now = open_images("cifar10", arguments.data) if images == "cifar10" else open_images(seed=seed)
+                start = time.perf_counter()
+                mask, _ = prune(
+                    jax.random.key(seed),
+                    NAS_BENCH_201,
+                    [made[score] for score in SETS[chosen]],
+                    paths=PRESETS["default"].paths,
                 )
-                indicators = build_indicators(NAS_BENCH_201, source, chosen)
-                for name, choice in choices.items():
-                    start = time.perf_counter()
-                    mask, _ = prune(
-                        jax.random.key(seed), NAS_BENCH_201, indicators[choice], rule=rule, paths=settings.paths
-                    )
-                    seconds[name].append(time.perf_counter() - start)
-                    found[name].append(NAS_BENCH_201.format(mask))
-            for name, architectures in found.items():
-                accuracies = [table.accuracies[architecture] for architecture in architectures]
-                row = {
-                    "images": source_name,
-                    "rule": rule,
-                    "indicators": name,
+                seconds.append(time.perf_counter() - start)
+                found.append(NAS_BENCH_201.format(mask))
+                print(images, chosen, seed, table.accuracies[found[-1]], f"{seconds[-1]:.1f} s", flush=True)
+            accuracies = [table.accuracies[architecture] for architecture in found]
+            rows.append(
+                {
+                    "images": images,
+                    "set": chosen,
+                    "scores": list(SETS[chosen]),
                     "accuracy": mean_and_error(accuracies),
-                    "seconds": mean_and_error(seconds[name]),
-                    "architectures": architectures,
+                    "seconds": mean_and_error(seconds),
+                    "architectures": found,
                     "accuracies": [round(accuracy, 2) for accuracy in accuracies],
                 }
-                rows.append(row)
-                print(source_name, rule, name, row["accuracy"], flush=True)
+            )
     optimum = max(table.accuracies.values())
     write(arguments.name, {"seeds": list(range(*arguments.seeds)), "optimum": optimum, "rows": rows})
 

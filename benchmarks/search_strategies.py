@@ -25,6 +25,7 @@ from common.statistics import mean_and_error
 from tenas_jax import DARTS, NAS_BENCH_201
 from tenas_jax.data import open_images
 from tenas_jax.rank.benchmark_table import read_table
+from tenas_jax.scores.catalogue import chosen_scores
 from tenas_jax.scores.scorer import prepare
 from tenas_jax.search.budget import Budget
 
@@ -99,7 +100,7 @@ def nasbench201(accuracies: dict[str, float], seeds: dict[str, range]) -> list[d
 def darts(seeds: range) -> list[dict[str, Any]]:
     """Both strategies on DARTS, judged by fresh draws of the score that they go by."""
     score = "hamming_log_determinant"
-    judge = prepare("darts", (score,), open_images(seed=JUDGE), ntk="empirical", seed=JUDGE, repeats=8)
+    judge = prepare(DARTS, chosen_scores(DARTS, (score,)), open_images(seed=JUDGE), seed=JUDGE, repeats=8)
     rows = []
     for strategy in ("prune", "evolve"):
         found = runs_of(["--space", "darts", "--strategy", strategy], seeds)

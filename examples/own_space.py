@@ -7,7 +7,8 @@ from tenas_jax import SearchSpace, analytic_ntk, condition_number, prune
 from tenas_jax.data import image_batch, open_images
 from tenas_jax.networks import cost
 from tenas_jax.networks.finite import CellNetwork
-from tenas_jax.scores.indicators import analytic_condition_number, linear_region_count
+from tenas_jax.scores.catalogue import chosen_scores
+from tenas_jax.scores.indicators import indicators
 from tenas_jax.spaces.operators import relu_conv_bn, separable
 
 
@@ -41,11 +42,8 @@ def main() -> None:
     for name, mask in (("architecture", one), ("supernet", SPACE.supernet())):
         logits, kernel = scored(mask)
         print(f"{name}: logits {np.shape(logits)}, {condition_number(kernel)}, {cost.costs(SPACE, mask)}")
-    indicators = [
-        analytic_condition_number(SPACE, source, skeleton=skeleton),
-        linear_region_count(SPACE, source, skeleton=SPACE.skeleton("regions")._replace(channels=3)),
-    ]
-    found, rounds = prune(jax.random.key(0), SPACE, indicators, paths=32)
+    scores = chosen_scores(SPACE, ["condition_number", "linear_regions"])
+    found, rounds = prune(jax.random.key(0), SPACE, indicators(SPACE, source, scores), paths=32)
     print(f"{SPACE.format(found)} after {len(rounds)} rounds")
 
 

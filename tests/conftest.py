@@ -1,8 +1,8 @@
 """Numerics are tested in float64, with JAX's implicit dtype and rank promotions switched off."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -10,7 +10,12 @@ import jax
 import numpy as np
 import pytest
 
+from tenas_jax.scores import catalogue
 from tenas_jax.scores.indicators import Indicator, Scores
+from tenas_jax.spaces.score import Kernel, Patterns
+from tenas_jax.spaces.single_input import SINGLE_INPUT
+from tenas_jax.spaces.space import SearchSpace
+from tenas_jax.spaces.two_inputs import TWO_INPUTS
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -33,6 +38,32 @@ def outside_file(variable: str) -> Path:
     return Path(path)
 
 
+def shrink(monkeypatch, *, kernels=(), patterns=(), **preset):
+    """Scores of every space on fewer and smaller images, and its presets on fewer paths.
+
+    Args:
+        monkeypatch: of the test.
+        kernels: fields of every `Kernel`.
+        patterns: fields of every `Patterns`.
+        **preset: fields of every `Preset`.
+    """
+    whole, sizes = SearchSpace.scores.fget, {Kernel: dict(kernels), Patterns: dict(patterns)}
+
+    def small(self):
+        return {
+            name: score._replace(work=score.work._replace(**sizes[type(score.work)]))
+            for name, score in whole(self).items()
+        }
+
+    monkeypatch.setattr(SearchSpace, "scores", property(small))
+    monkeypatch.setattr(
+        catalogue, "_OTHER", {ntk: {**other, **dict(kernels)} for ntk, other in catalogue._OTHER.items()}
+    )
+    for family in (SINGLE_INPUT, TWO_INPUTS):
+        for name, known in family.presets.items():
+            monkeypatch.setitem(family.presets, name, replace(known, **preset))
+
+
 def scored_by(name, lower_is_better, weights):
     """An indicator that is a plain function of the mask, with an interaction between edges."""
 
@@ -41,4 +72,4 @@ def scored_by(name, lower_is_better, weights):
         values = 1 + np.abs(np.sin((alive * weights).sum((1, 2, 3))))[None]
         return Scores(values, np.full(values.shape, "counted"))
 
-    return Indicator(name, lower_is_better, evaluate, program=SimpleNamespace(compile_seconds=0.0))
+    return Indicator(name, lower_is_better, evaluate, geometric=True)

@@ -12,7 +12,6 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -275,9 +274,10 @@ class CheapScorer:
     """Stands in for `scorer.Scorer`: numbers from a hash of the mask, so that a command takes a moment."""
 
     def __init__(self, space, scores, source, *, repeats=REPEATS, seed=0, **more):
-        self.space, self.views = space, []
+        self.space = space
         self.scores = tuple(name for name in scores if name not in ("parameters", "flops"))
         self.drawn = ((),) * repeats if not self.scores else (((),) * repeats,) * len(self.scores)
+        self.repeats, self.compile_seconds = repeats, 0.0
         self._seed = seed
 
     def __call__(self, masks: np.ndarray):
@@ -293,7 +293,7 @@ class CheapScorer:
         return Table(values, {name: np.full((repeats, len(masks)), "full rank", "U32") for name in values})
 
 
-def _cheap_indicators(space, *settings: Any):
+def _cheap_indicators(space, *settings: Any, **options: Any):
     from tenas_jax.scores.indicators import Indicator, Scores
 
     def indicator(name: str, lower: bool, seed: int):
@@ -304,8 +304,7 @@ def _cheap_indicators(space, *settings: Any):
             values = 1 + np.abs(np.sin((alive * weights).sum((1, 2, 3))))[None]
             return Scores(values, np.full(values.shape, "counted"))
 
-        program: Any = SimpleNamespace(compile_seconds=0.0)
-        return Indicator(name, lower, evaluate, program=program)
+        return Indicator(name, lower, evaluate, geometric=True)
 
     return [indicator("condition_number", True, 0), indicator("linear_regions", False, 1)]
 
@@ -318,10 +317,10 @@ def cheap() -> Iterator[None]:
             "tenas_jax.rank.score_table.prepare": CheapScorer,
             "tenas_jax.rank.score_table.SIZE": SHARD,
             "tenas_jax.scores.scorer.prepare": CheapScorer,
-            "tenas_jax.scores.fallback.readable_kernel": lambda space, kernel: kernel,
-            "tenas_jax.search.command.build_indicators": _cheap_indicators,
-            "tenas_jax.search.command._check_images": lambda source, settings: None,
-            "tenas_jax.search.command.REPEATS": REPEATS,
+            "tenas_jax.search.strategies.prepare": CheapScorer,
+            "tenas_jax.search.strategies.indicators": _cheap_indicators,
+            "tenas_jax.search.job.check_images": lambda source, scores: None,
+            "tenas_jax.search.job.REPEATS": REPEATS,
         }.items():
             stack.enter_context(mock.patch(name, stand_in))
         yield

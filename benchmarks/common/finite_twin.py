@@ -1,8 +1,9 @@
 """Finite networks whose empirical NTK approaches the analytic one as their width grows.
 
-In the NTK parametrisation (Jacot et al. 2018): weights from N(0, 1), times sqrt(s / fan_in), s = 2 behind a ReLU, else 1.
-Batch norm divides by the variance averaged over channels ("mean-field") or by every channel's own ("exact"), and its
-gradient sees the statistics as the settings say. The scale and shift are constants.
+In the NTK parametrisation (Jacot et al. 2018) weights from N(0, 1), times sqrt(s / fan_in), s = 2 behind a ReLU, else 1;
+in the standard one weights from N(0, s / fan_in). Batch norm divides by the variance averaged over channels ("mean-field")
+or by every channel's own ("exact"), and its gradient sees the statistics as the settings say; or it is left out ("none").
+The scale and shift are constants.
 """
 
 from collections.abc import Callable
@@ -37,6 +38,8 @@ class TwinReading(FeatureReading):
         super().__init__(parameters)
         self._settings = settings
         self._rectified: list[Any] = []
+        # sqrt(s / fan_in), by weight
+        self.deviations: dict[str, float] = {}
 
     def relu(self, x):
         """See `network.Reading`; remembers that a ReLU was the last to act."""
@@ -53,21 +56,28 @@ class TwinReading(FeatureReading):
     def _is_rectified(self, x) -> bool:
         return any(x is value for value in self._rectified)
 
-    def _scaled(self, x, fan_in: int):
-        return x * ((2 if self._is_rectified(x) else 1) / fan_in) ** 0.5
+    def _scaled(self, name: str, x, gain: int, fan_in: int):
+        self.deviations[f"{name}.kernel"] = (gain / fan_in) ** 0.5
+        # In the standard parametrisation the weights themselves are that small.
+        return x if self._settings.parametrisation == "standard" else x * self.deviations[f"{name}.kernel"]
+
+    def _gain(self, x) -> int:
+        return 2 if self._is_rectified(x) else 1
 
     def convolution(self, name, x, channels, *, kernel=1, stride=1, dilation=1):
         """See `network.Reading`."""
-        x = self._scaled(x, kernel**2 * x.shape[-1])
+        x = self._scaled(name, x, self._gain(x), kernel**2 * x.shape[-1])
         return super().convolution(name, x, channels, kernel=kernel, stride=stride, dilation=dilation)
 
     def depthwise_convolution(self, name, x, *, kernel, stride=1, dilation=1):
         """See `network.Reading`."""
-        x = self._scaled(x, kernel**2)
+        x = self._scaled(name, x, self._gain(x), kernel**2)
         return super().depthwise_convolution(name, x, kernel=kernel, stride=stride, dilation=dilation)
 
     def batch_norm(self, name, x):
         """See `network.Reading`; the variance is shared by all channels in the mean-field form."""
+        if self._settings.batch_norm == "none":
+            return x
         mean = x.mean((0, 1, 2), keepdims=True)
         if self._settings.statistics == "frozen":
             mean = jax.lax.stop_gradient(mean)
@@ -81,7 +91,7 @@ class TwinReading(FeatureReading):
     def head(self, name, x, classes):
         """See `network.Reading`; without bias."""
         weights = self.parameter(f"{name}.kernel", (x.shape[-1], classes), "weight", x.dtype)
-        return jnp.dot(x.mean((1, 2)), weights, precision="highest") / x.shape[-1] ** 0.5
+        return jnp.dot(self._scaled(name, x.mean((1, 2)), 1, x.shape[-1]), weights, precision="highest")
 
 
 def draw_kernels(build: Network, images, width: int, seeds: int, settings: Settings = Settings()) -> np.ndarray:
@@ -92,7 +102,7 @@ def draw_kernels(build: Network, images, width: int, seeds: int, settings: Setti
         images: (n, h, w, c).
         width: channels.
         seeds: how many draws.
-        settings: of batch norm; the parametrisation is always "ntk".
+        settings: which network.
 
     Returns:
         (seeds, n, n).
@@ -106,10 +116,13 @@ def _program(build: Network, shape, dtype, width: int, settings: Settings):
     declaring = TwinReading(None, settings)
     jax.eval_shape(lambda images: build(declaring, images, width), jax.ShapeDtypeStruct(shape, dtype))
 
+    def scale(name):
+        return declaring.deviations[name] if settings.parametrisation == "standard" else 1.0
+
     def kernel(key, images):
         keys = jax.random.split(key, len(declaring.declared))
         parameters = {
-            name: jax.random.normal(key, declaration.shape, dtype)
+            name: jax.random.normal(key, declaration.shape, dtype) * scale(name)
             for key, (name, declaration) in zip(keys, declaring.declared.items(), strict=True)
         }
         return empirical_ntk(
@@ -122,21 +135,22 @@ def _program(build: Network, shape, dtype, width: int, settings: Settings):
     return jax.jit(kernel)
 
 
-def limit_kernel(build: Network, images, settings: Settings = Settings()) -> np.ndarray:
+def limit_kernel(build: Network, images, settings: Settings = Settings(), width: int = 2) -> np.ndarray:
     """The analytic NTK of the same network.
 
     Args:
         build: the network, with a head.
         images: (n, h, w, c).
         settings: which limit is taken.
+        width: channels: in the standard parametrisation wide layers weigh more. In the other they do not matter; 2 lets a
+            factorized reduction halve them.
 
     Returns:
         (n, n).
     """
     batch = Batch.of(len(images))
     x = gaussian_field(input_kernels(images, batch), images.shape[1], images.shape[-1])
-    # In the NTK parametrisation the number of channels does not matter; 2 lets a factorized reduction halve it.
-    ntk = realise(build(KernelReading(batch, settings), x, 2))[1, 0, :, 0, 0]
+    ntk = realise(build(KernelReading(batch, settings), x, width)).ntk[0, 0, 0]
     kernel = np.zeros((len(images), len(images)))
     kernel[batch.first, batch.second] = kernel[batch.second, batch.first] = ntk
     return kernel

@@ -47,6 +47,16 @@ class ImageSource:
     fingerprint: str
     crop_padding: int
 
+    @property
+    def identity(self) -> dict[str, object]:
+        """What decides the images, for the identity of a run; plain JSON values."""
+        return {
+            "dataset": self.name,
+            "data_sha256": self.fingerprint,
+            "data_mean": self.mean,
+            "data_std": self.std,
+        }
+
 
 @dataclass(frozen=True)
 class Pixels:

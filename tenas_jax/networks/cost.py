@@ -44,11 +44,15 @@ class Cost(NamedTuple):
         flops: multiply-adds of convolutions and of the linear layer, its bias counting one a class: NAS-Bench-201's
             convention, in which batch norm, ReLU, pooling and additions are free.
         neurons: outputs of all ReLUs.
+        convolutions: layers with weights: convolutions, depthwise ones too, and linear layers.
+        spatial_convolutions: those that look at more than one position.
     """
 
     parameters: Any
     flops: Any
     neurons: Any
+    convolutions: Any
+    spatial_convolutions: Any
 
 
 class CostReading:
@@ -56,22 +60,21 @@ class CostReading:
 
     def __init__(self) -> None:
         """Starts with an empty bill."""
-        self.cost = Cost(0, 0, 0)
+        self.cost = Cost(0, 0, 0, 0, 0)
 
-    def _pay(self, *, parameters: int = 0, flops: int = 0, neurons: int = 0) -> None:
-        have = self.cost
-        self.cost = Cost(have.parameters + parameters, have.flops + flops, have.neurons + neurons)
+    def _pay(self, **paid: int) -> None:
+        self.cost = self.cost._replace(**{name: getattr(self.cost, name) + value for name, value in paid.items()})
 
     def convolution(self, name, x, channels, *, kernel=1, stride=1, dilation=1):
         """`k^2 in out` weights, each used at every output position."""
         side, weights = -(-x.side // stride), kernel**2 * x.channels * channels
-        self._pay(parameters=weights, flops=weights * side**2)
+        self._pay(parameters=weights, flops=weights * side**2, convolutions=1, spatial_convolutions=int(kernel > 1))
         return Shape(side, channels)
 
     def depthwise_convolution(self, name, x, *, kernel, stride=1, dilation=1):
         """`k^2 channels` weights, each used at every output position."""
         side, weights = -(-x.side // stride), kernel**2 * x.channels
-        self._pay(parameters=weights, flops=weights * side**2)
+        self._pay(parameters=weights, flops=weights * side**2, convolutions=1, spatial_convolutions=int(kernel > 1))
         return Shape(side, x.channels)
 
     def batch_norm(self, name, x):
@@ -116,7 +119,11 @@ class CostReading:
         opened = open_layer(name, layer, images)
         values = {path: jax.ShapeDtypeStruct(shape, images.dtype) for path, (shape, _) in opened.parameters.items()}
         program = jax.make_jaxpr(opened.apply)(values, images)
-        self._pay(parameters=sum(math.prod(v.shape) for v in values.values()), flops=multiply_adds(program))
+        self._pay(
+            parameters=sum(math.prod(v.shape) for v in values.values()),
+            flops=multiply_adds(program),
+            **_layers(program),
+        )
         shapes = [output.shape for output in program.out_avals]
         if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][0] != 1 or shapes[0][1] != shapes[0][2]:
             raise InputError(f"the layer of {name} must turn (1, h, h, c) into (1, h', h', c'); it makes {shapes}.")
@@ -135,7 +142,7 @@ class CostReading:
 
     def head(self, name, x, classes):
         """The linear layer; global pooling is free."""
-        self._pay(parameters=(x.channels + 1) * classes, flops=(x.channels + 1) * classes)
+        self._pay(parameters=(x.channels + 1) * classes, flops=(x.channels + 1) * classes, convolutions=1)
         return Shape(1, classes)
 
 
@@ -161,6 +168,21 @@ def multiply_adds(program: ClosedJaxpr) -> int:
         else:
             total += sum(inner) * params.get("length", 1) if name == "scan" else sum(inner)
     return total
+
+
+def _layers(program: ClosedJaxpr) -> dict[str, int]:
+    """How many convolutions and matrix products a program holds, those of a loop's body once."""
+    found = {"convolutions": 0, "spatial_convolutions": 0}
+    for equation in program.jaxpr.eqns:
+        parts = [_layers(body) for body in bodies(equation)]
+        if equation.primitive.name == "dot_general":
+            parts.append({"convolutions": 1, "spatial_convolutions": 0})
+        elif equation.primitive.name == "conv_general_dilated":
+            weights = equation.invars[1].aval.shape
+            window = [weights[axis] for axis in equation.params["dimension_numbers"].rhs_spec[2:]]
+            parts.append({"convolutions": 1, "spatial_convolutions": int(max(window, default=1) > 1)})
+        found = {name: number + sum(part[name] for part in parts) for name, number in found.items()}
+    return found
 
 
 class _NameReading(CostReading):

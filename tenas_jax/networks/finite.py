@@ -278,8 +278,17 @@ class CellNetwork(nn.Module):
             )
         return jnp.concatenate(bits, axis=1)
 
+    def drawn(self, images: Float[Array, "b h w c"], mask: Bool[Any, "cells edges ops"]) -> None:
+        """Variables alone, without what the network makes of them: `net.init(key, images, mask, method="drawn")`.
+
+        Args:
+            images: (b, h, w, c).
+            mask: alive operators.
+        """
+        self._read(images, mask, True, run=False)
+
     @nn.compact
-    def _read(self, images, mask, train: bool):
+    def _read(self, images, mask, train: bool, run: bool = True):
         static = isinstance(mask, np.ndarray)
         if static:
             self.space.check(mask)
@@ -295,6 +304,8 @@ class CellNetwork(nn.Module):
             if d.kind == "scale"
         }
         read = self.reading(parameters, None if train else {name: v.value for name, v in stored.items()})
+        if not run:
+            return None, read
         output = network(read, self.space, mask, images, self.skeleton, read.cell)
         if train and self.is_mutable_collection("batch_stats") and not self.is_initializing():
             for name, moments in read.moments.items():

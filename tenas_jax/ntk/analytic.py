@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from tenas_jax.errors import InputError, NotAnalyticError
 from tenas_jax.function_identity import is_concrete
@@ -50,7 +50,7 @@ class KernelReading:
     def _sealed(self, kernels: Kernels, x: Field, maps, sources) -> Field:
         """A field in which `kernels` have become a source, for values that several edges are going to share."""
         self._sources += 1
-        identity = jnp.eye(x.side**2, dtype=kernels.dtype)
+        identity = jnp.eye(x.side**2, dtype=kernels.nngp.dtype)
         return replace(
             x, maps={**maps, self._sources: identity}, sources={**sources, self._sources: kernels}, fresh=None
         )
@@ -65,7 +65,9 @@ class KernelReading:
 
     def convolution(self, name, x, channels, *, kernel=1, stride=1, dilation=1):
         """K' = (s / k^2) sum_o K[p + o, q + o] averaged over channel groups, T' = the same of T + g K'."""
-        kernels = window_means(self._realise(x).mean(1, keepdims=True), x.side, kernel, stride, dilation)
+        kernels = window_means(
+            self._realise(x).map(partial(jnp.mean, axis=0, keepdims=True)), x.side, kernel, stride, dilation
+        )
         return self._weighted(kernels, x, kernel**2 * x.channels, -(-x.side // stride), channels)
 
     def depthwise_convolution(self, name, x, *, kernel, stride=1, dilation=1):
@@ -76,12 +78,12 @@ class KernelReading:
     def _weighted(self, kernels, x, fan_in: int, side: int, channels: int):
         gain = 2.0 if x.after_relu else 1.0
         gradient = 1.0 if self._settings.parametrisation == "ntk" else fan_in / gain
-        nngp, ntk = gain * kernels
-        return gaussian_field(jnp.stack([nngp, ntk + gradient * nngp]), side, channels)
+        nngp = gain * kernels.nngp
+        return gaussian_field(Kernels(nngp, gain * kernels.ntk + gradient * nngp), side, channels)
 
     def head(self, name, x, classes):
         """Global average pooling and a linear layer: kernels of one position."""
-        pooled = self._realise(x).mean((1, 3, 4))[:, None, :, None, None]
+        pooled = self._realise(x).map(_overall_mean)
         return self._weighted(pooled, replace(x, after_relu=False), x.channels, 1, classes)
 
     # Operators that act on a field pointwise or normalise it.
@@ -92,7 +94,9 @@ class KernelReading:
         return gaussian_field(kernels, x.side, x.channels, after_relu=True, entangled=True)
 
     def batch_norm(self, name, x):
-        """Batch norm over images and positions, group by group."""
+        """Batch norm over images and positions, group by group; without it the field as it came."""
+        if self._settings.batch_norm == "none":
+            return x
         kernels = normalise(self._realise(x), self._batch, self._settings)
         return gaussian_field(kernels, x.side, x.channels, entangled=x.is_mixed)
 
@@ -118,7 +122,7 @@ class KernelReading:
         side = round(len(matrix) ** 0.5)
         if x.fresh is not None:  # outside a cell: nothing that follows is correlated with it
             kernels = self._realise(x)
-            kernels = congruence(jnp.asarray(matrix, kernels.dtype), kernels)
+            kernels = congruence(jnp.asarray(matrix, kernels.nngp.dtype), kernels)
             return gaussian_field(kernels, side, x.channels, x.after_relu, x.is_mixed)
         maps = {s: _product(matrix, m) for s, m in x.maps.items()}
         pooled = tuple(replace(t, after=_product(matrix, t.after)) for t in x.pooled)
@@ -170,7 +174,7 @@ class KernelReading:
         }
         pooled = tuple(term for value in values for term in value.pooled)
         fresh = [value.fresh for value in values if value.fresh is not None]
-        fresh = total(fresh) if fresh else None
+        fresh = Kernels.total(fresh) if fresh else None
         entangled = any(value.entangled for value in values)
         return replace(
             values[0], maps=maps, sources=sources, fresh=fresh, rectified=None, pooled=pooled, entangled=entangled
@@ -209,6 +213,13 @@ def _branch_shape(branch, x: Field, operator) -> Field:
     return output
 
 
+def _overall_mean(kernel):
+    """Over groups and positions. As a product: a sum, fused with the ReLU before it, takes far longer on a CPU."""
+    flat = kernel.reshape(-1, kernel.shape[-1])
+    weights = jnp.full(len(flat), 1 / len(flat), kernel.dtype)
+    return jnp.dot(weights, flat, precision="highest")[None, None, None]
+
+
 def _any(weights):
     return (weights > 0).any()
 
@@ -228,7 +239,8 @@ def _scaled(x: Field, weight) -> Field:
     weight = jnp.asarray(weight, jax.tree.leaves(x)[0].dtype)
     maps = {s: weight * matrix for s, matrix in x.maps.items()}
     pooled = tuple(replace(t, after=weight * t.after) for t in x.pooled)
-    return replace(x, maps=maps, fresh=None if x.fresh is None else weight**2 * x.fresh, rectified=None, pooled=pooled)
+    fresh = None if x.fresh is None else x.fresh.map(lambda kernel: weight**2 * kernel)
+    return replace(x, maps=maps, fresh=fresh, rectified=None, pooled=pooled)
 
 
 def _product(matrix, other: Array) -> Array:
@@ -236,8 +248,12 @@ def _product(matrix, other: Array) -> Array:
 
 
 def _stacked(kernels: Sequence[Kernels]) -> Kernels:
-    groups = max(k.shape[1] for k in kernels)
-    return jnp.concatenate([jnp.repeat(k, groups // k.shape[1], axis=1) for k in kernels], axis=1)
+    groups = max(len(k.nngp) for k in kernels)
+
+    def stacked(*values):
+        return jnp.concatenate([jnp.repeat(v, groups // len(v), axis=0) for v in values])
+
+    return jax.tree.map(stacked, *kernels)
 
 
 def analytic_ntk(
@@ -269,7 +285,8 @@ def analytic_ntk(
         (n, n), symmetric, in the dtype of the images.
 
     Raises:
-        InputError: for integer images, fewer than two, images too small for the network's strides, or a bad NumPy mask.
+        InputError: for integer images, fewer than two, images too small for the network's strides, a bad NumPy mask, or,
+            without batch norm and outside of a trace, a kernel that overflows.
         NotAnalyticError: for an operator that has no kernel in closed form; a NumPy mask without it is read.
 
     Examples:
@@ -293,25 +310,50 @@ def analytic_ntk(
             ("analytic_ntk", signature(images)),
             lambda: Kept(jax.jit(lambda images: _kernel(space, mask, images, skeleton, settings)), 0),
         )
-        return program(images)
+        return _checked(program(images), images, settings)
     program = PROGRAMS.find(
         [space, skeleton, settings],
         ("analytic_ntk", signature((mask, images))),
         lambda: Kept(jax.jit(lambda mask, images: _kernel(space, mask, images, skeleton, settings)), 0),
     )
-    return program(mask, images)
+    return _checked(program(mask, images), images, settings)
+
+
+def _checked(kernel, images, settings) -> Array:
+    if settings.batch_norm == "none":
+        _check_finite(kernel, images)
+    return kernel
 
 
 def _kernel(space, mask, images, skeleton, settings) -> Array:
     batch = Batch.of(images.shape[0])
     x = gaussian_field(input_kernels(images, batch), images.shape[1], images.shape[-1])
     output = network(KernelReading(batch, settings), space, mask, x, skeleton)
-    ntk = realise(output)[1, 0, :, 0, 0]
+    return kernel_matrix(output, batch, first_equal(images))
+
+
+def first_equal(images: Float[Array, "n h w c"]) -> Int[Array, " n"]:
+    """For every image the first that is equal to it.
+
+    Args:
+        images: (n, h, w, c).
+    """
+    flat = images.reshape(len(images), -1)
+    return (flat[:, None] == flat[None]).all(-1).argmax(1)
+
+
+def kernel_matrix(output: Field, batch: Batch, first: Int[Array, " n"]) -> Float[Array, "n n"]:
+    """The NTK that the head of a network gives; the rows of equal images are equal to the bit.
+
+    Args:
+        output: of the head.
+        batch: of images.
+        first: from `first_equal`.
+    """
+    ntk = realise(output).ntk[0, 0, 0]
     kernel = jnp.zeros((batch.size, batch.size), ntk.dtype).at[batch.first, batch.second].set(ntk)
     kernel = kernel.at[batch.second, batch.first].set(ntk)
-    flat = images.reshape(batch.size, -1)
-    first_equal = (flat[:, None] == flat[None]).all(-1).argmax(1)
-    return kernel[first_equal][:, first_equal]
+    return kernel[first][:, first]
 
 
 def analytic_obstacle(space: SearchSpace) -> NotAnalyticError | None:
@@ -330,6 +372,23 @@ def analytic_obstacle(space: SearchSpace) -> NotAnalyticError | None:
     return None
 
 
+def _check_finite(kernel, images) -> None:
+    """Where nothing normalises, variances grow with every sum of branches; a traced kernel says so by its health."""
+    if np.isfinite(kernel).all():
+        return
+    if not np.isfinite(images).all():
+        raise InputError("`images` must be finite; they hold infinities or nan. Normalise them.")
+    wider = (
+        "Scale the images down, or stack fewer cells."
+        if kernel.dtype == jnp.float64
+        else "Pass them as float64, with `jax_enable_x64`, scale them down, or stack fewer cells."
+    )
+    raise InputError(
+        f"without batch norm the kernel of this network outgrows {kernel.dtype}; the images have values up to "
+        f"{float(jnp.abs(images).max()):.3g}. {wider}"
+    )
+
+
 def _check(space, mask, images, skeleton, settings) -> None:
     if images.ndim != 4 or images.shape[0] < 2 or not jnp.issubdtype(images.dtype, jnp.floating):
         raise InputError(
@@ -344,8 +403,8 @@ def _check(space, mask, images, skeleton, settings) -> None:
         )
     if settings.statistics == "coupled" and settings.batch_norm != "exact":
         raise InputError(
-            'statistics="coupled" needs batch_norm="exact": the mean-field form has one variance for all channels, whose '
-            'gradient vanishes. Use "mean-coupled" or the exact form.'
+            f'statistics="coupled" needs batch_norm="exact"; it is "{settings.batch_norm}", which has no variance of a '
+            'channel for gradients to pass through. Use "mean-coupled" or the exact form.'
         )
     if isinstance(mask, np.ndarray):
         space.check(mask)

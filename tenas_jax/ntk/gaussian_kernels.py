@@ -4,8 +4,9 @@ Formulas and their derivations: `docs/analytic_ntk.md`. Kernels are symmetric un
 position q), so only the pairs a <= b are stored.
 """
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from itertools import product
 from typing import Literal, NamedTuple
 
 import jax
@@ -15,7 +16,34 @@ from jaxtyping import Array, Float
 
 EPSILON = 1e-5  # batch norm, as in finite.py
 
-Kernels = Float[Array, "2 groups pairs positions positions"]  # [0] is K, [1] is T
+
+class Kernels(NamedTuple):
+    """The kernels of a feature map. Pairs of images come last: every operator does the same to all of them.
+
+    Attributes:
+        nngp: K, by channel group.
+        ntk: T.
+    """
+
+    nngp: Float[Array, "groups positions positions pairs"]
+    ntk: Float[Array, "groups positions positions pairs"]
+
+    def map(self, function: Callable[[Array], Array]) -> "Kernels":
+        """The same linear map of both.
+
+        Args:
+            function: of one array.
+        """
+        return Kernels(function(self.nngp), function(self.ntk))
+
+    @classmethod
+    def total(cls, terms: "Sequence[Kernels]") -> "Kernels":
+        """Those of a sum of at least one field, independent of each other.
+
+        Args:
+            terms: of the fields.
+        """
+        return cls(total([term.nngp for term in terms]), total([term.ntk for term in terms]))
 
 
 class Settings(NamedTuple):
@@ -25,18 +53,19 @@ class Settings(NamedTuple):
         parametrisation: "ntk": every layer's gradient counts alike. "standard": a weight's gradient is not scaled down by
             its fan-in, so that larger kernels and wider layers weigh more (Sohl-Dickstein et al. 2020).
         batch_norm: "mean-field" divides by the variance averaged over channels; "exact" treats every channel's own
-            variance (Yang et al. 2019).
+            variance (Yang et al. 2019); "none" leaves batch norm out, so that sums of branches add their variances, and
+            the kernel of two images depends on no third.
         statistics: how gradients see the batch statistics: "frozen" as constants, "mean-coupled" through the mean,
-            "coupled" through mean and variance (exact form only).
+            "coupled" through mean and variance (exact form only). Without batch norm there are none.
     """
 
     parametrisation: Literal["ntk", "standard"] = "ntk"
-    batch_norm: Literal["mean-field", "exact"] = "mean-field"
+    batch_norm: Literal["mean-field", "exact", "none"] = "mean-field"
     statistics: Literal["frozen", "mean-coupled", "coupled"] = "mean-coupled"
 
 
 class Batch(NamedTuple):
-    """Which pairs of images are stored: `first[i] <= second[i]`, NumPy constants of a trace."""
+    """Which pairs of images are stored: the pairs (a, a) first, then those with a < b. NumPy constants of a trace."""
 
     size: int
     first: np.ndarray
@@ -45,12 +74,25 @@ class Batch(NamedTuple):
     @classmethod
     def of(cls, size: int) -> "Batch":
         """All pairs of a batch."""
-        return cls(size, *np.triu_indices(size))
+        first, second = np.triu_indices(size, 1)
+        return cls(size, np.concatenate([np.arange(size), first]), np.concatenate([np.arange(size), second]))
 
-    @property
-    def diagonal(self) -> np.ndarray:
-        """Where the pairs (a, a) are stored."""
-        return np.flatnonzero(self.first == self.second)
+    def diagonal(self, kernel: Float[Array, "groups p p pairs"]) -> Float[Array, "groups p images"]:
+        """The variances: of every position of every image with itself."""
+        groups, positions = kernel.shape[:2]
+        return kernel.reshape(groups, positions**2, -1)[:, :: positions + 1, : self.size]
+
+    def spread(self, values: Float[Array, "groups p images"]) -> tuple[Array, Array]:
+        """Values of images as they meet pairs: of the first image by p, of the second by q.
+
+        As a product with zeros and ones, which is exact: what a gather picks comes in an order that slows down its users.
+        """
+        images = np.arange(self.size)[:, None]
+        first, second = (
+            jnp.dot(values, jnp.asarray(images == which, values.dtype), precision="highest")
+            for which in (self.first, self.second)
+        )
+        return first[:, :, None], second[:, None]
 
 
 def total(terms: Sequence[Array]) -> Array:
@@ -63,32 +105,54 @@ def total(terms: Sequence[Array]) -> Array:
 
 
 def congruence(matrix: Float[Array, "p q"], kernels: Kernels) -> Kernels:
-    """`L K L^T` for every pair of images."""
-    half = jnp.einsum("kgiab,pa->kgipb", kernels, matrix, precision="highest")
-    return jnp.einsum("kgipb,qb->kgipq", half, matrix, precision="highest")
+    """`L K L^T` for every pair of images; where L is a multiple of the identity, as behind a skip, by one product."""
+
+    def scaled():
+        return kernels.map(lambda kernel: jnp.square(matrix[0, 0]) * kernel)
+
+    def mapped():
+        return kernels.map(partial(_congruent, matrix))
+
+    if matrix.shape[0] != matrix.shape[1]:
+        return mapped()
+    identity = jnp.eye(len(matrix), dtype=matrix.dtype)
+    return jax.lax.cond((matrix == matrix[:1, :1] * identity).all(), scaled, mapped)
+
+
+def _congruent(matrix, kernel):
+    """As batches of products whose columns are the pairs: a pair's roundings then do not depend on how many there are."""
+    groups, positions = kernel.shape[:2]
+    matrices = jnp.broadcast_to(matrix, (groups, positions, *matrix.shape))
+    half = jnp.einsum("gbpa,gabi->gpbi", matrices, kernel, precision="highest")
+    matrices = jnp.broadcast_to(matrix, (groups, len(matrix), *matrix.shape))
+    return jnp.einsum("gpqb,gpbi->gpqi", matrices, half, precision="highest")
 
 
 def window_means(kernels: Kernels, side: int, kernel: int, stride: int, dilation: int) -> Kernels:
-    """(1 / k^2) sum over offsets o of K[.., p + o, q + o], first along rows, then along columns."""
+    """(1 / k^2) sum over offsets o of K[.., p + o, q + o]."""
     if kernel == 1 and stride == 1:
         return kernels
-    lead = kernels.shape[:3]
-    out = -(-side // stride)
-    grid: Array = kernels.reshape(*lead, side, side, side, side)
-    for axis in (3, 4):
-        grid = _diagonal_mean(grid, axis, kernel, stride, dilation, out)
-    return grid.reshape(*lead, out**2, out**2)
+    means = kernels.map(partial(_window_means, side=side, kernel=kernel, dilation=dilation))
+    if stride == 1:
+        return means
+    kept = np.arange(side**2).reshape(side, side)[::stride, ::stride].reshape(-1)
+    return means.map(lambda values: values[:, kept[:, None], kept])
 
 
-def _diagonal_mean(grid: Array, axis: int, kernel: int, stride: int, dilation: int, out: int) -> Array:
-    pad = dilation * (kernel - 1) // 2
-    widths = [(pad, pad) if a in (axis, axis + 2) else (0, 0) for a in range(grid.ndim)]
-    padded = jnp.pad(grid, widths)
-    terms = []
-    for i in range(kernel):
-        window = slice(i * dilation, i * dilation + stride * (out - 1) + 1, stride)
-        terms.append(padded[tuple(window if a in (axis, axis + 2) else slice(None) for a in range(grid.ndim))])
-    return total(terms) / kernel
+def _window_means(values, *, side: int, kernel: int, dilation: int):
+    """With (p, q) as one axis the same offset on both sides is one shift, and what lies outside is masked: one pass."""
+    groups, positions, _, pairs = values.shape
+    row, column = np.divmod(np.arange(positions), side)
+    reach = dilation * (kernel - 1) // 2
+    shifts = []
+    for down, right in product(range(-reach, reach + 1, dilation), repeat=2):
+        inside = (row + down >= 0) & (row + down < side) & (column + right >= 0) & (column + right < side)
+        if inside.any():
+            shifts.append(((down * side + right) * (positions + 1), np.outer(inside, inside).reshape(-1, 1)))
+    border = max(shift for shift, _ in shifts)
+    flat = jnp.pad(values.reshape(groups, positions**2, pairs), ((0, 0), (border, border), (0, 0)))
+    terms = [jnp.where(inside, flat[:, border + shift : border + shift + positions**2], 0) for shift, inside in shifts]
+    return (total(terms) / kernel**2).reshape(values.shape)
 
 
 def pooling_matrix(side: int, window: int, stride: int, padding: int) -> np.ndarray:
@@ -110,37 +174,62 @@ def crop_matrix(side: int, offset: int, stride: int) -> np.ndarray:
 def relu_kernels(kernels: Kernels, batch: Batch) -> Kernels:
     """Kernels behind a ReLU: `E[relu relu]` of K, and `T E[step step]`."""
     nngp, ntk = kernels
-    deviation = jnp.sqrt(jnp.maximum(jnp.diagonal(nngp[:, batch.diagonal], axis1=-2, axis2=-1), 0))
-    outer = deviation[:, batch.first, :, None] * deviation[:, batch.second, None, :]
+    deviation = jnp.sqrt(jnp.maximum(batch.diagonal(nngp), 0))
     # A position of variance zero has correlation zero with everything; its products vanish anyhow.
-    cosine = jnp.where(outer > 0, nngp / jnp.where(outer > 0, outer, 1), 0)
-    cosine = jnp.clip(cosine, -1, 1)
-    # pi - t is the arc cosine of -c; sin t is the square root of (1 - c)(1 + c), accurate near both ends.
-    supplement = jnp.arccos(-cosine)
-    rectified = outer * (jnp.sqrt((1 - cosine) * (1 + cosine)) + supplement * cosine) / (2 * np.pi)
-    steps = supplement / (2 * np.pi)
+    inverse = jnp.where(deviation > 0, 1 / jnp.where(deviation > 0, deviation, 1), 0)
+    left, right = batch.spread(inverse)
+    cosine = nngp * (left * right)
     # A position with itself, or its like in an identical image: exactly, not by an arc cosine at its branch point.
-    same = (batch.first == batch.second)[None, :, None, None] & np.eye(nngp.shape[-1], dtype=bool)
-    same = same | (cosine > 1 - 8 * jnp.finfo(nngp.dtype).eps)
-    return jnp.stack([jnp.where(same, nngp / 2, rectified), ntk * jnp.where(same, 0.5, steps)])
+    cosine = jnp.where(cosine > 1 - 8 * jnp.finfo(nngp.dtype).eps, 1, jnp.maximum(cosine, -1))
+    sine, supplement = _sine_and_supplement(cosine)
+    steps = supplement / (2 * np.pi)
+    left, right = batch.spread(deviation)
+    rectified = left * right * (sine / (2 * np.pi) + steps * cosine)
+    return Kernels(rectified, ntk * steps)
+
+
+@lru_cache
+def _arc_cosine_coefficients(degree: int) -> tuple[float, ...]:
+    """Of a polynomial in |c| for arccos |c| / sqrt(1 - |c|), which is analytic up to c = -1 (a Chebyshev interpolation)."""
+
+    def quotient(c):
+        return np.where(c < 1, np.arccos(c) / np.sqrt(np.where(c < 1, 1 - c, 1)), 2**0.5)
+
+    fitted = np.polynomial.Chebyshev.interpolate(quotient, degree, [0, 1])
+    return tuple(np.asarray(fitted.convert(kind=np.polynomial.Polynomial).coef).tolist())
+
+
+def _sine_and_supplement(cosine: Array) -> tuple[Array, Array]:
+    """Sin t and pi - t of the angle t with this cosine, to its rounding; a library's arccos takes ten times as long.
+
+    pi - t is the arc cosine of -c; sin t is the square root of (1 - c)(1 + c), accurate near both ends.
+    """
+    size = jnp.abs(cosine)
+    root = jnp.sqrt(1 - size)
+    coefficients = _arc_cosine_coefficients(9 if cosine.dtype == jnp.float32 else 22)
+    polynomial = jnp.full_like(size, coefficients[-1])
+    for coefficient in coefficients[-2::-1]:
+        polynomial = polynomial * size + coefficient
+    angle = root * polynomial  # the arc cosine of |c|
+    return root * jnp.sqrt(1 + size), jnp.where(cosine < 0, angle, np.pi - angle)
 
 
 def normalise(kernels: Kernels, batch: Batch, settings: Settings) -> Kernels:
     """Kernels behind a batch norm. Its scale and shift are constants here: `docs/analytic_ntk.md` says why."""
+    if settings.batch_norm == "none":
+        return kernels
     if settings.batch_norm == "exact":
         # Channel groups are normalised one by one.
         exact = jax.vmap(partial(_exact, batch=batch, settings=settings), in_axes=1)
-        nngp, ntk = exact(kernels)
-    else:
-        nngp, ntk = _mean_field(kernels, batch, settings)
-    return jnp.stack([nngp, ntk])
+        return Kernels(*exact(kernels))
+    return _mean_field(kernels, batch, settings)
 
 
 def _mean_field(kernels, batch, settings):
-    centred = _centre(kernels, batch) if settings.statistics == "mean-coupled" else kernels
-    nngp = centred[0] if settings.statistics == "mean-coupled" else _centre(kernels[:1], batch)[0]
-    variance = jnp.diagonal(nngp[:, batch.diagonal], axis1=-2, axis2=-1).mean((1, 2))[:, None, None, None] + EPSILON
-    return nngp / variance, centred[1] / variance
+    nngp = _centre(kernels.nngp, batch)
+    ntk = _centre(kernels.ntk, batch) if settings.statistics == "mean-coupled" else kernels.ntk
+    variance = batch.diagonal(nngp).mean((1, 2))[:, None, None, None] + EPSILON
+    return Kernels(nngp / variance, ntk / variance)
 
 
 # Nodes in log t for the integrals over t of the exact batch norm, in units of 1 / trace(P K P).
@@ -153,9 +242,9 @@ def _exact(kernels, *, batch, settings):
     With `z = V x`, independent `x_i ~ N(0, lam_i)`: 1 / (z.z / N + eps) = N integral over t > 0 of
     exp(-t z.z - t N eps), and the expectation of the exponential is `pi(t) = prod_j (1 + 2 lam_j t)^(-1/2)`.
     """
-    count = batch.size * kernels.shape[-1]
+    count = batch.size * kernels[0].shape[-2]
     nngp, ntk = kernels
-    lam, vectors = jnp.linalg.eigh(square(_centre(nngp[None, None], batch)[0, 0], batch))
+    lam, vectors = jnp.linalg.eigh(square(_centre(nngp[None], batch)[0], batch))
     lam = jnp.maximum(lam, 0)
     # The unit of t; a field that is constant over the batch has none.
     unit = jnp.where(lam.sum() > 0, lam.sum(), 1)
@@ -164,52 +253,56 @@ def _exact(kernels, *, batch, settings):
     pi = jnp.exp(-0.5 * jnp.log1p(2 * lam[None] * t).sum(1) - t[:, 0] * count * EPSILON) * step
     r = lam[None] / (1 + 2 * lam[None] * t)
     a = pi.sum()
-    product = partial(jnp.dot, precision="highest")
-    outer = _pairs(product(vectors * (count * product(pi, r))[None], vectors.T), batch)
+    dot = partial(jnp.dot, precision="highest")
+    outer = _pairs(dot(vectors * (count * dot(pi, r))[None], vectors.T), batch)
     if settings.statistics == "frozen":
         return outer, count * a * ntk
-    centred = _centre(ntk[None, None], batch)[0, 0]
+    centred = _centre(ntk[None], batch)[0]
     if settings.statistics == "mean-coupled":
         return outer, count * a * centred
     # Through the variance too: with q_ij = integral of t^2/2 (1 + 2 [i = j]) r_i r_j pi and b_i = integral of t r_i pi.
-    b = product(pi * t[:, 0], r)
-    q = product((r * (pi * t[:, 0] ** 2 / 2)[:, None]).T, r)
-    rotated = product(product(vectors.T, square(centred, batch)), vectors)
+    b = dot(pi * t[:, 0], r)
+    q = dot((r * (pi * t[:, 0] ** 2 / 2)[:, None]).T, r)
+    rotated = dot(dot(vectors.T, square(centred, batch)), vectors)
     diagonal = jnp.diagonal(rotated)
     off = rotated * (a - b[:, None] - b[None, :] + 2 * q)
-    on = diagonal * (a - 2 * b) + product(q, diagonal) + 2 * jnp.diagonal(q) * diagonal
+    on = diagonal * (a - 2 * b) + dot(q, diagonal) + 2 * jnp.diagonal(q) * diagonal
     coupled = off - jnp.diag(jnp.diagonal(off)) + jnp.diag(on)
-    return outer, _pairs(count * product(product(vectors, coupled), vectors.T), batch)
+    return outer, _pairs(count * dot(dot(vectors, coupled), vectors.T), batch)
 
 
-def square(kernel: Float[Array, "pairs p q"], batch: Batch) -> Float[Array, "np nq"]:
+def square(kernel: Float[Array, "p q pairs"], batch: Batch) -> Float[Array, "np nq"]:
     """The whole symmetric matrix over (image, position)."""
-    full = jnp.zeros((batch.size, batch.size, *kernel.shape[1:]), kernel.dtype)
-    full = full.at[batch.second, batch.first].set(kernel.swapaxes(1, 2)).at[batch.first, batch.second].set(kernel)
-    return full.transpose(0, 2, 1, 3).reshape(batch.size * kernel.shape[1], -1)
+    positions = len(kernel)
+    full = jnp.zeros((batch.size, batch.size, positions, positions), kernel.dtype)
+    full = full.at[batch.second, batch.first].set(kernel.transpose(2, 1, 0))
+    full = full.at[batch.first, batch.second].set(kernel.transpose(2, 0, 1))
+    return full.transpose(0, 2, 1, 3).reshape(batch.size * positions, -1)
 
 
-def _pairs(square: Float[Array, "np nq"], batch: Batch) -> Float[Array, "pairs p q"]:
+def _pairs(square: Float[Array, "np nq"], batch: Batch) -> Float[Array, "p q pairs"]:
     """The stored pairs of a symmetric matrix over (image, position)."""
     positions = len(square) // batch.size
-    return square.reshape(batch.size, positions, batch.size, positions).transpose(0, 2, 1, 3)[batch.first, batch.second]
+    return square.reshape(batch.size, positions, batch.size, positions).transpose(1, 3, 0, 2)[
+        :, :, batch.first, batch.second
+    ]
 
 
-def _centre(kernels: Kernels, batch: Batch) -> Kernels:
+def _centre(kernel: Float[Array, "groups p q pairs"], batch: Batch) -> Float[Array, "groups p q pairs"]:
     """`P K P`, where P removes the mean over images and positions."""
-    once = np.equal(np.arange(batch.size)[:, None], batch.first).astype(kernels.dtype)
-    mirrored = (np.equal(np.arange(batch.size)[:, None], batch.second) & (batch.first < batch.second)).astype(
-        once.dtype
-    )
-    count = batch.size * kernels.shape[-1]
-    rows = jnp.einsum("ai,kgip->kgap", once, kernels.sum(-1), precision="highest")
-    rows = (rows + jnp.einsum("ai,kgip->kgap", mirrored, kernels.sum(-2), precision="highest")) / count
-    mean = rows.mean((-2, -1))[:, :, None, None, None]
-    return kernels - rows[:, :, batch.first, :, None] - rows[:, :, batch.second, None, :] + mean
+    images = np.arange(batch.size)[:, None]
+    once = np.equal(images, batch.first).astype(kernel.dtype)
+    mirrored = (np.equal(images, batch.second) & (batch.first < batch.second)).astype(once.dtype)
+    rows = jnp.einsum("ai,gpi->gpa", once, kernel.sum(2), precision="highest")
+    rows = rows + jnp.einsum("ai,gpi->gpa", mirrored, kernel.sum(1), precision="highest")
+    rows = rows / (batch.size * kernel.shape[-2])
+    mean = rows.mean((-2, -1))[:, None, None, None]
+    left, right = batch.spread(rows)
+    return kernel - left - right + mean
 
 
 def input_kernels(images: Float[Array, "n h w c"], batch: Batch) -> Kernels:
     """K is the mean over channels of products of pixels; nothing has been trained yet, so T is zero."""
     flat = images.reshape(images.shape[0], -1, images.shape[-1])
-    nngp = jnp.einsum("ipc,iqc->ipq", flat[batch.first], flat[batch.second], precision="highest") / images.shape[-1]
-    return jnp.stack([nngp, jnp.zeros_like(nngp)])[:, None]
+    nngp = jnp.einsum("ipc,iqc->pqi", flat[batch.first], flat[batch.second], precision="highest") / images.shape[-1]
+    return Kernels(nngp[None], jnp.zeros_like(nngp)[None])

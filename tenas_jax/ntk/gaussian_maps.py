@@ -98,7 +98,7 @@ def realise(x: Field) -> Kernels:
         x: a field without maxima.
     """
     terms = [congruence(matrix, x.sources[s]) for s, matrix in x.maps.items()]
-    return total(terms if x.fresh is None else [*terms, x.fresh])
+    return Kernels.total(terms if x.fresh is None else [*terms, x.fresh])
 
 
 def sampled_kernels(x: Field, batch: Batch, function: Callable[[Array], Array]) -> Kernels:
@@ -119,9 +119,9 @@ def sampled_kernels(x: Field, batch: Batch, function: Callable[[Array], Array]) 
     tangents = {s: _draw(kernels[1], batch, 2 * s + 1) for s, kernels in sources.items()}
     outputs = jax.jvp(lambda values: function(_evaluated(x, values)), (values,), (tangents,))
     products = [
-        jnp.einsum("gsip,gsiq->gipq", y[:, :, batch.first], y[:, :, batch.second], precision="highest") for y in outputs
+        jnp.einsum("gsip,gsiq->gpqi", y[:, :, batch.first], y[:, :, batch.second], precision="highest") for y in outputs
     ]
-    return jnp.stack(products) / POOL_SAMPLES
+    return Kernels(*products).map(lambda kernel: kernel / POOL_SAMPLES)
 
 
 def _all_sources(x: Field) -> dict[int, Kernels]:

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, cast
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from tenas_jax.errors import InputError
 
@@ -154,14 +154,18 @@ class KernelStatistics(NamedTuple):
         condition_number: largest over smallest eigenvalue; infinite where the kernel is not of full rank.
         smallest_eigenvalue: of either sign: rounding may take it below zero.
         trace: the sum of the eigenvalues.
+        trace_over_smallest: trace over smallest eigenvalue: a condition number to which all large eigenvalues contribute;
+            infinite where the kernel is not of full rank.
         entropy: of the normalised eigenvalues, in nats, at most log(n); minus infinity for a kernel of zeros.
         effective_rank: the exponential of the entropy: between 1 and n, and 0 for a kernel of zeros.
-        health: "full rank", "rank-deficient" or "not finite"; where not finite, all but the condition number are nan.
+        health: "full rank", "rank-deficient" or "not finite"; where not finite, all but the two condition
+            numbers are nan.
     """
 
     condition_number: Numbers
     smallest_eigenvalue: Numbers
     trace: Numbers
+    trace_over_smallest: Numbers
     entropy: Numbers
     effective_rank: Numbers
     health: np.ndarray
@@ -188,7 +192,9 @@ def statistics(kernels: Float[Any, "... n n"]) -> KernelStatistics:
     eigenvalues, health, scale = _scaled_spectrum(kernels)
     full = health == "full rank"
     smallest, largest = eigenvalues[..., 0], eigenvalues[..., -1]
-    condition = np.where(full, largest / np.where(full, smallest, 1.0), np.inf)
+    divisor, trace = np.where(full, smallest, 1.0), eigenvalues.sum(-1)
+    condition = np.where(full, largest / divisor, np.inf)
+    spread = np.where(full, trace / divisor, np.inf)
     # A negative eigenvalue is rounding noise about zero.
     weights = np.maximum(eigenvalues, 0.0)
     total = weights.sum(-1, keepdims=True)
@@ -196,8 +202,8 @@ def statistics(kernels: Float[Any, "... n n"]) -> KernelStatistics:
     entropy = -(shares * np.log(np.where(shares == 0, 1.0, shares))).sum(-1)
     entropy = np.where(total[..., 0] == 0, -np.inf, entropy)
     with np.errstate(over="ignore"):
-        smallest, trace = smallest * scale, eigenvalues.sum(-1) * scale
-    return KernelStatistics(condition, smallest, trace, entropy, np.exp(entropy), health)
+        smallest, trace = smallest * scale, trace * scale
+    return KernelStatistics(condition, smallest, trace, spread, entropy, np.exp(entropy), health)
 
 
 def log_determinants(kernels: Float[Any, "... n n"]) -> tuple[Float[np.ndarray, "..."], np.ndarray]:
@@ -218,3 +224,34 @@ def log_determinants(kernels: Float[Any, "... n n"]) -> tuple[Float[np.ndarray, 
     full = health == "full rank"
     logs = np.log(np.where(full[..., None], eigenvalues, 1.0)).sum(-1)
     return np.where(full, logs, -np.inf), health
+
+
+def batch_kernels(kernels: Float[Any, "... n n"], batches: Int[Any, "b m"]) -> Float[np.ndarray, "... b m m"]:
+    """The kernels of many batches out of one kernel, of which they are principal submatrices.
+
+    That holds where the kernel of two images depends on no third: for the analytic NTK without batch norm, to the bit.
+
+    Args:
+        kernels: (..., n, n).
+        batches: (b, m), the numbers of the images of every batch, each below n.
+
+    Returns:
+        (..., b, m, m).
+
+    Raises:
+        InputError: for batches of another kind, or images that the kernel does not have.
+
+    Examples:
+        >>> import numpy as np
+        >>> batch_kernels(np.diag([1.0, 2.0, 3.0]), np.array([[0, 2], [1, 2]]))[1].tolist()
+        [[2.0, 0.0], [0.0, 3.0]]
+    """
+    kernels, batches = np.asarray(kernels), np.asarray(batches)
+    if batches.ndim != 2 or not np.issubdtype(batches.dtype, np.integer):
+        raise InputError(f"`batches` must be whole numbers (b, m); they are {batches.dtype} {batches.shape}.")
+    if batches.size and not 0 <= batches.min() <= batches.max() < kernels.shape[-1]:
+        raise InputError(
+            f"`batches` names images from {batches.min()} to {batches.max()}; the kernel has those from 0 to "
+            f"{kernels.shape[-1] - 1}."
+        )
+    return kernels[..., batches[:, :, None], batches[:, None, :]]

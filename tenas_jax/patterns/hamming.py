@@ -63,8 +63,16 @@ def effective_regions(patterns: Bool[Array, "samples bits"] | ActivationPatterns
         (2.828, 2.828)
     """
     on = bits_of(patterns)
-    similarity = jnp.exp(hamming_kernel(on) - on.shape[1])
-    return jnp.exp(-jnp.log(similarity.mean(1)).mean())
+    return effective_number(on.shape[1] - hamming_kernel(on))
+
+
+def effective_number(distances: Float[Array, "samples samples"]) -> Float[Array, ""]:
+    """The effective number of patterns that are so far apart, see `effective_regions`; jittable.
+
+    Args:
+        distances: Hamming distances of every pair.
+    """
+    return jnp.exp(-jnp.log(jnp.exp(-distances).mean(1)).mean())
 
 
 def regularised_log_determinant(kernel: Float[Array, "n n"]) -> Float[Array, ""]:

@@ -134,7 +134,7 @@ def choose(space: SearchSpace, wanted: str, key: Key[Array, ""]) -> Listing:
             is missing, empty or has something else in a line.
     """
     if wanted == "all":
-        return Listing(np.stack(list(space.enumerate())), 0)
+        return Listing(space.enumerated(), 0)
     if wanted.lstrip("+-").isdecimal():
         check_number(space, wanted)
         return Listing(_at_random(space, int(wanted), key), 0)

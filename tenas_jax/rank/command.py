@@ -1,6 +1,7 @@
 """`python -m tenas_jax.rank`: every architecture, every score, in order."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +16,7 @@ from tenas_jax.command_line import (
     use_compilation_cache,
 )
 from tenas_jax.errors import InputError
-from tenas_jax.scores.presets import preset
+from tenas_jax.scores.presets import check_kernel
 
 # JAX is imported where it is used: `--help` and a mistyped option answer at once.
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tenas_jax.rank.benchmark_table import BenchmarkTable
     from tenas_jax.rank.correlation import Figure
     from tenas_jax.rank.ranking_files import RankingFiles
+    from tenas_jax.spaces.score import Score
     from tenas_jax.spaces.space import SearchSpace
 
 MOST_REPEATS = 10_000  # a shard of 256 architectures has 20 MB a score by then
@@ -84,7 +86,11 @@ def arguments(argv: list[str] | None) -> RankConfig:
     add("--dataset", metavar="NAME", help="as in tenas_jax.search (default: synthetic)")
     add("--data", type=Path, metavar="PATH", help="own images, as in tenas_jax.search")
     add("--side", type=int, metavar="N", help="height and width of the images, as in tenas_jax.search")
-    add("--ntk", metavar="KIND", help="analytic (default on nasbench201) or empirical (default on darts)")
+    add(
+        "--ntk",
+        metavar="KIND",
+        help="analytic (default on nasbench201) or empirical (default on darts) for the scores that are read from a kernel",
+    )
     add(
         "--repeats", type=int, default=RankConfig.repeats, metavar="N",
         help="draws of images and weights over which a score is averaged (default: %(default)s)",
@@ -120,17 +126,15 @@ class Work(NamedTuple):
     Attributes:
         space: the search space.
         masks: (m, cells, edges, operators), all different.
-        names: of scores.
+        scores: by name.
         source: of images.
-        ntk: which kernel.
         ray: from `cluster.connect`, or None.
     """
 
     space: "SearchSpace"
     masks: "np.ndarray"
-    names: tuple[str, ...]
+    scores: "Mapping[str, Score]"
     source: "ImageSource"
-    ntk: Any
     ray: Any
 
 
@@ -159,9 +163,7 @@ def run(config: RankConfig) -> str:
     work = _work(config)
     if table:
         _check_overlap(work, table)
-    who = identity(
-        work.space, work.masks, work.names, work.source, ntk=work.ntk, seed=config.seed, repeats=config.repeats
-    )
+    who = identity(work.space, work.masks, work.scores, work.source, seed=config.seed, repeats=config.repeats)
     with RankingFiles(config.output, who) as files:
         if files.finished:
             say(f"{files.csv} was finished before, and is not computed again")
@@ -190,27 +192,26 @@ def _work(config: RankConfig) -> Work:
     from tenas_jax.spaces.registry import find_space
 
     space = find_space(config.space)
-    settings = preset("default", config.ntk, space=space)
+    check_kernel(config.ntk)
 
     import jax
 
     from tenas_jax.data import open_images
     from tenas_jax.rank import architectures, cluster
-    from tenas_jax.scores import views
-    from tenas_jax.scores.fallback import readable_kernel
+    from tenas_jax.scores.catalogue import chosen_scores, readable_scores
 
     names = _score_names(config, space)
-    views.check_scores(space, names)
+    chosen_scores(space, names)
     architectures.check_number(space, config.architectures)
     # Ray forks, which a process must not do once JAX has started its threads.
     ray = cluster.connect(config.ray) if config.ray else None
     check_devices()
-    ntk = readable_kernel(space, settings.ntk) if views.need_kernel(names) else settings.ntk
+    scores = readable_scores(space, names, config.ntk)  # pyright: ignore[reportArgumentType]
     listing = architectures.choose(space, config.architectures, jax.random.key(config.seed))
     if listing.duplicates:
         say(f"{listing.duplicates} architectures came twice and are listed once")
     source = open_images(config.dataset, config.data, seed=config.seed, side=config.side)
-    return Work(space, listing.masks, names, source, ntk, ray)
+    return Work(space, listing.masks, scores, source, ray)
 
 
 def _ranked(
@@ -227,17 +228,17 @@ def _ranked(
     spent = Spent()
     spent.started = start
     found = score_architectures(
-        work.space, work.masks, work.names, work.source, files.parts, ntk=work.ntk, seed=config.seed,
+        work.space, work.masks, work.scores, work.source, files.parts, seed=config.seed,
         repeats=config.repeats, ray=work.ray, spent=spent,
         environment=cluster.environment(work.ray) if work.ray else fingerprint(),
     )  # fmt: skip
-    strings = [work.space.format(mask) for mask in found.masks]
+    strings = work.space.formats(found.masks)
     record = {
         "architectures": len(strings),
         "distinct": found.distinct,
-        "scores": list(work.names),
+        "scores": list(work.scores),
         "space": config.space,
-        "ntk": work.ntk,
+        "ntk": config.ntk,
         "dataset": work.source.name,
         "seed": config.seed,
         "repeats": config.repeats,
@@ -259,11 +260,10 @@ def _score_names(config: RankConfig, space: "SearchSpace") -> tuple[str, ...]:
 def _goodness(work: Work, columns: "dict[str, np.ndarray]") -> "dict[str, np.ndarray]":
     """Normalised ranks by score, the best 1."""
     from tenas_jax.scores.ranks import average_rank
-    from tenas_jax.scores.views import scores_of
 
-    lower = {name: scores_of(work.space)[name].lower_is_better for name in work.names}
+    lower = {name: score.lower_is_better for name, score in work.scores.items()}
     lower |= {"smoothed": False, "log_rank_sum": False, "rank_sum": True}
-    order = ("smoothed", "log_rank_sum", "rank_sum", *work.names)
+    order = ("smoothed", "log_rank_sum", "rank_sum", *work.scores)
     return {name: average_rank(columns[name], descending=not lower[name]) for name in order}
 
 

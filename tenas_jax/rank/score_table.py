@@ -3,7 +3,7 @@
 import hashlib
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,16 +12,16 @@ from jaxtyping import Bool, Float
 
 from tenas_jax.command_line import say
 from tenas_jax.data import ImageSource
-from tenas_jax.networks import cost
 from tenas_jax.rank.cluster import evaluate_on_ray
-from tenas_jax.records.shards import SIZE, Shards, Table
+from tenas_jax.records.shards import Shards, Table
 from tenas_jax.records.spent import Spent
+from tenas_jax.scores.catalogue import costs_of, definitions_of
 from tenas_jax.scores.neighbours import neighbour_mean
 from tenas_jax.scores.ranks import dense_rank, log_rank_sum, rank_sum
 from tenas_jax.scores.scorer import Scorer, prepare
-from tenas_jax.scores.views import Ntk, scores_of
 from tenas_jax.spaces import equal_cells
 from tenas_jax.spaces.registry import identity_of
+from tenas_jax.spaces.score import Score
 from tenas_jax.spaces.space import SearchSpace
 
 Masks = Bool[np.ndarray, "m cells edges ops"]
@@ -48,11 +48,10 @@ class ScoreTable(NamedTuple):
 def score_architectures(
     space: SearchSpace,
     masks: Masks,
-    scores: Sequence[str],
+    scores: Mapping[str, Score],
     source: ImageSource,
     folder: Path,
     *,
-    ntk: Ntk = "analytic",
     seed: int = 0,
     repeats: int = 8,
     ray: Any = None,
@@ -64,59 +63,53 @@ def score_architectures(
     Args:
         space: the search space.
         masks: (m, cells, edges, operators), single architectures.
-        scores: names, see `views.scores_of`.
+        scores: by name, see `catalogue.chosen_scores`.
         source: of images.
         folder: for the shards; the caller removes it when the result is safe.
-        ntk: which kernel.
-        seed: of everything random.
+        seed: random seed for images and weights.
         repeats: draws of images and weights over which a score is averaged.
         ray: from `cluster.connect`, to hand the shards out.
         environment: from `environment.fingerprint` of whoever computes; what is half finished must not change it.
         spent: of the command; learns what earlier sessions have spent.
 
     Raises:
-        InputError: for unknown scores, unfit images, a folder of another ranking, or of another process, or that cannot
-            be written.
+        InputError: for unfit images, a folder of another ranking, or of another process, or that cannot be written.
     """
     equal = equal_cells.representatives(space, masks)
-    flat, places = np.unique(equal.reshape(len(equal), -1), axis=0, return_inverse=True)
-    distinct = flat.reshape(-1, *space.mask_shape)
-    scorer = prepare(space, scores, source, ntk=ntk, seed=seed, repeats=repeats)
-    wanted = identity(space, distinct, scores, source, ntk=ntk, seed=seed, repeats=repeats) | {"shard_size": SIZE}
+    packed = np.packbits(equal.reshape(len(equal), -1), axis=1)
+    _, first, places = np.unique(packed.view(f"V{packed.shape[1]}").ravel(), return_index=True, return_inverse=True)
+    distinct = equal[first]
+    scorer = prepare(space, scores, source, seed=seed, repeats=repeats)
+    wanted = identity(space, distinct, scores, source, seed=seed, repeats=repeats) | {"shard_size": scorer.shard_size}
     with Shards(folder, wanted, environment, spent) as shards:
-        shards.spent.compiling = lambda: sum(view.program.compile_seconds for view in scorer.views)
+        shards.spent.compiling = lambda: scorer.compile_seconds
         found, evaluated = _evaluate(scorer, distinct, shards, ray, environment)
-    columns = averages(space, scores, masks, found, places.ravel())
-    columns = aggregates(space, scores, masks, columns) | columns
+    draws = draws_of(space, scores, masks, found, places.ravel())
+    columns = averages(scores, draws, found, places.ravel())
+    columns = aggregates(space, scores, masks, draws, columns) | columns
     order = np.argsort(-columns["smoothed"], kind="stable")
-    compiling = sum(view.program.compile_seconds for view in scorer.views)
     sorted_columns = {name: values[order] for name, values in columns.items()}
-    return ScoreTable(masks[order], sorted_columns, len(distinct), evaluated, compiling)
+    return ScoreTable(masks[order], sorted_columns, len(distinct), evaluated, scorer.compile_seconds)
 
 
 def identity(
-    space: SearchSpace, masks: Masks, scores: Sequence[str], source: ImageSource, *, ntk: Ntk, seed: int, repeats: int
+    space: SearchSpace, masks: Masks, scores: Mapping[str, Score], source: ImageSource, *, seed: int, repeats: int
 ) -> dict[str, Any]:
     """Everything that decides the scores of architectures but versions and the machine; plain JSON values.
 
     Args:
         space: the search space.
         masks: (m, cells, edges, operators), single architectures.
-        scores: names of scores.
+        scores: by name.
         source: of images.
-        ntk: which kernel.
-        seed: of everything random.
+        seed: random seed for images and weights.
         repeats: draws over which a score is averaged.
     """
     return {
         "space": identity_of(space),
         "architectures_sha256": hashlib.sha256(np.packbits(masks).tobytes()).hexdigest(),
-        "scores": list(scores),
-        "ntk": ntk,
-        "dataset": source.name,
-        "data_sha256": source.fingerprint,
-        "data_mean": source.mean,
-        "data_std": source.std,
+        "scores": definitions_of(scores),
+        **source.identity,
         "repeats": repeats,
         "seed": seed,
     }
@@ -128,11 +121,12 @@ def _evaluate(
     """All shards' tables as one, and how fast those went that were not finished yet."""
     from tqdm import tqdm
 
-    pieces = {n: distinct[n * SIZE : (n + 1) * SIZE] for n in range(-(-len(distinct) // SIZE))}
+    size = scorer.shard_size
+    pieces = {n: distinct[n * size : (n + 1) * size] for n in range(-(-len(distinct) // size))}
     finished = {}
     for number, masks in pieces.items():
-        shape = len(scorer.drawn[0]) if scorer.drawn else 0, len(masks)
-        if (table := shards.load(number, names=scorer.scores, shape=shape)) is not None:
+        shape = scorer.repeats, len(masks)
+        if (table := shards.load(number, names=tuple(scorer.scores), shape=shape)) is not None:
             finished[number] = table
     waiting = {number: masks for number, masks in pieces.items() if number not in finished}
     if finished:
@@ -168,48 +162,72 @@ def _evaluate(
     return whole, {"distinct_architectures": done, "seconds": round(seconds, 3)}
 
 
-def averages(
-    space: SearchSpace, scores: Sequence[str], masks: Masks, found: Table, places: np.ndarray
+def draws_of(
+    space: SearchSpace, scores: Mapping[str, Score], masks: Masks, found: Table, places: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Every score of every architecture, averaged over repeats, and its health.
+    """Every score of every architecture, draw by draw.
 
     Args:
         space: the search space.
-        scores: names of scores.
+        scores: by name.
         masks: (m, cells, edges, operators).
+        found: of the distinct architectures.
+        places: (m,), which of them each architecture is.
+
+    Returns:
+        By name (draws, m), in the order of the scores: NaN where no input reaches the output; costs have one draw.
+    """
+    totals = costs_of(space, scores, masks)
+    return {name: totals[name][None] if name in totals else found.values[name][:, places] for name in scores}
+
+
+def averages(
+    scores: Mapping[str, Score], draws: Mapping[str, np.ndarray], found: Table, places: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Every score of every architecture, averaged over draws, and its health.
+
+    Args:
+        scores: by name.
+        draws: from `draws_of`.
         found: of the distinct architectures.
         places: (m,), which of them each architecture is.
 
     Returns:
         By name (m,): NaN where no input reaches the output; costs have no health.
     """
-    known, columns, totals = scores_of(space), {}, cost.costs(space, masks)._asdict()
-    for name in scores:
-        if name in totals:
-            columns[name] = totals[name]
+    columns = {}
+    for name, score in scores.items():
+        if score.work is None:
+            columns[name] = draws[name][0]
         else:
-            columns[name] = _mean(found.values[name], known[name].geometric)[places]
+            columns[name] = _mean(draws[name], score.geometric)
             columns[f"{name}_health"] = _joined(found.health[name])[places]
     return columns
 
 
 def aggregates(
-    space: SearchSpace, scores: Sequence[str], masks: Masks, columns: dict[str, np.ndarray]
+    space: SearchSpace,
+    scores: Mapping[str, Score],
+    masks: Masks,
+    draws: Mapping[str, np.ndarray],
+    columns: Mapping[str, np.ndarray],
 ) -> dict[str, np.ndarray]:
     """Sums of ranks among the architectures at hand.
 
     Args:
         space: the search space.
-        scores: names of scores.
+        scores: by name.
         masks: (m, cells, edges, operators), all different.
+        draws: from `draws_of`.
         columns: from `averages`.
 
     Returns:
         By name (m,): `smoothed`, what is ordered by: the sum of log ranks, and the mean of those of the architectures that
-        are one operator away; `log_rank_sum`, larger is better (AZ-NAS); `rank_sum`, smaller is better (TE-NAS).
+        are one operator away; `log_rank_sum`, larger is better, every draw ranked by itself (after AZ-NAS); `rank_sum`, of
+        the averages, smaller is better (TE-NAS).
     """
-    lower = {name: scores_of(space)[name].lower_is_better for name in scores}
-    log_ranks = log_rank_sum({name: columns[name] for name in scores}, lower)
+    lower = {name: score.lower_is_better for name, score in scores.items()}
+    log_ranks = log_rank_sum({name: draws[name] for name in scores}, lower)
     return {
         # Scores of one network are noisy. Its neighbours share most of the cell, and their noise is their own.
         "smoothed": log_ranks + neighbour_mean(log_ranks, masks.argmax(-1), space),
@@ -228,11 +246,8 @@ def _mean(values: Float[np.ndarray, "repeats m"], geometric: bool) -> Float[np.n
 
 def _joined(health: np.ndarray) -> np.ndarray:
     """One health for all repeats: theirs where they agree, otherwise how many said what."""
-
-    def of(column):
-        states, counts = np.unique(column, return_counts=True)
-        if len(states) == 1:
-            return str(states[0])
-        return ", ".join(f"{state} in {count}" for state, count in zip(states, counts, strict=True))
-
-    return np.array([of(column) for column in health.T])
+    joined = health[0].astype("U64")
+    for place in np.flatnonzero((health != health[0]).any(0)):
+        states, counts = np.unique(health[:, place], return_counts=True)
+        joined[place] = ", ".join(f"{state} in {count}" for state, count in zip(states, counts, strict=True))
+    return joined

@@ -9,7 +9,7 @@ over devices, one program would be compiled in another way, with other roundings
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import SingleDeviceSharding
 from jaxtyping import Bool
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from tenas_jax.command_line import cpu_count
 
@@ -33,7 +33,10 @@ class MaskProgram:
     """
 
     def __init__(self, function: Callable[..., Any]):
-        """Takes `function(mask, *arguments)`, which returns an array or a tree of arrays."""
+        """Takes `function(mask, *arguments)`, which returns an array or a tree of arrays.
+
+        Instead of a mask it may take any array that says what to evaluate, such as whole numbers.
+        """
         self.compilations = 0
         self.compile_seconds = 0.0
         self._function = function
@@ -50,22 +53,24 @@ class MaskProgram:
             What the function returns, with a first axis (m, ...) in the order of the masks, on the host. No value depends
             on what else is evaluated beside it.
         """
-        programs = self._programs(masks.shape[1:], arguments)
+        programs = self._programs(masks, arguments)
         # A CPU is one device, however many processors it has.
         workers = len(programs) if len(programs) > 1 else cpu_count()
         parts = np.array_split(masks, max(-(-len(masks) // CHUNK), min(workers, len(masks))))
-        dealt = [programs[place % len(programs)] for place in range(len(parts))]
+        # Once a device, not once a call.
+        placed = [jax.device_put(arguments, device) for device in jax.local_devices()]
+        dealt = [(programs[place % len(programs)], placed[place % len(programs)]) for place in range(len(parts))]
         # The threads of LAPACK would wait, busily, for each other: 60 times slower for a 128 x 128 eigendecomposition.
-        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
-            results = list(pool.map(partial(self._run, arguments), dealt, parts))
+        with _thread_pools().limit(limits=1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
+            results = list(pool.map(self._run, dealt, parts))
         return jax.tree.map(lambda *parts: np.concatenate(parts), *results)
 
-    def _programs(self, shape, arguments) -> list[Callable[..., Any]]:
+    def _programs(self, masks, arguments) -> list[Callable[..., Any]]:
         """The program of every local device."""
-        signature = (shape, *((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(arguments)))
+        signature = (masks.shape[1:], masks.dtype, *((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(arguments)))
         if signature not in self._compiled:
             start = time.perf_counter()
-            masks = jax.ShapeDtypeStruct((CHUNK, *shape), bool)
+            masks = jax.ShapeDtypeStruct((CHUNK, *masks.shape[1:]), masks.dtype)
             program = partial(_one_by_one if jax.default_backend() == "cpu" else _side_by_side, self._function)
 
             def compiled(device):
@@ -80,10 +85,17 @@ class MaskProgram:
         return self._compiled[signature]
 
     @staticmethod
-    def _run(arguments, program, masks):
+    def _run(dealt, masks):
+        program, arguments = dealt
         padding = np.broadcast_to(masks[:1], (CHUNK - len(masks), *masks.shape[1:]))
         results = program(np.concatenate([masks, padding]), np.int32(len(masks)), *arguments)
         return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(masks)], results)
+
+
+@lru_cache
+def _thread_pools() -> ThreadpoolController:
+    """The pools of the libraries that are loaded: finding them takes as long as some evaluations."""
+    return ThreadpoolController()
 
 
 def _one_by_one(function, masks, count, *arguments):

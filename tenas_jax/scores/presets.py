@@ -1,18 +1,28 @@
-"""The settings of a search: a space's presets, with the other kernel or another prune number where one is asked for."""
+"""The settings of a search: a space's presets, with a kernel or another prune number where one is asked for."""
 
 from dataclasses import replace
 
 from tenas_jax.errors import InputError
 from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
 from tenas_jax.spaces.preset import Preset
+from tenas_jax.spaces.score import Kernel
 from tenas_jax.spaces.space import SearchSpace
 
 PRESETS = ("default", "paper", "released")
 IMAGENET = ("imagenet", "imagenet16-120")  # data sets with presets of their own
 
-_ANALYTIC = {"ntk": "analytic", "ntk_images": 8, "ntk_side": 4, "ntk_channels": 16}
-# Small images rank as well as large ones and cost a fraction; frozen statistics need per-example gradients only.
-_EMPIRICAL = {"ntk": "empirical", "ntk_images": 32, "ntk_side": 8, "ntk_channels": 3, "batch_stats": "frozen"}
+
+def check_kernel(ntk: str | None) -> None:
+    """Refuses what is no kernel.
+
+    Args:
+        ntk: "analytic", "empirical" or None.
+
+    Raises:
+        InputError: for anything else.
+    """
+    if ntk not in (None, "analytic", "empirical"):
+        raise InputError(f"the kernel {ntk!r} is unknown; choose --ntk analytic or --ntk empirical.")
 
 
 def preset(
@@ -23,11 +33,11 @@ def preset(
     dataset: str | None = None,
     prune_number: int | None = None,
 ) -> Preset:
-    """A preset, with the other kernel or another prune number where one is asked for.
+    """A preset, with a kernel's score or another prune number where one is asked for.
 
     Args:
         name: one of `PRESETS`.
-        ntk: "analytic", "empirical", or None for the preset's own; naming one takes the condition number in.
+        ntk: "analytic", "empirical" or None; naming one takes the condition number in, where no kernel takes part.
         space: the search space.
         dataset: the data set's name; ImageNet's two may have presets of their own.
         prune_number: operators that go from every edge in a round; None for the preset's own.
@@ -37,13 +47,10 @@ def preset(
     """
     if name not in PRESETS:
         raise InputError(f"the preset {name!r} is unknown; choose one of {', '.join(PRESETS)}.")
-    if ntk not in (None, "analytic", "empirical"):
-        raise InputError(f"the kernel {ntk!r} is unknown; choose --ntk analytic or --ntk empirical.")
+    check_kernel(ntk)
     if prune_number is not None and prune_number < 1:
         raise InputError(f"--prune-number must be a whole number from 1; it is {prune_number}.")
     chosen = (space.family.imagenet_presets if dataset in IMAGENET else space.family.presets)[name]
-    if ntk is not None:
-        chosen = replace(chosen, trainability=True)
-    if ntk not in (None, chosen.ntk):
-        chosen = replace(chosen, **(_ANALYTIC if ntk == "analytic" else _EMPIRICAL))
+    if ntk is not None and not any(isinstance(space.scores[name].work, Kernel) for name in chosen.scores):
+        chosen = replace(chosen, scores=("condition_number", *chosen.scores))
     return chosen if prune_number is None else replace(chosen, prune_number=prune_number)

@@ -79,12 +79,28 @@ def released_rank(changes: Float[np.ndarray, " m"], *, descending: bool = False)
         (m,) int from 0, best first.
     """
     badness = _badness(changes, descending)
-    order = np.argsort(round_significant(badness, 3), kind="stable")
+    order = np.argsort(released_order(changes, descending=descending))
     steps = np.zeros(len(badness), int)
     steps[1:] = badness[order][1:] != badness[order][:-1]
     ranks = np.empty(len(badness), int)
     ranks[order] = np.cumsum(steps)
     return ranks
+
+
+def released_order(changes: Float[np.ndarray, " m"], *, descending: bool = False) -> Int[np.ndarray, " m"]:
+    """The place of every candidate in the order in which the released TE-NAS ranks: stable, by 3 significant figures.
+
+    Args:
+        changes: as `released_rank`.
+        descending: as `released_rank`.
+
+    Returns:
+        (m,) int from 0, all different.
+    """
+    order = np.argsort(round_significant(_badness(changes, descending), 3), kind="stable")
+    places = np.empty(len(order), int)
+    places[order] = np.arange(len(order))
+    return places
 
 
 def average_rank(values: Float[np.ndarray, " m"], *, descending: bool = False) -> Float[np.ndarray, " m"]:
@@ -146,12 +162,22 @@ def sum_of_log_ranks(ranks: Sequence[Float[np.ndarray, " m"]]) -> Float[np.ndarr
 
 
 def log_rank_sum(
-    scores: Mapping[str, Float[np.ndarray, " m"]], lower_is_better: Mapping[str, bool]
+    scores: Mapping[str, Float[np.ndarray, "*draws m"]], lower_is_better: Mapping[str, bool]
 ) -> Float[np.ndarray, " m"]:
     """`sum_of_log_ranks` of scores among the architectures at hand, larger is better.
 
+    Where a score was drawn several times, every draw is ranked by itself and its log ranks are averaged. What the draws
+    agree about keeps its full weight, and what they do not agree about averages out: architectures that a score cannot
+    tell apart share about the same rank, where an average of values would spread them over all ranks.
+
     Args:
-        scores: by name (m,); NaN is as bad as the worst infinity.
+        scores: by name (m,) or (draws, m); NaN is as bad as the worst infinity.
         lower_is_better: by name.
     """
-    return sum_of_log_ranks([average_rank(v, descending=not lower_is_better[name]) for name, v in scores.items()])
+
+    def mean_log_rank(name, values):
+        return np.mean(
+            [np.log(average_rank(draw, descending=not lower_is_better[name])) for draw in np.atleast_2d(values)], axis=0
+        )
+
+    return np.sum([mean_log_rank(name, values) for name, values in scores.items()], axis=0)

@@ -1,6 +1,6 @@
 """All scores of many architectures: what is drawn once, and then evaluated for any masks, here or elsewhere."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,9 +9,11 @@ import numpy as np
 from jaxtyping import Bool
 
 from tenas_jax.data import ImageSource
-from tenas_jax.records.shards import Table
-from tenas_jax.scores.views import Ntk, View, build_views, check_scores
-from tenas_jax.spaces.registry import find_space
+from tenas_jax.records.shards import SIZE, Table
+from tenas_jax.scores.programs import ScoreProgram, score_programs
+from tenas_jax.scores.shared_work import BLOCK
+from tenas_jax.scores.sharing import is_shared
+from tenas_jax.spaces.score import Score
 from tenas_jax.spaces.space import SearchSpace
 
 DISCONNECTED = "disconnected"
@@ -19,28 +21,41 @@ DISCONNECTED = "disconnected"
 
 @dataclass(frozen=True)
 class Scorer:
-    """A scorer that travels: names, and the arrays that were drawn. Programs are compiled where it is used.
+    """A picklable scorer: definitions, and the arrays that were drawn. Programs are compiled where it is used.
 
     Attributes:
         space: the search space.
-        scores: names of scores that need a view.
-        ntk: which kernel.
-        drawn: by view and repeat, what all masks share.
+        scores: by name, those that are read from a program.
+        drawn: by program and repeat, what all masks share.
     """
 
     space: SearchSpace
-    scores: tuple[str, ...]
-    ntk: Ntk
+    scores: Mapping[str, Score]
     drawn: tuple[tuple[tuple[np.ndarray, ...], ...], ...]
 
     @cached_property
-    def views(self) -> list[View]:
-        """The views of the scores."""
-        return build_views(self.space, self.scores, self.ntk)
+    def programs(self) -> list[ScoreProgram]:
+        """The programs of the scores."""
+        return score_programs(self.space, self.scores)
+
+    @property
+    def repeats(self) -> int:
+        """Draws of images and weights."""
+        return len(self.drawn[0]) if self.drawn else 0
+
+    @property
+    def compile_seconds(self) -> float:
+        """Spent on compiling here."""
+        return sum(program.compiled.compile_seconds for program in self.programs)
+
+    @property
+    def shard_size(self) -> int:
+        """How many architectures are best evaluated together: what they share is computed once for all of them."""
+        return BLOCK if is_shared(self.space) else SIZE
 
     def __getstate__(self) -> dict:
         """All but the compiled programs."""
-        return {name: value for name, value in self.__dict__.items() if name != "views"}
+        return {name: value for name, value in self.__dict__.items() if name != "programs"}
 
     def __call__(self, masks: Bool[np.ndarray, "m cells edges ops"]) -> Table:
         """Evaluates single architectures.
@@ -51,14 +66,13 @@ class Scorer:
         Returns:
             Every score; no value depends on what else is evaluated beside it.
         """
-        connected = np.array([self.space.is_connected(mask) for mask in masks])
-        repeats = len(self.drawn[0]) if self.drawn else 0
-        values = {name: np.full((repeats, len(masks)), np.nan) for name in self.scores}
-        health = {name: np.full((repeats, len(masks)), DISCONNECTED, "U32") for name in self.scores}
+        connected = self.space.connected(masks)
+        values = {name: np.full((self.repeats, len(masks)), np.nan) for name in self.scores}
+        health = {name: np.full((self.repeats, len(masks)), DISCONNECTED, "U32") for name in self.scores}
         if connected.any():
-            for view, drawn in zip(self.views, self.drawn, strict=True):
+            for program, drawn in zip(self.programs, self.drawn, strict=True):
                 for repeat, arrays in enumerate(drawn):
-                    readings = view.read(view.program(masks[connected], *arrays), masks[connected])
+                    readings = program.read(program.compiled(masks[connected], *arrays), masks[connected])
                     for name, (value, state) in readings.items():
                         values[name][repeat, connected] = value
                         health[name][repeat, connected] = state
@@ -66,36 +80,27 @@ class Scorer:
 
 
 def prepare(
-    space: SearchSpace | str,
-    scores: Sequence[str],
-    source: ImageSource,
-    *,
-    ntk: Ntk = "analytic",
-    seed: int = 0,
-    repeats: int = 8,
+    space: SearchSpace, scores: Mapping[str, Score], source: ImageSource, *, seed: int = 0, repeats: int = 8
 ) -> Scorer:
     """Draws images and weights for some scores.
 
     Args:
-        space: the search space, or its name as `space.find_space` takes it.
-        scores: names of scores, see `views.scores_of`; costs are not evaluated and may be left out.
+        space: the search space.
+        scores: by name, see `catalogue.chosen_scores`; costs are not evaluated and may be left out.
         source: of images.
-        ntk: which kernel.
-        seed: of everything random.
+        seed: random seed for images and weights.
         repeats: draws, each of images and weights.
 
     Returns:
         The scorer.
 
     Raises:
-        InputError: for unknown scores, or images that are too few or too small.
+        InputError: for images that are too few or too small.
     """
-    space = find_space(space) if isinstance(space, str) else space
-    check_scores(space, scores)
-    evaluated = tuple(name for name in scores if name not in ("parameters", "flops"))
-    views = build_views(space, evaluated, ntk)
+    evaluated = {name: score for name, score in scores.items() if score.work is not None}
     key = jax.random.key(seed)
     drawn = tuple(
-        tuple(view.draw(jax.random.fold_in(key, repeat), source) for repeat in range(repeats)) for view in views
+        tuple(program.draw(jax.random.fold_in(key, repeat), source) for repeat in range(repeats))
+        for program in score_programs(space, evaluated)
     )
-    return Scorer(space, evaluated, ntk, drawn)
+    return Scorer(space, evaluated, drawn)

@@ -16,7 +16,7 @@ left: node by node, cell by cell, by the same scores, ranked within the node. A 
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import jax
@@ -25,7 +25,14 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from tenas_jax.errors import InputError
 from tenas_jax.scores.indicators import Indicator, Scores
-from tenas_jax.scores.ranks import log_rank, rank_sum, relative_change, released_rank, round_decimals
+from tenas_jax.scores.ranks import (
+    log_rank,
+    rank_sum,
+    relative_change,
+    released_order,
+    released_rank,
+    round_decimals,
+)
 from tenas_jax.search.budget import Budget
 from tenas_jax.spaces.sampling import architectures
 from tenas_jax.spaces.space import SearchSpace
@@ -55,8 +62,8 @@ class Info(NamedTuple):
 
     Attributes:
         candidates: (c, 3): cell, edge, operator; the edge's last operator where edges go.
-        scores: by indicator. Removal: the mean score of the supernet without the candidate. Completion: the mean log score
-            of the architectures that hold it.
+        scores: by indicator. Removal: the mean score of the supernet without the candidate. Completion: the mean score of
+            the architectures that hold it, a logarithm of scores that are averaged by their logarithms.
         changes: by indicator. Removal: mean relative change. Completion: mean log rank of those architectures, less the
             mean log rank on the edge, with the sign that makes the worst operator the smallest.
         ranks: by indicator, 0 goes first.
@@ -190,7 +197,7 @@ def step(
     if rule not in ("completion", "removal"):
         raise InputError(f'`rule` must be "completion" or "removal"; it is {rule!r}.')
     if not indicators:
-        raise InputError("`indicators` must hold at least one indicator; see `tenas_jax.indicators`.")
+        raise InputError("`indicators` must hold at least one indicator; see `tenas_jax.scores.indicators`.")
     if prune_number is not None and prune_number < 1:
         raise InputError(f"the prune number must be at least 1; it is {prune_number}.")
     key = jax.random.fold_in(key, state.round)
@@ -218,17 +225,18 @@ class _Contest(NamedTuple):
     groups: Int[np.ndarray, " c"]
     whole: bool
 
-    def losers(self, total, mask: Mask, space: SearchSpace, number: int, limits: Budget | None):
+    def losers(self, total, tie_break, mask: Mask, space: SearchSpace, number: int, limits: Budget | None):
         """The candidates (k, 3) with the smallest totals, `number` a group; the last one stays, or the edges to keep.
 
-        None goes without which the mask would hold nothing that meets the limits.
+        Of equal totals the smaller `tie_break` goes first. None goes without which the mask would hold nothing that meets
+        the limits.
         """
         gone = NOTHING
         for group in np.unique(self.groups):
             members = np.flatnonzero(self.groups == group)
             surplus = len(members) - (space.kept_edges or 0 if self.whole else 1)
             left = surplus if self.whole else min(number, surplus)
-            for member in members[np.argsort(total[members], kind="stable")]:
+            for member in members[np.lexsort((tie_break[members], total[members]))]:
                 tried = np.concatenate([gone, self.options[[member]]])
                 if left and (limits is None or limits.cheapest(space, without(mask, tried, space)) is not None):
                     gone, left = tried, left - 1
@@ -247,8 +255,12 @@ def _by_completion(key, mask, space, indicators, paths, prune_number, limits) ->
     choices = (limits.sample if limits else architectures)(draw, mask, paths, space)
     batches = max(1, min(MOST_BATCHES, paths // len(choices)))
     results = {i.name: _on_batches(i, score, space.one_hot(choices), batches) for i in indicators}
-    logs = {i.name: np.log(results[i.name].values).mean(0) for i in indicators}
-    log_ranks = {i.name: log_rank(logs[i.name], descending=not i.lower_is_better) for i in indicators}
+    means = {i.name: _mean(results[i.name].values, i.geometric) for i in indicators}
+    # Every batch is ranked by itself, so that an unlucky one moves a rank and not an average.
+    log_ranks = {
+        i.name: np.mean([log_rank(v, descending=not i.lower_is_better) for v in results[i.name].values], axis=0)
+        for i in indicators
+    }
 
     contest = _contest(mask, space)
     options = contest.options
@@ -268,14 +280,22 @@ def _by_completion(key, mask, space, indicators, paths, prune_number, limits) ->
         contest = contest._replace(groups=np.zeros(len(options), int))
     return Info(
         candidates=options,
-        scores={name: mean(values) for name, values in logs.items()},
+        scores={name: mean(values) for name, values in means.items()},
         changes=changes,
         ranks={name: released_rank(change) for name, change in changes.items()},
         total=total,
         health=_health(results),
         evaluations=len(choices) * batches,
-        pruned=contest.losers(total, mask, space, prune_number or 1, limits),
+        pruned=contest.losers(total, np.arange(len(total)), mask, space, prune_number or 1, limits),
     )
+
+
+def _mean(values: Float[np.ndarray, "repeats m"], geometric: bool) -> Float[np.ndarray, " m"]:
+    """Over repeats, of their logarithms for a geometric score: ranks need no logarithm, means of outliers do."""
+    if not geometric:
+        return values.mean(0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log(values).mean(0)
 
 
 def _on_batches(indicator: Indicator, key, masks, batches: int) -> Scores:
@@ -298,7 +318,9 @@ def _by_removal(key, mask, space, indicators, fresh, prune_number, limits) -> In
         # What goes first improves the score most, or harms it least.
         ranks[indicator.name] = released_rank(changes[indicator.name], descending=not indicator.lower_is_better)
     total = rank_sum(list(ranks.values()))
-    pruned = contest.losers(total, mask, space, prune_number, limits)
+    # As the released code, which sorts the sums of ranks, stably, in the order of its first indicator.
+    first = released_order(changes[indicators[0].name], descending=not indicators[0].lower_is_better)
+    pruned = contest.losers(total, first, mask, space, prune_number, limits)
     evaluations = len(options) * 2 if fresh else len(options) + 1
     return Info(options, scores, changes, ranks, total.astype(float), _health(results), evaluations, pruned)
 
@@ -340,7 +362,7 @@ def prune(
     Args:
         key: everything random depends on it.
         space: the search space.
-        indicators: what to score by, for instance those of `tenas_jax.indicators`.
+        indicators: what to score by, for instance those of `tenas_jax.scores.indicators`.
         rule: see the module.
         paths: see `step`.
         fresh: see `step`.
@@ -361,7 +383,7 @@ def prune(
         >>> def evaluate(key, masks):
         ...     values = cost.parameters(NAS_BENCH_201, masks)[None].astype(float)
         ...     return Scores(values, np.full(values.shape, "counted"))
-        >>> indicator = Indicator("parameters", lower_is_better=False, evaluate=evaluate, program=None)
+        >>> indicator = Indicator("parameters", lower_is_better=False, evaluate=evaluate)
         >>> mask, infos = prune(jax.random.key(0), NAS_BENCH_201, [indicator])
         >>> NAS_BENCH_201.format(mask)
         '|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|'
@@ -370,9 +392,23 @@ def prune(
     """
     if limits is not None:
         limits.check(space)
-    state, infos = init(space), []
     settings = {"rule": rule, "paths": paths, "fresh": fresh, "prune_number": prune_number, "limits": limits}
+    taken = list(steps(key, init(space), space=space, indicators=indicators, **settings))
+    return taken[-1][0].mask if taken else space.supernet(), [info for _, info in taken]
+
+
+def steps(key: Key[Array, ""], state: State, *, space: SearchSpace, **settings) -> Iterator[tuple[State, Info]]:
+    """Prunes until one architecture is left.
+
+    Args:
+        key: everything random depends on it.
+        state: where to begin.
+        space: the search space.
+        **settings: as `step`.
+
+    Yields:
+        What `step` returns, a step at a time.
+    """
     while not is_done(state, space):
-        state, info = step(key, state, space=space, indicators=indicators, **settings)
-        infos.append(info)
-    return state.mask, infos
+        state, info = step(key, state, space=space, **settings)
+        yield state, info

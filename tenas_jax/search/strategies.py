@@ -1,84 +1,106 @@
-"""How a run gets from a search space to one architecture, recorded round by round in its folder so that it can resume.
+"""How a search gets from a space to one architecture, recorded round by round in its run's folder so that it can resume.
 
 - "prune" goes from the supernet to one architecture, operator by operator (`pruner.py`).
 - "evolve" lets a population of architectures mutate (`evolution.py`): for spaces that are too large to go through.
-- "exhaustive" scores every architecture of a small space and takes the first (`score_table.py`).
+- "exhaustive" scores every architecture of a small space and takes the first (`rank/score_table.py`).
 
 The last two go by the scores of a ranking and their sum of log ranks (`Family.default_scores`).
 """
 
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
-from tenas_jax.command_line import say
-from tenas_jax.data import ImageSource
-from tenas_jax.errors import InputError
-from tenas_jax.rank.score_table import averages, score_architectures
+from tenas_jax.command_line import Progress, use_compilation_cache
+from tenas_jax.rank.score_table import averages, draws_of, score_architectures
 from tenas_jax.records.environment import fingerprint
 from tenas_jax.records.files import remove_tree, sha256_of, write_csv
 from tenas_jax.records.run_folder import RunFolder
-from tenas_jax.scores.indicators import Indicator
-from tenas_jax.scores.presets import Preset
+from tenas_jax.scores.indicators import Indicator, indicators
 from tenas_jax.scores.ranks import log_rank_sum
-from tenas_jax.scores.scorer import Scorer
-from tenas_jax.scores.views import Ntk, scores_of
+from tenas_jax.scores.scorer import prepare
 from tenas_jax.search import evolution, pruner
-from tenas_jax.search.budget import Budget
 from tenas_jax.search.evolution import Evolution
+from tenas_jax.search.job import Job
 from tenas_jax.search.pruner import Info
+from tenas_jax.spaces.cell_graph import Mask
+from tenas_jax.spaces.preset import Preset
 from tenas_jax.spaces.space import SearchSpace
+
+
+def search(job: Job, folder: RunFolder) -> Mask:
+    """Runs a job's strategy, or what is left of it.
+
+    Args:
+        job: the search.
+        folder: with the rounds that have been taken.
+
+    Returns:
+        The mask of one architecture.
+
+    Raises:
+        InputError: where the folder cannot be written.
+    """
+    use_compilation_cache()
+    return {"prune": prune, "evolve": evolve, "exhaustive": exhaust}[job.strategy](job, folder)
+
+
+def prune(job: Job, folder: RunFolder) -> Mask:
+    """Prunes, or goes on with it, and records every round.
+
+    Args:
+        job: the search.
+        folder: with the rounds that have been taken.
+
+    Returns:
+        The mask of one architecture.
+    """
+    by = indicators(job.space, job.source, job.scores, repeats=job.repeats)
+    folder.spent.compiling = lambda: sum(indicator.compile_seconds for indicator in by)
+    return prune_in_folder(job.seed, job.space, by, job.settings, folder, job.budget)
 
 
 def prune_in_folder(
     seed: int,
     space: SearchSpace,
-    indicators: list[Indicator],
+    by: list[Indicator],
     settings: Preset,
     folder: RunFolder,
-    limits: Budget | None = None,
-) -> str:
-    """Runs a search, or what is left of it, and records every round.
+    limits: Any = None,
+) -> Mask:
+    """Prunes by any indicators, or goes on with it, and records every round.
 
     Args:
-        seed: of everything random.
+        seed: random seed for images, weights and sampling.
         space: the search space.
-        indicators: from `build_indicators`.
+        by: the indicators.
         settings: the preset.
         folder: with the rounds that have been taken.
-        limits: on what the network may cost.
+        limits: on what the network may cost, a `budget.Budget`.
 
     Returns:
-        The architecture's string.
+        The mask of one architecture.
     """
-    from tqdm import tqdm
-
     state = pruner.init(space)
     for record in folder.rounds:
-        mask = pruner.without(state.mask, _gone(record), space)
-        state = pruner.State(mask, record["round"] + 1)
-    key = jax.random.key(seed)
-    left = pruner.surplus(state.mask, space)
-    total = pruner.surplus(space.supernet(), space)
-    quiet = not sys.stderr.isatty()
-    with tqdm(total=total, initial=total - left, desc="pruned", disable=quiet, file=sys.stderr) as bar:
-        while not pruner.is_done(state, space):
-            start = time.perf_counter()
-            mask = state.mask
-            state, info = pruner.step(
-                key, state, space=space, indicators=indicators, rule=settings.rule, paths=settings.paths,
-                fresh=settings.fresh, prune_number=settings.prune_number, limits=limits,
-            )  # fmt: skip
+        state = pruner.State(pruner.without(state.mask, _gone(record), space), record["round"] + 1)
+    total, left = pruner.surplus(space.supernet(), space), pruner.surplus(state.mask, space)
+    steps = pruner.steps(
+        jax.random.key(seed), state, space=space, indicators=by, rule=settings.rule, paths=settings.paths,
+        fresh=settings.fresh, prune_number=settings.prune_number, limits=limits,
+    )  # fmt: skip
+    with Progress(total, total - left, "operators") as progress:
+        start, mask = time.perf_counter(), state.mask
+        for state, info in steps:
             seconds = time.perf_counter() - start
             folder.append(_round_record(space, state.round - 1, mask, info, seconds))
-            bar.update(len(info.pruned) + len(info.unaffordable))
-            if quiet:
-                say(f"round {state.round - 1}: pruned {_names(space, info)} ({seconds:.1f} s)")
-    return space.format(state.mask)
+            line = f"round {state.round - 1}: pruned {_names(space, info)} ({seconds:.1f} s)"
+            progress.advance(len(info.pruned) + len(info.unaffordable), line)
+            start, mask = time.perf_counter(), state.mask
+    return state.mask
 
 
 def _gone(record: dict[str, Any]) -> np.ndarray:
@@ -88,11 +110,11 @@ def _gone(record: dict[str, Any]) -> np.ndarray:
 
 def _names(space: SearchSpace, info: Info) -> str:
     """What a round has pruned, for people."""
-    dear = f"{len(info.unaffordable)} that cost too much, " if len(info.unaffordable) else ""
+    over_budget = f"{len(info.unaffordable)} over budget, " if len(info.unaffordable) else ""
     if len(info.pruned) > 6:
-        return f"{dear}{len(info.pruned)} operators of {len(info.candidates)}"
+        return f"{over_budget}{len(info.pruned)} operators of {len(info.candidates)}"
     cells = [f" of the {space.cells[cell]} cell" if len(space.cells) > 1 else "" for cell in info.pruned[:, 0]]
-    return dear + ", ".join(
+    return over_budget + ", ".join(
         f"{space.operators[o]} from edge {e}{cell}" for (_, e, o), cell in zip(info.pruned, cells, strict=True)
     )
 
@@ -132,140 +154,106 @@ def _plain(value: float) -> float | str:
     return float(value) if abs(value) < float("inf") else str(float(value))
 
 
-def evolve_in_folder(
-    seed: int,
-    space: SearchSpace,
-    scores: Sequence[str],
-    scorer: Scorer,
-    settings: Evolution,
-    folder: RunFolder,
-    limits: Budget | None = None,
-) -> str:
-    """Runs an evolution, or what is left of it, and records every generation.
+def evolve(job: Job, folder: RunFolder) -> Mask:
+    """Evolves, or goes on with it, and records every generation.
 
     Args:
-        seed: of everything random but what the scorer has drawn.
-        space: the search space.
-        scores: that it goes by.
-        scorer: of those scores.
-        settings: of the evolution.
+        job: the search.
         folder: with the generations that have been scored.
-        limits: on what the network may cost.
 
     Returns:
-        The string of the best architecture seen, by the sum of log ranks among all of them.
-
-    Raises:
-        InputError: for limits that no architecture meets.
+        The mask of the best architecture seen, by the sum of log ranks among all of them.
     """
-    from tqdm import tqdm
-
-    if limits:
-        limits.check(space)
-    lower = {name: scores_of(space)[name].lower_is_better for name in scores}
-    choices, values = _history(space, scores, folder)
+    space, settings = job.space, Evolution(evaluations=job.evaluations)
+    scorer = prepare(space, job.scores, job.source, seed=job.seed, repeats=job.repeats)
+    folder.spent.compiling = lambda: scorer.compile_seconds
+    lower = {name: score.lower_is_better for name, score in job.scores.items()}
+    drawn = {name: 1 if score.work is None else job.repeats for name, score in job.scores.items()}
+    choices, values = _history(space, drawn, folder)
     goodness = log_rank_sum(values, lower)
-    key, quiet = jax.random.key(seed), not sys.stderr.isatty()
-    with tqdm(total=settings.evaluations, initial=len(choices), unit="arch", disable=quiet, file=sys.stderr) as bar:
+    key = jax.random.key(job.seed)
+    with Progress(settings.evaluations, len(choices), "arch") as progress:
         while len(choices) < settings.evaluations:
             start, generation = time.perf_counter(), jax.random.fold_in(key, len(folder.rounds))
             if len(choices):
-                young = evolution.next_generation(generation, choices, goodness, space, settings, limits)
+                young = evolution.next_generation(generation, choices, goodness, space, settings, job.budget)
             else:
-                young = evolution.first_generation(generation, space, settings, limits)
+                young = evolution.first_generation(generation, space, settings, job.budget)
             if not len(young):
                 break  # nothing new is left near the population
             masks = space.one_hot(young)
-            found = averages(space, scores, masks, scorer(masks), np.arange(len(masks)))
+            scored, places = scorer(masks), np.arange(len(masks))
+            draws = draws_of(space, job.scores, masks, scored, places)
+            found = averages(job.scores, draws, scored, places)
             choices = np.concatenate([choices, young])
-            values = {name: np.concatenate([values[name], found[name]]) for name in scores}
+            values = {name: np.concatenate([values[name], draws[name].astype(float)], axis=1) for name in job.scores}
             goodness = log_rank_sum(values, lower)
             best = space.format(space.one_hot(choices[np.argmax(goodness)]))
             folder.append(
                 {
                     "round": len(folder.rounds),
                     "architectures": [space.format(mask) for mask in masks],
-                    "scores": {name: [_plain(value) for value in found[name]] for name in scores},
+                    "scores": {name: [_plain(value) for value in found[name]] for name in job.scores},
+                    "draws": {name: [[_plain(v) for v in draw] for draw in draws[name]] for name in job.scores},
                     "health": {name: found[f"{name}_health"].tolist() for name in scorer.scores},
                     "best": best,
-                    "evaluations": len(young) * len(scorer.drawn[0]),
+                    "evaluations": len(young) * scorer.repeats,
                     "seconds": round(time.perf_counter() - start, 3),
                 }
             )
-            bar.update(len(young))
-            if quiet:
-                say(f"generation {len(folder.rounds) - 1}: {len(choices)} architectures, the best is {best}")
-    return folder.rounds[-1]["best"]
+            line = f"generation {len(folder.rounds) - 1}: {len(choices)} architectures, the best is {best}"
+            progress.advance(len(young), line)
+    return space.parse(folder.rounds[-1]["best"])
 
 
-def _history(space: SearchSpace, names: Sequence[str], folder: RunFolder) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Operator numbers (m, cells, edges) and scores of all that a folder has recorded, the oldest first."""
+def _history(
+    space: SearchSpace, drawn: Mapping[str, int], folder: RunFolder
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Operator numbers (m, cells, edges) and draws of scores (draws, m) that a folder has recorded, the oldest first."""
     strings = [string for record in folder.rounds for string in record["architectures"]]
     choices = [space.choice(space.parse(string)) for string in strings]
-    scores = {name: [float(v) for record in folder.rounds for v in record["scores"][name]] for name in names}
+
+    def draws(name, number):
+        parts = [np.array(record["draws"][name], float) for record in folder.rounds]  # "inf" is text in JSON
+        return np.concatenate([np.zeros((number, 0)), *parts], axis=1)
+
     return (
         np.array(choices, int).reshape(-1, *space.mask_shape[:2]),
-        {name: np.array(values, float) for name, values in scores.items()},
+        {name: draws(name, number) for name, number in drawn.items()},
     )
 
 
-def exhaust_in_folder(
-    seed: int,
-    space: SearchSpace,
-    scores: Sequence[str],
-    source: ImageSource,
-    folder: RunFolder,
-    *,
-    ntk: Ntk,
-    repeats: int,
-    limits: Budget | None = None,
-) -> str:
+def exhaust(job: Job, folder: RunFolder) -> Mask:
     """Scores every architecture that meets the limits; the folder also gets their table, `scores.csv`.
 
     Args:
-        seed: of everything random.
-        space: the search space.
-        scores: that it goes by.
-        source: of images.
+        job: the search, of a space that is small enough to go through.
         folder: of the run; what it holds of an interrupted one is not computed again.
-        ntk: which kernel.
-        repeats: draws over which a score is averaged.
-        limits: on what the network may cost.
 
     Returns:
-        The string of the first architecture by the sum of log ranks.
-
-    Raises:
-        InputError: for limits that no architecture meets, or a space that is too large to enumerate.
+        The mask of the first architecture.
     """
-    if not space.is_enumerable:
-        raise InputError(f"{space.name} is too large to go through; take --strategy evolve or --strategy prune.")
-    if limits:
-        limits.check(space)
-    if folder.rounds:
-        remove_tree(folder.path / "shards")
-        return folder.rounds[-1]["best"]
-    masks = np.stack(list(space.enumerate()))
-    masks = masks[limits.meet(space, masks)] if limits else masks
-    shards = folder.path / "shards"
-    start = time.perf_counter()
-    found = score_architectures(
-        space, masks, scores, source, shards, ntk=ntk, seed=seed, repeats=repeats, environment=fingerprint(),
-        spent=folder.spent,
-    )  # fmt: skip
-    strings = [space.format(mask) for mask in found.masks]
-    table = folder.path / "scores.csv"
-    write_csv(table, strings, found.columns)
-    folder.append(
-        {
-            "round": 0,
-            "architectures": len(strings),
-            "distinct": found.distinct,
-            "best": strings[0],
-            "evaluations": found.distinct * repeats,
-            "files": {table.name: sha256_of(table)},
-            "seconds": round(time.perf_counter() - start, 3),
-        }
-    )
+    space, shards, table = job.space, folder.path / "shards", folder.path / "scores.csv"
+    if not folder.rounds:
+        start = time.perf_counter()
+        masks = space.enumerated()
+        masks = masks[job.budget.meet(space, masks)] if job.budget else masks
+        found = score_architectures(
+            space, masks, job.scores, job.source, shards, seed=job.seed, repeats=job.repeats, environment=fingerprint(),
+            spent=folder.spent,
+        )  # fmt: skip
+        strings = space.formats(found.masks)
+        write_csv(table, strings, found.columns)
+        folder.append(
+            {
+                "round": 0,
+                "architectures": len(strings),
+                "distinct": found.distinct,
+                "best": strings[0],
+                "evaluations": found.distinct * job.repeats,
+                "files": {table.name: sha256_of(table)},
+                "seconds": round(time.perf_counter() - start, 3),
+            }
+        )
     remove_tree(shards)
-    return strings[0]
+    return space.parse(folder.rounds[-1]["best"])

@@ -147,14 +147,25 @@ class CellGraph:
             InputError: where an edge has several operators, or none.
         """
         self.check(mask)
-        crowded = np.argwhere(mask.sum(-1) > 1)
+        return self.choices(mask[None])[0]
+
+    def choices(self, masks: Bool[np.ndarray, "m cells edges ops"]) -> Int[np.ndarray, "m cells edges"]:
+        """`choice` of many masks of this space.
+
+        Args:
+            masks: (m, cells, edges, operators), something alive on every edge.
+
+        Raises:
+            InputError: where an edge has several operators.
+        """
+        crowded = np.argwhere(masks.sum(-1) > 1)
         if len(crowded):
-            cell, edge = crowded[0]
+            number, cell, edge = crowded[0]
             raise InputError(
                 f"a single architecture has one operator an edge; edge {edge} of cell {cell} has "
-                f"{int(mask[cell, edge].sum())}. Prune the mask before it is printed."
+                f"{int(masks[number, cell, edge].sum())}. Prune the mask before it is printed."
             )
-        return mask.argmax(-1)
+        return masks.argmax(-1)
 
     def check(self, mask: Mask) -> None:
         """Refuses what is not a mask of this space.
@@ -191,15 +202,21 @@ class CellGraph:
             InputError: where it is no mask of this space.
         """
         self.check(mask)
-        for cell in self.carries(mask):
-            reached = set(range(self.inputs))
-            for carries, (source, target) in zip(cell, self.edges, strict=True):
-                if carries and source in reached:
-                    reached.add(target)
-            outputs = {self.nodes - 1} if self.inputs == 1 else set(self.inner_nodes)
-            if not reached & outputs:
-                return False
-        return True
+        return bool(self.connected(mask[None])[0])
+
+    def connected(self, masks: Bool[np.ndarray, "m cells edges ops"]) -> Bool[np.ndarray, " m"]:
+        """`is_connected` of many masks.
+
+        Args:
+            masks: (m, cells, edges, operators).
+        """
+        carries = self.carries(masks)
+        reached = np.zeros((*carries.shape[:2], self.nodes), bool)
+        reached[..., : self.inputs] = True
+        for edge, (source, target) in enumerate(self.edges):
+            reached[..., target] |= carries[..., edge] & reached[..., source]
+        outputs = [self.nodes - 1] if self.inputs == 1 else list(self.inner_nodes)
+        return np.asarray(reached[..., outputs].any(-1).all(-1))
 
     # How many architectures there are, and which is which.
 
@@ -264,9 +281,17 @@ class CellGraph:
         Raises:
             InputError: for a space of more than a million.
         """
+        yield from self.enumerated()
+
+    def enumerated(self) -> Bool[np.ndarray, "m cells edges ops"]:
+        """What `enumerate` yields, in one array.
+
+        Raises:
+            InputError: as `enumerate`.
+        """
         if not self.is_enumerable:
             raise InputError(f"{self.name} is too large to enumerate; draw architectures with `sample(key, n)`.")
-        yield from self.one_hot(self.numbered(np.arange(self.size)))
+        return self.one_hot(self.numbered(np.arange(self.size)))
 
     @property
     def neighbours(self) -> int:

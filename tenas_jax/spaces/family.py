@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tenas_jax.spaces.preset import Preset
+from tenas_jax.spaces.score import Score
 from tenas_jax.spaces.skeleton import Purpose, Skeleton
 
 
@@ -18,6 +19,7 @@ class Family:
         strides: of an edge.
         skeletons: sizes of networks by purpose.
         concatenates: whether a cell's output is all of its inner nodes, and not the last one alone.
+        scores: what an architecture can be scored by, by name and costs aside, for the skeletons of "ntk" and "regions".
         presets: settings of a search by name.
         imagenet_presets: where they are others on ImageNet.
         default_scores: what a ranking goes by.
@@ -28,6 +30,7 @@ class Family:
     strides: tuple[int, ...]
     skeletons: Mapping[Purpose, Skeleton]
     concatenates: bool
+    scores: Callable[[Skeleton, Skeleton], Mapping[str, Score]]
     presets: Mapping[str, Preset]
     imagenet_presets: Mapping[str, Preset]
     default_scores: tuple[str, ...]

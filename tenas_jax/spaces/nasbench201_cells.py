@@ -9,7 +9,7 @@ from collections import Counter
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int, UInt64
 
 from tenas_jax.spaces.cell_graph import NONE, CellGraph, Mask, complete_edges
 
@@ -98,17 +98,99 @@ def first_equal(
     Args:
         space: NAS-Bench-201.
         masks: single architectures.
+
+    Raises:
+        InputError: where a mask is not a single architecture.
     """
-    first = _first_choices()
-    return space.one_hot(np.array([first[canonical_string(mask)] for mask in masks]))
+    choice = space.choices(masks)
+    numbers = np.ravel_multi_index(choice[:, 0].T, [len(CELL.operators)] * len(CELL.edges))
+    return space.one_hot(_first_choices()[numbers])
 
 
 @lru_cache
-def _first_choices() -> dict[str, np.ndarray]:
-    first: dict[str, np.ndarray] = {}
-    for mask in CELL.enumerate():
-        first.setdefault(canonical_string(mask), CELL.choice(mask))
-    return first
+def _first_choices() -> Int[np.ndarray, "n 1 edges"]:
+    """For every cell of the space, in its order, the first that is equal."""
+    choices = CELL.numbered(np.arange(CELL.size))
+    _, first, of = np.unique(fingerprints(choices[:, 0]), return_index=True, return_inverse=True)
+    return choices[first[of.ravel()]]
+
+
+def fingerprints(choices: Int[np.ndarray, "m edges"]) -> UInt64[np.ndarray, " m"]:
+    """Numbers that two cells share exactly where they share their canonical string, of many cells at once.
+
+    Every convolution gets a colour, a hash of its operator and of the linear form that it is applied to, in colours; then,
+    twice, also of where it is used. A cell is the sum of its live colours and its output. That tells apart all that is
+    different is checked for all cells of the space, see the tests.
+
+    Args:
+        choices: operator numbers of the edges.
+    """
+    forms, output = _form_arrays(choices)
+    edges = range(len(CELL.edges))
+    operators = choices.T.astype(np.uint64)
+    used = np.zeros_like(operators)
+    live = _live(forms, output)
+    colours = np.zeros((len(edges) + 1, len(choices)), np.uint64)
+    for _ in range(3):
+        colours = np.zeros((len(edges) + 1, len(choices)), np.uint64)
+        for edge in edges:
+            colours[edge + 1] = _mixed(operators[edge] + _hashed(forms[edge], colours) + used[edge])
+        for edge in edges:
+            places = _mixed(_pools(output[:, edge + 1]))
+            for user in edges:
+                at = live[user] * _mixed(_pools(forms[user][:, edge + 1]) + colours[user + 1])
+                places = places + np.where(forms[user][:, edge + 1].any(-1), at, np.uint64(0))
+            used[edge] = _mixed(places)
+    return (live * _mixed(colours[1:])).sum(0, dtype=np.uint64) + _mixed(_hashed(output, colours))
+
+
+MOST_POOLS = 4  # along a path, and one more
+
+
+def _form_arrays(choices) -> tuple[list[np.ndarray], np.ndarray]:
+    """The linear forms that the convolution of each edge is applied to, and that of the output: (m, terms, poolings)."""
+    kind = {name: number for number, name in enumerate(CELL.operators)}
+    empty = np.zeros((len(choices), len(CELL.edges) + 1, MOST_POOLS), np.int64)
+    nodes = [empty.copy() for _ in range(CELL.nodes)]
+    nodes[0][:, 0, 0] = 1
+    applied = []
+    for edge, (source, target) in enumerate(CELL.edges):
+        operator, form = choices[:, edge], nodes[source]
+        pooled = np.concatenate([np.zeros_like(form[..., :1]), form[..., :-1]], -1)
+        convolves = (operator == kind["nor_conv_1x1"]) | (operator == kind["nor_conv_3x3"])
+        applied.append(np.where(convolves[:, None, None], form, 0))
+        nodes[target] += np.where((operator == kind["skip_connect"])[:, None, None], form, 0)
+        nodes[target] += np.where((operator == kind["avg_pool_3x3"])[:, None, None], pooled, 0)
+        nodes[target][:, edge + 1, 0] += convolves
+    return applied, nodes[-1]
+
+
+def _live(forms, output) -> np.ndarray:
+    """(edges, m): which convolutions reach the output."""
+    live = output.any(-1).T[1:].astype(np.uint64)
+    for user in reversed(range(len(forms))):
+        live |= live[user] * forms[user].any(-1).T[1:].astype(np.uint64)
+    return live
+
+
+def _mixed(numbers: np.ndarray) -> np.ndarray:
+    """A bijection of 64 bits in which every bit decides about every other (SplitMix64; Steele et al. 2014)."""
+    numbers = numbers + np.uint64(0x9E3779B97F4A7C15)
+    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return numbers ^ (numbers >> np.uint64(31))
+
+
+def _pools(counts: np.ndarray) -> np.ndarray:
+    """A hash of how often a term occurs behind how many poolings."""
+    weights = _mixed(np.arange(1, MOST_POOLS + 1, dtype=np.uint64))
+    return (counts.astype(np.uint64) * weights).sum(-1, dtype=np.uint64)
+
+
+def _hashed(form: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """A hash of a linear form over terms of these colours."""
+    terms = _mixed(_pools(form) ^ colours.T)
+    return np.where(form.any(-1), terms, np.uint64(0)).sum(-1, dtype=np.uint64)
 
 
 # A linear form: how often each term occurs. A term is (unit, number of poolings); unit 0 is the cell's input, the

@@ -6,7 +6,8 @@ from tenas_jax.spaces.cell_graph import CellGraph
 from tenas_jax.spaces.family import Family
 from tenas_jax.spaces.operators import Reading, Value, relu_conv_bn
 from tenas_jax.spaces.preset import Preset
-from tenas_jax.spaces.skeleton import Skeleton
+from tenas_jax.spaces.score import Kernel, Patterns, Score, of_kernel, of_patterns
+from tenas_jax.spaces.skeleton import Purpose, Skeleton
 from tenas_jax.spaces.stacking import cell, finish
 
 
@@ -43,55 +44,96 @@ def reductions(skeleton: Skeleton) -> int:
     return skeleton.stages - 1
 
 
-# The released code's settings (TE-NAS, commit 9df78ff, NAS-Bench-201).
-RELEASED = Preset(
-    ntk="empirical",
-    trainability=True,
-    ntk_images=72,
-    ntk_side=None,
-    ntk_repeats=3,
-    ntk_channels=3,
-    batch_stats="coupled",
-    fan="fan_out",
-    expressivity="linear_regions",
-    region_channels=1,
-    region_width=1,
-    region_cells=1,
-    region_patch=3,
-    region_samples=1000,
-    region_batches=3,
-    region_repeats=3,
-    rule="removal",
-    paths=0,
-    fresh=True,
-    prune_number=1,
-)
+_NTK = Skeleton(channels=3, cells=1)
+_THIN = Skeleton(channels=1, cells=1, stages=1, stem=False, classes=0)
+_SKELETONS: dict[Purpose, Skeleton] = {
+    # For the NTK and for linear regions the networks of the released TE-NAS, for costs the one that is trained (Dong and
+    # Yang 2020, section 2.1).
+    "ntk": _NTK,
+    "regions": _THIN,
+    "trained": Skeleton(channels=16, cells=5),
+}
 
+# Patterns that are compared pair by pair: quadratic in time and memory.
+COMPARED = 128
+
+
+def scores(ntk: Skeleton, thin: Skeleton) -> dict[str, Score]:
+    """What an architecture can be scored by, costs aside.
+
+    Args:
+        ntk: how cells are stacked for the NTK.
+        thin: how they are stacked for linear regions.
+
+    Returns:
+        By name.
+    """
+    # The settings of the released code (TE-NAS, commit 9df78ff), and of the paper's text: batch 32, 5000 samples.
+    kernel = Kernel(ntk._replace(channels=3), "empirical", images=72, side=None, batch_stats="coupled", fan="fan_out")
+    patterns = Patterns(thin._replace(channels=1, cells=1), channels=1, samples=1000, batches=3)
+    three_stages = ntk._replace(channels=16)
+    return {
+        **of_kernel(Kernel(three_stages)),
+        **of_kernel(Kernel(three_stages._replace(stages=1)), "_one_stage", ", a network of one stage"),
+        **of_kernel(
+            Kernel(three_stages._replace(stages=1, cells=1), images=16, batch_norm="none"),
+            "_no_batch_norm",
+            ", one cell without batch norm",
+        ),
+        **of_kernel(
+            Kernel(three_stages, parametrisation="ntk"),
+            "_ntk_parametrisation",
+            ", every layer counting alike",
+            "condition_number",
+        ),
+        **of_patterns(
+            Patterns(thin._replace(channels=3, cells=1)),
+            "",
+            "",
+            "linear_regions",
+            "effective_regions",
+            "hamming_log_determinant",
+        ),
+        # Patches of a thin network share patterns, and equal patterns have no determinant: whole images do not.
+        **of_patterns(Patterns(ntk._replace(channels=4), side=8, samples=32, whole=True), "", "", "hamming"),
+        **of_patterns(
+            Patterns(thin._replace(channels=1, cells=1), channels=1),
+            "_one_channel",
+            ", one channel, grey patches (TE-NAS)",
+            "linear_regions",
+        ),
+        **of_patterns(
+            Patterns(thin._replace(channels=16, cells=1), samples=COMPARED),
+            "_wide",
+            ", one cell of 16 channels",
+            "effective_regions",
+        ),
+        **of_patterns(
+            Patterns(thin._replace(channels=3, cells=3), samples=COMPARED),
+            "_deep",
+            ", three cells of 3 channels",
+            "effective_regions",
+        ),
+        **of_kernel(kernel, "_released", ", the released code's settings", "condition_number"),
+        **of_patterns(patterns, "_released", ", the released code's settings", "linear_regions"),
+        **of_kernel(kernel._replace(images=32), "_paper", ", the paper's settings", "condition_number"),
+        **of_patterns(patterns._replace(batches=5), "_paper", ", the paper's settings", "linear_regions"),
+    }
+
+
+RELEASED = Preset(
+    ("condition_number_released", "linear_regions_released"), repeats=3, rule="removal", fresh=True, prune_number=1
+)
+# `docs/ranking.md` says how they were chosen, and what each of them sees.
+DEFAULT_SCORES = (
+    "condition_number_no_batch_norm",
+    "trace_over_smallest",
+    "effective_regions_deep",
+    "path_spatial_convolutions",
+)
 PRESETS = {
-    "default": Preset(
-        ntk="analytic",
-        trainability=True,
-        ntk_images=8,
-        ntk_side=4,
-        ntk_repeats=1,
-        ntk_channels=16,
-        batch_stats="frozen",
-        fan="fan_in",
-        expressivity="linear_regions",
-        region_channels=3,
-        region_width=3,
-        region_cells=1,
-        region_patch=3,
-        region_samples=1000,
-        region_batches=1,
-        region_repeats=1,
-        rule="completion",
-        paths=96,
-        fresh=False,
-        prune_number=None,
-    ),
-    # The paper's text: batch 32, 5000 samples; the rest as released.
-    "paper": replace(RELEASED, ntk_images=32, region_batches=5),
+    "default": Preset(DEFAULT_SCORES, repeats=1, rule="completion", paths=96),
+    "paper": replace(RELEASED, scores=("condition_number_paper", "linear_regions_paper")),
     "released": RELEASED,
 }
 
@@ -99,15 +141,10 @@ SINGLE_INPUT = Family(
     network=nas_bench_201,
     reductions=reductions,
     strides=(1,),
-    # For the NTK and for linear regions the networks of the released TE-NAS, for costs the one that is trained (Dong and
-    # Yang 2020, section 2.1).
-    skeletons={
-        "ntk": Skeleton(channels=3, cells=1),
-        "regions": Skeleton(channels=1, cells=1, stages=1, stem=False, classes=0),
-        "trained": Skeleton(channels=16, cells=5),
-    },
+    skeletons=_SKELETONS,
     concatenates=False,
     presets=PRESETS,
     imagenet_presets=PRESETS,
-    default_scores=("condition_number", "effective_regions_wide", "effective_regions_deep", "flops"),
+    scores=scores,
+    default_scores=DEFAULT_SCORES,
 )

@@ -12,6 +12,7 @@ from tenas_jax.spaces import strings
 from tenas_jax.spaces.cell_graph import CellGraph, Mask
 from tenas_jax.spaces.family import Family
 from tenas_jax.spaces.references import Source
+from tenas_jax.spaces.score import Score
 from tenas_jax.spaces.single_input import SINGLE_INPUT
 from tenas_jax.spaces.skeleton import Purpose, Skeleton
 from tenas_jax.spaces.two_inputs import TWO_INPUTS
@@ -69,6 +70,11 @@ class SearchSpace(CellGraph):
         """Whether something of the space's own decides what its networks compute."""
         return bool(self.definitions) or self.network is not None
 
+    @property
+    def writes_genotypes(self) -> bool:
+        """Whether its architectures are printed as genotypes of DARTS."""
+        return self.formatter is strings.format_darts
+
     def skeleton(self, purpose: Purpose) -> Skeleton:
         """How cells are stacked.
 
@@ -76,6 +82,11 @@ class SearchSpace(CellGraph):
             purpose: for the NTK, for linear regions, or as the network is trained.
         """
         return self.skeletons.get(purpose, self.family.skeletons[purpose])
+
+    @property
+    def scores(self) -> Mapping[str, Score]:
+        """What its architectures can be scored by, by name; costs aside."""
+        return self.family.scores(self.skeleton("ntk"), self.skeleton("regions"))
 
     def format(self, mask: Mask) -> str:
         """The architecture string of a mask with one operator an edge.
@@ -91,6 +102,17 @@ class SearchSpace(CellGraph):
             '|nor_conv_3x3~0|+|skip_connect~0|none~1|+|none~0|nor_conv_1x1~1|none~2|'
         """
         return self.formatter(self, self.choice(mask))
+
+    def formats(self, masks: Masks) -> list[str]:
+        """`format` of many masks.
+
+        Args:
+            masks: (m, cells, edges, operators), something alive on every edge.
+
+        Raises:
+            InputError: as `format`.
+        """
+        return [self.formatter(self, choice) for choice in self.choices(masks)]
 
     def parse(self, architecture: str) -> Mask:
         """The mask of an architecture string.

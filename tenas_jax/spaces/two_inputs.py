@@ -6,8 +6,10 @@ from functools import partial
 from tenas_jax.spaces.cell_graph import CellGraph
 from tenas_jax.spaces.family import Family
 from tenas_jax.spaces.operators import Reading, Value, factorized_reduce, relu_conv_bn
+from tenas_jax.spaces.preset import Preset
+from tenas_jax.spaces.score import Kernel, Patterns, Score, of_kernel, of_patterns
 from tenas_jax.spaces.single_input import RELEASED
-from tenas_jax.spaces.skeleton import Skeleton
+from tenas_jax.spaces.skeleton import Purpose, Skeleton
 from tenas_jax.spaces.stacking import cell, finish
 
 
@@ -50,53 +52,79 @@ def reductions(skeleton: Skeleton) -> int:
     return len(darts_reductions(skeleton))
 
 
-# The released code's settings for DARTS.
-_RELEASED_DARTS = replace(RELEASED, ntk_images=14, ntk_channels=1, region_cells=2, prune_number=3)
-
-PRESETS = {
-    "default": replace(
-        _RELEASED_DARTS,
-        # On random genotypes condition numbers say next to nothing, and the sum of both ranks less than expressivity
-        # alone (docs/darts.md). `--ntk` takes them in.
-        trainability=False,
-        # The analytic kernel has no closed form for a maximum, and most genotypes hold one.
-        ntk_side=8,
-        ntk_channels=4,
-        batch_stats="frozen",
-        fan="fan_in",
-        # Six cells lose what a pooling loses of four pixels; one channel keeps little beside it.
-        expressivity="hamming_log_determinant",
-        region_channels=3,
-        region_cells=6,
-        region_patch=2,
-        region_samples=256,
-        region_batches=1,
-        region_repeats=8,
-        rule="completion",
-        paths=240,
-        fresh=False,
-    ),
-    "paper": replace(_RELEASED_DARTS, ntk_images=32, region_batches=5),
-    "released": _RELEASED_DARTS,
+_NTK = Skeleton(channels=1, cells=2)
+_THIN = Skeleton(channels=1, cells=2, stem=False, classes=0)
+_SKELETONS: dict[Purpose, Skeleton] = {
+    # For the NTK and for linear regions the networks of the released TE-NAS, for costs the one that is trained (Liu et al.
+    # 2019, section 3.2, whose stem on CIFAR-10 has three times the channels).
+    "ntk": _NTK,
+    "regions": _THIN,
+    "trained": Skeleton(channels=36, cells=20, stem_multiplier=3),
 }
 
-# The released code prunes two operators an edge on ImageNet, and takes larger batches.
-_IMAGENET_PRESETS = {name: replace(preset, prune_number=2) for name, preset in PRESETS.items()}
-_IMAGENET_PRESETS["released"] = replace(_IMAGENET_PRESETS["released"], ntk_images=24)
+
+def scores(ntk: Skeleton, thin: Skeleton) -> dict[str, Score]:
+    """What an architecture can be scored by, costs aside.
+
+    Args:
+        ntk: how cells are stacked for the NTK.
+        thin: how they are stacked for linear regions.
+
+    Returns:
+        By name.
+    """
+    # The settings of the released code, whose batches are larger on ImageNet, and of the paper's text.
+    kernel = Kernel(ntk._replace(channels=1), "empirical", images=14, side=None, batch_stats="coupled", fan="fan_out")
+    patterns = Patterns(thin._replace(channels=1, cells=2), channels=1, samples=1000, batches=3)
+    return {
+        # The analytic kernel has no closed form for a maximum, and most genotypes hold one.
+        **of_kernel(Kernel(ntk._replace(channels=4), "empirical", images=14, side=8)),
+        # Six cells lose what a pooling loses of four pixels; one channel keeps little beside it.
+        **of_patterns(
+            Patterns(thin._replace(channels=1, cells=6), side=2, samples=256),
+            "",
+            "",
+            "linear_regions",
+            "effective_regions",
+            "hamming_log_determinant",
+        ),
+        **of_patterns(Patterns(ntk._replace(channels=4), side=8, samples=32, whole=True), "", "", "hamming"),
+        **of_kernel(kernel, "_released", ", the released code's settings", "condition_number"),
+        **of_kernel(
+            kernel._replace(images=24),
+            "_released_imagenet",
+            ", the released code's settings on ImageNet",
+            "condition_number",
+        ),
+        **of_patterns(patterns, "_released", ", the released code's settings", "linear_regions"),
+        **of_kernel(kernel._replace(images=32), "_paper", ", the paper's settings", "condition_number"),
+        **of_patterns(patterns._replace(batches=5), "_paper", ", the paper's settings", "linear_regions"),
+    }
+
+
+_RELEASED = replace(RELEASED, prune_number=3)
+PRESETS = {
+    # On random genotypes condition numbers say next to nothing, and the sum of both ranks less than expressivity alone
+    # (docs/darts.md). `--ntk` takes them in.
+    "default": Preset(("hamming_log_determinant",), repeats=8, rule="completion", paths=240, prune_number=3),
+    "paper": replace(_RELEASED, scores=("condition_number_paper", "linear_regions_paper")),
+    "released": _RELEASED,
+}
+# The released code prunes two operators an edge on ImageNet.
+_IMAGENET_PRESETS = {name: replace(preset, prune_number=2) for name, preset in PRESETS.items()} | {
+    "released": replace(
+        _RELEASED, scores=("condition_number_released_imagenet", "linear_regions_released"), prune_number=2
+    )
+}
 
 TWO_INPUTS = Family(
     network=darts,
     reductions=reductions,
     strides=(1, 2),
-    # For the NTK and for linear regions the networks of the released TE-NAS, for costs the one that is trained (Liu et al.
-    # 2019, section 3.2, whose stem on CIFAR-10 has three times the channels).
-    skeletons={
-        "ntk": Skeleton(channels=1, cells=2),
-        "regions": Skeleton(channels=1, cells=2, stem=False, classes=0),
-        "trained": Skeleton(channels=36, cells=20, stem_multiplier=3),
-    },
+    skeletons=_SKELETONS,
     concatenates=True,
     presets=PRESETS,
     imagenet_presets=_IMAGENET_PRESETS,
+    scores=scores,
     default_scores=("hamming_log_determinant",),
 )

@@ -10,7 +10,8 @@ import pytest
 from tenas_jax.command_line import SPACE_NAMES
 from tenas_jax.data import DATASETS
 from tenas_jax.rank import command as rank
-from tenas_jax.scores import presets, views
+from tenas_jax.scores import presets
+from tenas_jax.scores.catalogue import chosen_scores
 from tenas_jax.search import command as search
 from tenas_jax.spaces.registry import SPACES
 
@@ -154,7 +155,7 @@ def test_readme_rankings_are_understood(command):
     config = rank.arguments(shlex.split(command)[3:])
     assert config.space in SPACE_NAMES
     if config.scores:
-        views.check_scores(SPACES[config.space], config.scores.split(","))
+        chosen_scores(SPACES[config.space], config.scores.split(","))
 
 
 def test_readme_commands_are_all_known():

@@ -15,7 +15,9 @@ from tenas_jax.data import open_images
 from tenas_jax.errors import InputError
 from tenas_jax.rank import cluster
 from tenas_jax.rank import command as rank
-from tenas_jax.scores.scorer import Table, prepare
+from tenas_jax.records.shards import Table
+from tenas_jax.scores.catalogue import chosen_scores
+from tenas_jax.scores.scorer import prepare
 
 ray = pytest.importorskip("ray")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_space.py"
@@ -82,7 +84,9 @@ def test_a_shard_that_kills_every_worker_is_given_up(connected, monkeypatch):
 
 
 def test_the_cluster_gives_the_same_bits(connected):
-    evaluation = prepare("nasbench201", ["effective_regions_wide"], open_images(), repeats=2)
+    evaluation = prepare(
+        NAS_BENCH_201, chosen_scores(NAS_BENCH_201, ["effective_regions_wide"]), open_images(), repeats=2
+    )
     masks = NAS_BENCH_201.sample(jax.random.key(0), 20)
     here = evaluation(masks)
     (there,) = [t for _, t in cluster.evaluate_on_ray(connected, evaluation, {0: masks})]

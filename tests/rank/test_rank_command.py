@@ -13,8 +13,8 @@ from tenas_jax.errors import InputError
 from tenas_jax.networks import cost
 from tenas_jax.rank import command as rank
 from tenas_jax.records.shards import Shards
+from tenas_jax.scores.catalogue import catalogue, chosen_scores
 from tenas_jax.scores.scorer import Scorer, prepare
-from tenas_jax.scores.views import scores_of
 from tenas_jax.spaces.equal_cells import representatives
 from tenas_jax.spaces.nasbench201_cells import canonical_string
 
@@ -167,7 +167,7 @@ def test_a_score_that_is_the_same_for_all_ranks_nothing(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_all_scores_of_nas_bench_201(tmp_path):
-    names = scores_of(NAS_BENCH_201)
+    names = catalogue(NAS_BENCH_201)
     assert called(tmp_path, "--architectures", "12", "--scores", ",".join(names)) == 0
     rows = ranked(tmp_path / "scores.csv")
     connected = [row for row in rows if NAS_BENCH_201.is_connected(NAS_BENCH_201.parse(row["architecture"]))]
@@ -211,7 +211,7 @@ def test_equal_cells_have_equal_kernels(rng):
             classes.setdefault(canonical_string(mask), []).append(mask)
     crowded = [members for members in classes.values() if len(members) > 1]
     chosen = [crowded[i] for i in rng.choice(len(crowded), 12, replace=False)]
-    evaluation = prepare("nasbench201", ["condition_number"], open_images(), repeats=1)
+    evaluation = prepare(NAS_BENCH_201, chosen_scores(NAS_BENCH_201, ["condition_number"]), open_images(), repeats=1)
     for members in chosen:
         values = evaluation(np.stack(members)).values["condition_number"][0]
         finite = np.log(values[np.isfinite(values)])

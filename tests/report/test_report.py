@@ -14,6 +14,7 @@ from tenas_jax.report.page import report
 from tenas_jax.search import command as search
 from tenas_jax.search import strategies
 from tenas_jax.search.budget import Budget
+from tenas_jax.search.config import Config
 from tenas_jax.spaces.single_input import PRESETS
 from tenas_jax.spaces.two_inputs import PRESETS as DARTS_PRESETS
 
@@ -66,7 +67,7 @@ def pruned(space, preset, folder, limits=None):
         scored_by("linear_regions", False, rng.normal(size=space.mask_shape)),
     ]
     with RunFolder(folder, {}) as run:
-        architecture = strategies.prune_in_folder(0, space, indicators, preset, run, limits)
+        architecture = space.format(strategies.prune_in_folder(0, space, indicators, preset, run, limits))
     config = {"rule": preset.rule, "preset": "<default>"}
     return run, RESULT | {"strategy": "prune", "architecture": architecture, "config": config}
 
@@ -118,10 +119,9 @@ def test_the_page_needs_nothing_else_and_text_stays_text(tmp_path):
 
 
 @pytest.mark.parametrize("strategy", ["evolve", "exhaustive"])
-def test_other_strategies_have_a_page_too(tmp_path, monkeypatch, strategy):
-    monkeypatch.setattr(search, "REPEATS", 1)
+def test_other_strategies_have_a_page_too(tmp_path, strategy):
     evaluations = 96 if strategy == "evolve" else None
-    config = search.Config(strategy=strategy, evaluations=evaluations, max_flops=9_000_000, output=tmp_path / "run")
+    config = Config(strategy=strategy, evaluations=evaluations, repeats=1, max_flops=9_000_000, output=tmp_path / "run")
     architecture = search.run(config)
     page = Page((tmp_path / "run" / "report.html").read_text())
     assert not page.open

@@ -7,10 +7,11 @@ import pytest
 
 from tenas_jax.data import image_batch, open_images, patch_batch
 from tenas_jax.networks.finite import CellNetwork
-from tenas_jax.scores.indicators import empirical_condition_number, hamming_log_determinant, linear_region_count
+from tenas_jax.scores.indicators import indicator
 from tenas_jax.scores.mask_program import CHUNK, MaskProgram
 from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
 from tenas_jax.spaces.registry import SPACES
+from tenas_jax.spaces.score import Kernel, Patterns, of_kernel, of_patterns
 from tenas_jax.spaces.skeleton import Skeleton
 
 SOURCE = open_images()
@@ -33,9 +34,10 @@ def test_masks_are_evaluated_in_order_by_one_program(rng, count):
 
 def test_region_counts_are_sets_of_patterns_of_shared_weights():
     skeleton = SPACES["nasbench201"].skeleton("regions")
-    count = linear_region_count(
-        NAS_BENCH_201, SOURCE, skeleton=skeleton, channels=1, samples=40, batches=2, repeats=2
-    )  # fmt: skip
+    (definition,) = of_patterns(
+        Patterns(skeleton, channels=1, samples=40, batches=2), "", "", "linear_regions"
+    ).values()
+    count = indicator(NAS_BENCH_201, SOURCE, "linear_regions", definition, repeats=2)
     scores = count.evaluate(KEY, MASKS)
     assert scores.values.shape == scores.health.shape == (2, 4)
     np.testing.assert_array_equal(count.evaluate(KEY, MASKS[2:]).values, scores.values[:, 2:])
@@ -45,7 +47,8 @@ def test_region_counts_are_sets_of_patterns_of_shared_weights():
     for repeat in range(2):
         weights, drawn = jax.random.split(jax.random.fold_in(KEY, repeat))
         batches = np.split(patch_batch(drawn, SOURCE, 80, patch=3, channels=1), 2)
-        variables = net.init(weights, batches[0], FULL)  # of the supernet, whatever the mask
+        words, _ = jax.random.split(weights)  # the other key mixes colours, where the channels are others
+        variables = net.init(words, batches[0], FULL)  # of the supernet, whatever the mask
         for place, mask in enumerate(MASKS):
             bits = [net.apply(variables, jnp.asarray(b), mask, method="activation_bits") for b in batches]
             found = len({row.tobytes() for row in np.concatenate(bits)})
@@ -56,17 +59,18 @@ def test_region_counts_are_sets_of_patterns_of_shared_weights():
 @pytest.mark.parametrize("samples", [3, 40])
 def test_log_determinants_are_those_of_patterns_of_shared_weights(samples):
     skeleton = SPACES["nasbench201"].skeleton("regions")
-    indicator = hamming_log_determinant(
-        NAS_BENCH_201, SOURCE, skeleton=skeleton, channels=1, patch=2, samples=samples, repeats=2
-    )
-    scores = indicator.evaluate(KEY, MASKS)
+    patterns = Patterns(skeleton, channels=1, side=2, samples=samples)
+    (definition,) = of_patterns(patterns, "", "", "hamming_log_determinant").values()
+    log_determinant = indicator(NAS_BENCH_201, SOURCE, "hamming_log_determinant", definition, repeats=2)
+    scores = log_determinant.evaluate(KEY, MASKS)
     assert scores.values.shape == scores.health.shape == (2, 4)
-    np.testing.assert_array_equal(indicator.evaluate(KEY, MASKS[2:]).values, scores.values[:, 2:])
+    np.testing.assert_array_equal(log_determinant.evaluate(KEY, MASKS[2:]).values, scores.values[:, 2:])
     net = CellNetwork(NAS_BENCH_201, skeleton)
     for repeat in range(2):
         weights, drawn = jax.random.split(jax.random.fold_in(KEY, repeat))
         patches = jnp.asarray(patch_batch(drawn, SOURCE, samples, patch=2, channels=1))
-        variables = net.init(weights, patches, FULL)
+        words, _ = jax.random.split(weights)
+        variables = net.init(words, patches, FULL)
         for place, mask in enumerate(MASKS):
             bits = np.asarray(net.apply(variables, patches, mask, method="activation_bits"))
             # A stand-alone network has live neurons only, of 12 convolutions and the end. The dead agree on all inputs.
@@ -83,10 +87,9 @@ def test_log_determinants_are_those_of_patterns_of_shared_weights(samples):
 @pytest.mark.parametrize("batch_stats", ["frozen", "coupled"])
 def test_condition_numbers_are_those_of_explicit_gradients(batch_stats):
     skeleton = Skeleton(channels=1, cells=1, stages=1)
-    indicator = empirical_condition_number(
-        NAS_BENCH_201, SOURCE, skeleton=skeleton, batch_stats=batch_stats, images=4, side=4, repeats=1
-    )
-    scores = indicator.evaluate(KEY, MASKS[1:3])
+    kernel = Kernel(skeleton, "empirical", images=4, side=4, batch_stats=batch_stats, fan="fan_out")
+    definition = of_kernel(kernel)["condition_number"]
+    scores = indicator(NAS_BENCH_201, SOURCE, "condition_number", definition).evaluate(KEY, MASKS[1:3])
     weights, batch = jax.random.split(jax.random.fold_in(KEY, 0))
     images = jnp.asarray(image_batch(batch, SOURCE, 4, side=4))
     net = CellNetwork(NAS_BENCH_201, skeleton, "fan_out")

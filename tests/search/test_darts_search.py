@@ -1,19 +1,20 @@
 """The search on DARTS: operators go from every edge, then edges from every node."""
 
 import json
-from dataclasses import replace
 
 import jax
 import numpy as np
 import pytest
-from conftest import scored_by
-from hypothesis import given, settings, strategies
+from conftest import scored_by, shrink
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tenas_jax.errors import InputError
 from tenas_jax.scores import presets
+from tenas_jax.scores.catalogue import chosen_scores
 from tenas_jax.scores.indicators import Indicator, Scores
 from tenas_jax.search import command as search
-from tenas_jax.search import pruner
+from tenas_jax.search import pruner, strategies
 from tenas_jax.spaces.darts import DARTS
 from tenas_jax.spaces.sampling import genotypes
 
@@ -27,13 +28,13 @@ def indicators(seed=0):
     return [scored_by("condition_number", True, weights[0]), scored_by("linear_regions", False, weights[1])]
 
 
-MASKS = strategies.lists(
-    strategies.sets(strategies.integers(1, 7), min_size=1, max_size=7), min_size=28, max_size=28
-).map(lambda edges: np.array([[o in alive for o in range(8)] for alive in edges]).reshape(2, 14, 8))
+MASKS = st.lists(st.sets(st.integers(1, 7), min_size=1, max_size=7), min_size=28, max_size=28).map(
+    lambda edges: np.array([[o in alive for o in range(8)] for alive in edges]).reshape(2, 14, 8)
+)
 
 
 @settings(max_examples=40, deadline=None)
-@given(mask=MASKS, count=strategies.integers(35, 120), seed=strategies.integers(0, 99))
+@given(mask=MASKS, count=st.integers(35, 120), seed=st.integers(0, 99))
 def test_sampled_genotypes_are_valid_and_balanced(mask, count, seed):
     choices = genotypes(jax.random.key(seed), mask, count, DARTS)
     assert choices.shape == (count, 2, 14)
@@ -131,7 +132,7 @@ def test_completion_keeps_the_edges_and_operators_of_an_additive_score():
 @pytest.fixture
 def cheap(monkeypatch):
     """Searches take no kernels and no time."""
-    monkeypatch.setattr(search, "build_indicators", lambda space, source, chosen: indicators())
+    monkeypatch.setattr(strategies, "indicators", lambda *arguments, repeats: indicators())
 
 
 def run(capsys, *argv):
@@ -178,24 +179,26 @@ def test_prune_number_and_data_set_decide_the_rounds(cheap, tmp_path, capsys, rn
     assert rounds == {"own": 2 + 6, "imagenet": 3 + 6, "all": 1 + 6}
 
 
+def kernel_and_patterns(chosen):
+    kernel, patterns = (DARTS.scores[name].work for name in chosen.scores)
+    return kernel, patterns
+
+
 def test_presets_of_the_space():
     released = presets.preset("released", space=DARTS)
-    assert (released.ntk_images, released.ntk_channels, released.prune_number) == (14, 1, 3)
-    assert (released.batch_stats, released.fan, released.rule, released.fresh) == (
-        "coupled",
-        "fan_out",
-        "removal",
-        True,
-    )
+    kernel, patterns = kernel_and_patterns(released)
+    assert (kernel.images, kernel.skeleton.channels, released.prune_number) == (14, 1, 3)
+    assert (kernel.batch_stats, kernel.fan, released.rule, released.fresh) == ("coupled", "fan_out", "removal", True)
     for name in ("imagenet", "imagenet16-120"):
         released = presets.preset("released", space=DARTS, dataset=name)
-        assert (released.ntk_images, released.prune_number) == (24, 2)
+        assert (kernel_and_patterns(released)[0].images, released.prune_number) == (24, 2)
         assert presets.preset("default", space=DARTS, dataset=name).prune_number == 2
-    paper = presets.preset("paper", space=DARTS)
-    assert (paper.ntk_images, paper.region_samples * paper.region_batches) == (32, 5000)
+    kernel, patterns = kernel_and_patterns(presets.preset("paper", space=DARTS))
+    assert (kernel.images, patterns.samples * patterns.batches) == (32, 5000)
     assert presets.preset("released", space=DARTS, dataset="imagenet", prune_number=4).prune_number == 4
     assert presets.preset("released", dataset="imagenet16-120") == NAS_BENCH_201.family.presets["released"]
-    assert presets.preset("default", "analytic", space=DARTS).ntk == "analytic"
+    chosen = presets.preset("default", "analytic", space=DARTS)
+    assert chosen_scores(DARTS, chosen.scores, "analytic")["condition_number"].work.ntk == "analytic"
 
 
 def test_bad_input_is_one_sentence(tmp_path, capsys, rng):
@@ -225,12 +228,14 @@ def test_bad_input_is_one_sentence(tmp_path, capsys, rng):
 
 @pytest.mark.parametrize("preset", ["default", "released"])
 def test_search_with_real_indicators(monkeypatch, tmp_path, capsys, preset):
-    sizes = {"ntk_images": 4, "ntk_side": 4, "ntk_repeats": 1, "region_samples": 30, "region_repeats": 1}
-    small = replace(DARTS.family.presets[preset], **sizes, region_batches=1, paths=36, ntk_channels=1, fresh=False)
-    monkeypatch.setitem(DARTS.family.presets, preset, small)
+    one_channel = DARTS.skeleton("ntk")
+    shrink(
+        monkeypatch, kernels={"images": 4, "side": 4, "skeleton": one_channel}, patterns={"samples": 30, "batches": 1},
+        paths=36, repeats=1, fresh=False,
+    )  # fmt: skip
     made = []
-    build = search.build_indicators
-    monkeypatch.setattr(search, "build_indicators", lambda *arguments: made.extend(build(*arguments)) or made)
+    build = strategies.indicators
+    monkeypatch.setattr(strategies, "indicators", lambda *args, **options: made.extend(build(*args, **options)) or made)
     architecture = run(capsys, "--preset", preset, "--prune-number", 6, "--output", tmp_path / "run")
     assert DARTS.format(DARTS.parse(architecture)) == architecture
     # The default goes by expressivity alone.
@@ -238,11 +243,11 @@ def test_search_with_real_indicators(monkeypatch, tmp_path, capsys, preset):
     for line in (tmp_path / "run" / "rounds.jsonl").read_text().splitlines():
         for candidate in json.loads(line)["candidates"]:
             scores = candidate["scores"]
-            if preset == "default":  # completion: the mean log of log det(K + I), at most 30 log(1 + trace / 30)
+            if preset == "default":  # completion: the mean of log det(K + I), at most 30 log(1 + trace / 30)
                 neurons = 3000
-                assert 0 < np.exp(scores["hamming_log_determinant"]) <= 30 * np.log1p(neurons)
+                assert 0 < scores["hamming_log_determinant"] <= 30 * np.log1p(neurons)
             else:
-                assert 1 <= scores["linear_regions"] <= 30
+                assert 1 <= scores["linear_regions_released"] <= 30
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["rounds"] == 7
     assert result["compile_seconds"] > 0

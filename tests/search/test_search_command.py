@@ -5,16 +5,20 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import shrink
 
 from tenas_jax.data import open_images
 from tenas_jax.errors import InputError
+from tenas_jax.records.run_folder import RunFolder
 from tenas_jax.scores import presets
+from tenas_jax.scores.catalogue import chosen_scores
+from tenas_jax.scores.indicators import indicators
 from tenas_jax.search import command as search
-from tenas_jax.search import strategies
+from tenas_jax.search import job, strategies
+from tenas_jax.search.config import Config
 from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
 
 BEST = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|"
@@ -23,14 +27,9 @@ BEST = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_con
 @pytest.fixture
 def small(monkeypatch):
     """Presets that run in a second or two."""
-    known = NAS_BENCH_201.family.presets
-    sizes = {"ntk_images": 4, "region_samples": 40}
-    monkeypatch.setitem(
-        NAS_BENCH_201.family.presets, "default", replace(NAS_BENCH_201.family.presets["default"], **sizes, paths=6)
-    )
-    sizes |= {"ntk_side": 4, "ntk_repeats": 1, "region_batches": 1, "region_repeats": 1}
-    for name in ("paper", "released"):
-        monkeypatch.setitem(known, name, replace(known[name], **sizes))
+    shrink(
+        monkeypatch, kernels={"images": 4, "side": 4}, patterns={"samples": 40, "batches": 1}, paths=6, repeats=1
+    )  # fmt: skip
 
 
 def records(folder):
@@ -111,11 +110,12 @@ def test_resumes_after_a_kill_at_any_moment(small, tmp_path, capsys):
 def test_presets_compile_each_indicator_once(small, tmp_path):
     for number, (name, ntk) in enumerate([("default", "analytic"), ("default", "empirical"), ("released", None)]):
         settings = presets.preset(name, ntk)
-        indicators = search.build_indicators(NAS_BENCH_201, open_images(), settings)
-        with search.RunFolder(tmp_path / str(number), {}) as folder:
-            architecture = strategies.prune_in_folder(0, NAS_BENCH_201, indicators, settings, folder)
-        assert NAS_BENCH_201.format(NAS_BENCH_201.parse(architecture)) == architecture
-        assert [indicator.program.compilations for indicator in indicators] == [1, 1]
+        scores = chosen_scores(NAS_BENCH_201, settings.scores, ntk)
+        by = indicators(NAS_BENCH_201, open_images(), scores, repeats=settings.repeats)
+        with RunFolder(tmp_path / str(number), {}) as folder:
+            mask = strategies.prune_in_folder(0, NAS_BENCH_201, by, settings, folder)
+        assert NAS_BENCH_201.choice(mask).shape == (1, 6)
+        assert [indicator.program.compilations for indicator in by] == [1, 1]
 
 
 def test_own_images(small, tmp_path, capsys, rng):
@@ -192,12 +192,10 @@ def test_help_does_not_wait_for_jax():
 
 def test_side_is_that_of_the_images(monkeypatch, tmp_path):
     opened = []
-    monkeypatch.setattr(search, "_check_images", lambda source, settings: opened.append(source))
-    monkeypatch.setattr(search, "build_indicators", lambda *arguments: [])
-    monkeypatch.setattr(
-        strategies, "prune_in_folder", lambda *arguments: "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
-    )
-    search.run(search.Config(side=48, output=tmp_path / "run"))
+    nothing = NAS_BENCH_201.parse("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|")
+    monkeypatch.setattr(job, "check_images", lambda source, scores: opened.append(source))
+    monkeypatch.setattr(strategies, "prune_in_folder", lambda *arguments: nothing)
+    search.run(Config(side=48, output=tmp_path / "run"))
     assert [source.shape for source in opened] == [(48, 48, 3)]
 
 

@@ -9,15 +9,10 @@ import pytest
 from tenas_jax import DARTS, NAS_BENCH_201
 from tenas_jax.networks import cost
 from tenas_jax.scores.scorer import Scorer
-from tenas_jax.scores.views import DEFAULT_SCORES
 from tenas_jax.search import command as search
+from tenas_jax.search.config import Config
 
-EVOLVE = ["--strategy", "evolve", "--evaluations", "96"]
-
-
-@pytest.fixture(autouse=True)
-def one_draw(monkeypatch):
-    monkeypatch.setattr(search, "REPEATS", 1)
+EVOLVE = ["--strategy", "evolve", "--evaluations", "96", "--repeats", "1"]
 
 
 def found(folder):
@@ -53,9 +48,9 @@ def test_evolution_goes_on_where_it_was_stopped(tmp_path, capsys):
 
 
 def test_evolution_takes_the_best_it_has_seen(tmp_path):
-    search.run(search.Config(strategy="evolve", evaluations=96, output=tmp_path / "run"))
+    search.run(Config(strategy="evolve", evaluations=96, repeats=1, output=tmp_path / "run"))
     used = found(tmp_path / "run")["config"]
-    assert used["scores"] == list(DEFAULT_SCORES["nasbench201"])
+    assert list(used["scores"]) == list(NAS_BENCH_201.family.default_scores)
     assert used["evaluations"] == 96
     assert "rule" not in used, "settings of pruning took no part"
     record = rounds(tmp_path / "run")
@@ -70,7 +65,7 @@ def test_evolution_takes_the_best_it_has_seen(tmp_path):
 
 def test_exhaustive_search_is_the_first_of_a_ranking_below_the_limit(tmp_path, monkeypatch):
     limit = 9_000_000  # at most one 1x1 convolution at each resolution
-    config = search.Config(strategy="exhaustive", max_flops=limit, output=tmp_path / "run")
+    config = Config(strategy="exhaustive", repeats=1, max_flops=limit, output=tmp_path / "run")
 
     stopped = []
 
@@ -97,7 +92,7 @@ def test_exhaustive_search_is_the_first_of_a_ranking_below_the_limit(tmp_path, m
 
 
 def test_pruning_keeps_to_the_limits(tmp_path):
-    architecture = search.run(search.Config(max_params=500_000, max_flops=60_000_000, output=tmp_path / "run"))
+    architecture = search.run(Config(max_params=500_000, max_flops=60_000_000, output=tmp_path / "run"))
     mask = NAS_BENCH_201.parse(architecture)
     assert cost.parameters(NAS_BENCH_201, mask) <= 500_000
     assert cost.flops(NAS_BENCH_201, mask) <= 60_000_000
@@ -108,7 +103,7 @@ def test_pruning_keeps_to_the_limits(tmp_path):
     lines = (tmp_path / "run" / "rounds.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "run" / "rounds.jsonl").write_text("".join(lines[:-1]))
     (tmp_path / "run" / "result.json").unlink()
-    again = search.run(search.Config(max_params=500_000, max_flops=60_000_000, output=tmp_path / "run"))
+    again = search.run(Config(max_params=500_000, max_flops=60_000_000, output=tmp_path / "run"))
     assert again == architecture
     assert rounds(tmp_path / "run") == records
 

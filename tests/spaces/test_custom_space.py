@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import scored_by
+from conftest import scored_by, shrink
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,8 +26,7 @@ from tenas_jax.networks.finite import CellNetwork
 from tenas_jax.networks.finite_scan import ScannedNetwork
 from tenas_jax.ntk.analytic import analytic_obstacle
 from tenas_jax.rank import command as rank
-from tenas_jax.scores import presets
-from tenas_jax.scores.indicators import analytic_condition_number
+from tenas_jax.scores.indicators import indicator
 from tenas_jax.scores.scorer import prepare
 from tenas_jax.search import command as search
 from tenas_jax.spaces.cell_graph import complete_edges
@@ -36,6 +35,7 @@ from tenas_jax.spaces.equal_cells import representatives
 from tenas_jax.spaces.network import network
 from tenas_jax.spaces.operators import OPERATORS, relu_conv_bn, separable
 from tenas_jax.spaces.registry import find_space, identity_of
+from tenas_jax.spaces.score import Kernel, of_kernel
 from tenas_jax.spaces.skeleton import Skeleton
 from tenas_jax.spaces.stacking import cell as plain_cell
 from tenas_jax.spaces.stacking import finish
@@ -224,8 +224,9 @@ def test_renamed_spaces_find_the_same_architecture():
     found = []
     for space in (NAS_BENCH_201, RENAMED):
         skeleton = space.skeleton("ntk")._replace(stages=1)
-        indicator = analytic_condition_number(space, open_images(), skeleton=skeleton, images=4, side=4)
-        mask, infos = prune(jax.random.key(0), space, [indicator], paths=8)
+        definition = of_kernel(Kernel(skeleton, images=4))["condition_number"]
+        kappa = indicator(space, open_images(), "condition_number", definition)
+        mask, infos = prune(jax.random.key(0), space, [kappa], paths=8)
         found.append((mask, np.stack([info.pruned for info in infos])))
     np.testing.assert_array_equal(found[0][0], found[1][0])
     np.testing.assert_array_equal(found[0][1], found[1][1])
@@ -540,11 +541,7 @@ SPACE = replace(SPACE, skeletons={"ntk": Skeleton(channels=3, cells=1, stages=1)
 
 @pytest.fixture
 def small(monkeypatch):
-    sizes = {"ntk_images": 4, "region_samples": 40, "paths": 6}
-    monkeypatch.setitem(
-        NAS_BENCH_201.family.presets, "default", replace(NAS_BENCH_201.family.presets["default"], **sizes)
-    )
-    monkeypatch.setattr(presets, "_EMPIRICAL", presets._EMPIRICAL | {"ntk_images": 4, "ntk_side": 4})
+    shrink(monkeypatch, kernels={"images": 4, "side": 4}, patterns={"samples": 40}, paths=6)
 
 
 @pytest.fixture

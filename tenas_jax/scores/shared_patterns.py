@@ -1,0 +1,160 @@
+"""Activation patterns of architectures that begin alike: their distances add up over ReLUs, shared ones are taken once."""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from tenas_jax.networks.finite import CellNetwork
+from tenas_jax.networks.images_last import ImagesLastReading, Pattern, convolution_matrix
+from tenas_jax.scores.mask_program import MaskProgram
+from tenas_jax.scores.shared_work import Entered, NotShared, Tables, capped, enter, first_given, row, summed
+from tenas_jax.scores.sharing import Sharing
+from tenas_jax.spaces.network import network
+from tenas_jax.spaces.stacking import bound_operators, cell
+
+Distances = Float[Array, "b b"]
+
+
+class PatternWork:
+    """Hamming distances of the activation patterns of a `CellNetwork`, and what is read from them.
+
+    Attributes:
+        alike: the weights of edges differ.
+        programs: what it compiles.
+    """
+
+    alike = False
+
+    def __init__(
+        self,
+        net: CellNetwork,
+        inputs: Callable[..., tuple[Any, Any]],
+        read: Callable[[Distances], Any],
+        compared: int,
+    ):
+        """Takes the network, `inputs(*arguments) -> (key, images)`, and what is read from distances.
+
+        They are those of the first `compared` images, integers (compared, compared).
+        """
+        self._net, self._inputs, self._read, self._compared = net, inputs, read, compared
+        self._space, self._skeleton = net.space, net.skeleton
+        self._edges, self._ends = MaskProgram(self._edge), MaskProgram(self._end)
+        self.programs = [self._edges, self._ends]
+        self._channels, self._name = 0, ""
+        self._shapes: dict[str, tuple[int, ...]] = {}
+
+    def begin(self, *arguments):
+        """See `shared_work.Work`."""
+        weights, inputs, distances = jax.tree.map(np.asarray, self._begun(*arguments))
+        return weights, inputs, distances
+
+    @cached_property
+    def _begun(self):
+        return jax.jit(self._before)
+
+    def _before(self, *arguments):
+        key, images = self._inputs(*arguments)
+        variables = self._net.init(key, images, np.ones(self._space.mask_shape, bool), method="drawn")
+        parameters: Any = variables["params"]
+        x = jnp.transpose(images, (3, 1, 2, 0))
+        declared = ImagesLastReading(None)
+        alive = np.ones(self._space.mask_shape, bool)
+        jax.eval_shape(lambda x: network(declared, self._space, alive, x, self._skeleton), x)
+        matrices = {name: convolution_matrix(parameters[name], g) for name, g in declared.geometry.items()}
+        # Scales and shifts, and the weights of what is no single product.
+        others = {name: value for name, value in parameters.items() if name not in matrices}
+        self._shapes = {name: parameters[name].shape for name in matrices}
+        weights = others, matrices
+        read = self._reading(weights)
+        try:
+            network(read, self._space, alive, x, self._skeleton, enter)
+        except Entered as entered:
+            self._channels, self._name = entered.channels, entered.name
+            if {value.shape for value in entered.inputs} != {entered.inputs[0].shape}:
+                raise NotShared("inputs of several shapes") from None
+            return weights, jnp.stack(entered.inputs), self._distances(read.patterns)
+        raise NotShared("no cell")
+
+    def _reading(self, weights):
+        others, matrices = weights
+        dtype = jax.tree.leaves(weights)[0].dtype
+        # What is only asked for its shape costs nothing once compiled.
+        absent = {name: jnp.zeros(shape, dtype) for name, shape in self._shapes.items()}
+        return ImagesLastReading({**others, **absent}, matrices)
+
+    def _distances(self, patterns: Sequence[Pattern]):
+        total: Any = 0
+        for pattern in patterns:
+            words = pattern.words[:, : self._compared]
+            apart = [jax.lax.population_count(word[:, None] ^ word[None, :]) for word in words]
+            total += pattern.copies.astype(jnp.uint32) * sum(apart[1:], start=apart[0])
+        return jnp.zeros((self._compared, self._compared), jnp.uint32) + jnp.uint32(total)
+
+    def _edge(self, request, weights, values):
+        """The output of one operator on one edge, and the distances of the ReLUs in it."""
+        number, operator, rows = request[0], request[1], request[2:]
+
+        def along(edge, share):
+            source, _ = self._space.edges[edge]
+            read: Any = self._reading(weights)
+            x = jax.lax.dynamic_index_in_dim(values, rows[source], keepdims=False)
+            operators = bound_operators(read, self._space, self._channels, 1)
+            [y] = read.edges(x, share, operators, [f"{self._name}.edge{edge}"])
+            return y, self._distances(read.patterns)
+
+        share = jax.nn.one_hot(operator, len(self._space.operators), dtype=values.dtype)[None]
+        return jax.lax.switch(number, [partial(along, edge) for edge in range(len(self._space.edges))], share)
+
+    def grow(self, begun, sharing: Sharing) -> Tables:
+        """See `shared_work.Work`."""
+        weights, values, before = begun
+        outputs, distances = [np.zeros_like(values[:1])], [np.zeros_like(before)[None]]
+        sums = []
+        for level in sharing.levels:
+            if len(level.outputs):
+                output, distance = self._edges(level.outputs, weights, capped(values))
+                outputs.append(output)
+                distances.append(distance)
+            sums.append(level.terms)
+            held = np.concatenate(outputs)
+            if level is not sharing.levels[-1]:
+                values = np.concatenate([values, summed(held, level.rows)])
+        held, apart = np.concatenate(outputs), np.concatenate(distances)
+        widest = max(terms.shape[1] for terms in sums)
+        padded = np.stack([np.pad(terms, ((0, 0), (0, widest - terms.shape[1]))) for terms in sums], 1)
+        records, recorded = self._recorded(apart, np.concatenate(sums, axis=1))
+        return Tables(held, records + before[None], padded, recorded)
+
+    def _recorded(self, apart, terms):
+        """The distances of the ReLUs in the first cell, one sum for all architectures that have the same ones."""
+        noted = apart.any((1, 2))
+        terms = np.sort(np.where(noted[terms], terms, 0), axis=1)
+        sums, of = np.unique(terms, axis=0, return_inverse=True)
+        return summed(apart, sums), of.ravel()
+
+    def row_bytes(self, begun) -> int:
+        """See `shared_work.Work`."""
+        _, values, before = begun
+        return values[0].nbytes + before.nbytes
+
+    def finish(self, requests: Int[np.ndarray, "m fields"], begun, tables):
+        """See `shared_work.Work`."""
+        weights, inputs, _ = begun
+        return self._ends(requests, weights, inputs, *tables)
+
+    def _end(self, request, weights, inputs, outputs, distances):
+        space = self._space
+        cells, edges, operators = space.mask_shape
+        choice, sums, recorded = request[: cells * edges], request[cells * edges : -1], request[-1]
+        mask = choice.reshape(cells, edges)[..., None] == np.arange(operators, dtype=np.int32)[None, None]
+        read: Any = self._reading(weights)
+        sums = sums.reshape(space.nodes - space.inputs, -1)
+        nodes = [*inputs, *(read.add([row(outputs, number) for number in numbers]) for numbers in sums)]
+        images = jnp.zeros((inputs.shape[1], *inputs.shape[2:]), inputs.dtype)
+        network(read, space, mask, images, self._skeleton, first_given(nodes, read.patterns.clear, cell))
+        return self._read(row(distances, recorded) + self._distances(read.patterns))

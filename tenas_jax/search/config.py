@@ -1,0 +1,31 @@
+"""A search, as the command line names it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+STRATEGIES = ("prune", "evolve", "exhaustive")
+EVALUATIONS = 1000  # of an evolution
+MOST_SIDE = 1024  # pixels: some hundred images of 12 MB each as floats are in memory at once
+REPEATS = 8  # draws over which scores are averaged, as in a ranking
+
+
+@dataclass(frozen=True)
+class Config:
+    """The options of `python -m tenas_jax.search`; those of `--help` say what each field is."""
+
+    space: str = "nasbench201"
+    dataset: str | None = None
+    data: Path | None = None
+    side: int | None = None
+    preset: str = "default"
+    ntk: str | None = None
+    strategy: str = "prune"
+    prune_number: int | None = None
+    evaluations: int | None = None
+    repeats: int | None = None
+    max_params: int | None = None
+    max_flops: int | None = None
+    seed: int = 0
+    benchmark: Path | None = None
+    benchmark_column: str | None = None
+    output: Path | None = None
