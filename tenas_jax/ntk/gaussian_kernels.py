@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-EPSILON = 1e-5  # batch norm, as in finite.py
+from tenas_jax.spaces.operators import EPSILON
 
 
 class Kernels(NamedTuple):
