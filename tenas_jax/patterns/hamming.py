@@ -27,7 +27,8 @@ def hamming_kernel(
         InputError: where the patterns are not a two-dimensional bool array, or empty.
 
     Examples:
-        >>>         >>> hamming_kernel(np.array([[True, False, True], [True, True, True]])).tolist()
+        >>> import numpy as np
+        >>> hamming_kernel(np.array([[True, False, True], [True, True, True]])).tolist()
         [[3.0, 2.0], [2.0, 3.0]]
     """
     on = bits_of(patterns)
@@ -58,7 +59,8 @@ def effective_regions(patterns: Bool[Array, "samples bits"] | ActivationPatterns
     Examples:
         Two of four patterns are equal; the others are far from them and from each other: the exponential of 1.5 log 2.
 
-        >>>         >>> patterns = np.repeat(np.eye(3, dtype=bool), 20, axis=1)[[0, 0, 1, 2]]
+        >>> import numpy as np
+        >>> patterns = np.repeat(np.eye(3, dtype=bool), 20, axis=1)[[0, 0, 1, 2]]
         >>> round(float(effective_regions(patterns)), 3), round(2**1.5, 3)
         (2.828, 2.828)
     """
