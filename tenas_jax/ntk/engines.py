@@ -33,7 +33,7 @@ class Traced(NamedTuple):
         programs: by number of images: of parameters, other arrays and images; they return outputs (n, k).
         parameters: the number of parameters.
         full: the kernel of every pair of outputs, instead of the mean of the outputs' kernels.
-        compiled: `jax.jit`; None within somebody's own, where everything is a part of that program.
+        compiled: `jax.jit`; None inside a caller's `jax.jit`, where everything is a part of that program.
     """
 
     programs: dict[int, ClosedJaxpr]
@@ -252,4 +252,4 @@ def neural_tangents_library() -> Any:
 
 
 def _refusal(engine: str, reason: str) -> InputError:
-    return InputError(f"`engine={engine!r}` cannot read this function: {reason}. Take `engine='layerwise'`.")
+    return InputError(f"`engine={engine!r}` cannot take this function: {reason}. Take `engine='layerwise'`.")

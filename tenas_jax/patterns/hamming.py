@@ -78,7 +78,7 @@ def effective_number(distances: Float[Array, "samples samples"]) -> Float[Array,
 def regularised_log_determinant(kernel: Float[Array, "n n"]) -> Float[Array, ""]:
     """`log det(K + I)` of a Hamming kernel; jittable, and finite where inputs share a pattern.
 
-    K is positive semi-definite, so this is at least 0. The identity stands for one more neuron an input, of its own: a
+    K is positive semi-definite, so this is at least 0. The identity stands for one more neuron an input, on for it alone: a
     second input of the same pattern adds next to nothing, where the plain log-determinant would drop to minus infinity. It
     counts distinct patterns and grades them by how far they are apart.
 

@@ -69,7 +69,7 @@ def prune_in_folder(
     by: list[Indicator],
     settings: Preset,
     folder: RunFolder,
-    limits: Any = None,
+    budget: Any = None,
 ) -> Mask:
     """Prunes by any indicators, or goes on with it, and records every round.
 
@@ -79,7 +79,7 @@ def prune_in_folder(
         by: the indicators.
         settings: the preset.
         folder: with the rounds that have been taken.
-        limits: on what the network may cost, a `budget.Budget`.
+        budget: on what the network may cost, a `budget.Budget`.
 
     Returns:
         The mask of one architecture.
@@ -90,7 +90,7 @@ def prune_in_folder(
     total, left = contest.surplus(space.supernet(), space), contest.surplus(state.mask, space)
     steps = pruner.steps(
         jax.random.key(seed), state, space=space, indicators=by, rule=settings.rule, paths=settings.paths,
-        fresh=settings.fresh, prune_number=settings.prune_number, limits=limits,
+        fresh=settings.fresh, prune_number=settings.prune_number, budget=budget,
     )  # fmt: skip
     with Progress(total, total - left, "operators") as progress:
         start, mask = time.perf_counter(), state.mask
