@@ -197,16 +197,7 @@ def neural_tangents(traced: Traced, engine: str, batch_stats: str, block_size: i
         InputError: where neural-tangents is missing, and for half precision or blocks of a coupled batch, which it cannot
             do.
     """
-    program = next(iter(traced.programs.values()))
-    dtypes = {aval.dtype for aval in (*program.in_avals[: traced.parameters], *program.out_avals)}
-    if any(jnp.finfo(dtype).bits < 32 for dtype in dtypes):
-        raise _refusal(engine, "it would add up in half precision")
-    if batch_stats == "coupled" and block_size is not None:
-        raise _refusal(engine, "it computes a coupled batch without blocks")
-    try:
-        library = neural_tangents_library()
-    except (ImportError, AttributeError) as error:
-        raise _refusal(engine, f"neural-tangents cannot be imported ({error})") from error
+    library = _library_for(traced, engine, batch_stats, block_size)
 
     def contracted(parameters, state, images, others):
         def outputs(parameters, batch):
@@ -244,6 +235,20 @@ def neural_tangents(traced: Traced, engine: str, batch_stats: str, block_size: i
             raise _refusal(engine, f"it fails with {type(error).__name__}: {said}") from error
 
     return kernel
+
+
+def _library_for(traced: Traced, engine: str, batch_stats: str, block_size: int | None) -> Any:
+    """neural-tangents, where it is there and can do what is asked."""
+    program = next(iter(traced.programs.values()))
+    dtypes = {aval.dtype for aval in (*program.in_avals[: traced.parameters], *program.out_avals)}
+    if any(jnp.finfo(dtype).bits < 32 for dtype in dtypes):
+        raise _refusal(engine, "it would add up in half precision")
+    if batch_stats == "coupled" and block_size is not None:
+        raise _refusal(engine, "it computes a coupled batch without blocks")
+    try:
+        return neural_tangents_library()
+    except (ImportError, AttributeError) as error:
+        raise _refusal(engine, f"neural-tangents cannot be imported ({error})") from error
 
 
 def neural_tangents_library() -> Any:

@@ -6,6 +6,7 @@ images.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -114,14 +115,7 @@ def _of_patterns(space: SearchSpace, work: Patterns, wanted: dict[str, str]) -> 
     net = finite_network(space, work.skeleton, work.fan)
     mixes = not (work.skeleton.stem or space.family.takes_any_channels) and work.skeleton.channels != work.channels
 
-    def draw(key, source):
-        words, patches = jax.random.split(key)
-        count = work.samples * work.batches
-        if work.whole:
-            drawn = image_batch(patches, source, count, side=work.side)
-        else:
-            drawn = patch_batch(patches, source, count, patch=work.side, channels=work.channels)
-        return (_host_key(words), np.asarray(drawn).reshape(work.batches, work.samples, *drawn.shape[1:]))
+    draw = partial(_draw_inputs, work)
 
     def inputs(words, batches):
         weights, mixing = jax.random.split(jax.random.wrap_key_data(words))
@@ -151,6 +145,17 @@ def _of_patterns(space: SearchSpace, work: Patterns, wanted: dict[str, str]) -> 
         return ScoreProgram(draw, plain, read)
     tree = PatternWork(net, first_batch, of_distances, min(_COMPARED, work.samples))
     return ScoreProgram(draw, SharedProgram(space, tree, plain), read)
+
+
+def _draw_inputs(work: Patterns, key, source: ImageSource) -> tuple[np.ndarray, ...]:
+    """A key for the weights, and batches of patches or images."""
+    words, patches = jax.random.split(key)
+    count = work.samples * work.batches
+    if work.whole:
+        drawn = image_batch(patches, source, count, side=work.side)
+    else:
+        drawn = patch_batch(patches, source, count, patch=work.side, channels=work.channels)
+    return (_host_key(words), np.asarray(drawn).reshape(work.batches, work.samples, *drawn.shape[1:]))
 
 
 def _count(bits) -> Array:
