@@ -22,7 +22,13 @@ from tenas_jax.ntk.analytic import analytic_ntk
 from tenas_jax.ntk.empirical import empirical_ntk, is_weight
 from tenas_jax.ntk.gaussian_kernels import Settings
 from tenas_jax.ntk.spectrum import log_determinants, statistics
-from tenas_jax.patterns.hamming import effective_number, effective_regions, hamming_kernel, regularised_log_determinant
+from tenas_jax.patterns.hamming import (
+    effective_number,
+    effective_regions,
+    hamming_distances,
+    hamming_kernel,
+    regularised_log_determinant,
+)
 from tenas_jax.patterns.regions import SATURATED, count_hashes, hash_patterns
 from tenas_jax.scores.mask_program import MaskProgram
 from tenas_jax.scores.shared_kernels import KernelWork
@@ -173,7 +179,7 @@ def _log_determinant(bits) -> Array:
 _READ: dict[str, Callable[[Any], Array]] = {
     "linear_regions": _count,
     "effective_regions": lambda bits: effective_regions(bits[0][:_COMPARED]),
-    "hamming": lambda bits: bits[0].shape[1] - hamming_kernel(bits[0][:_COMPARED]),
+    "hamming": lambda bits: hamming_distances(bits[0][:_COMPARED]),
     "hamming_log_determinant": _log_determinant,
 }
 # The same of the distances of the first batch's patterns, which add up over ReLUs. Counts are of more inputs than can be
