@@ -72,7 +72,7 @@ class SearchSpace(CellGraph):
 
     @property
     def is_custom(self) -> bool:
-        """Whether something of the space's own decides what its networks compute."""
+        """Whether custom operators or a custom network function decide what its networks compute."""
         return bool(self.definitions) or self.network is not None
 
     @property
