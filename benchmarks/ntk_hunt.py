@@ -27,9 +27,9 @@ from common.transnas import TASKS, micro_cells
 from tenas_jax import NAS_BENCH_201
 from tenas_jax.data import image_batch, open_images
 from tenas_jax.networks.yardsticks import yardsticks
-from tenas_jax.ntk.analytic import KernelReading
 from tenas_jax.ntk.gaussian_kernels import Batch, Settings, input_kernels
 from tenas_jax.ntk.gaussian_maps import gaussian_field, realise
+from tenas_jax.ntk.kernel_reading import KernelReading
 from tenas_jax.scores.mask_program import MaskProgram
 from tenas_jax.scores.ranks import average_rank
 from tenas_jax.spaces.network import network
