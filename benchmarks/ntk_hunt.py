@@ -4,8 +4,8 @@
 
 On random connected architectures of the development halves, seed 0 (20 draws of two kernels: seeds 0 to 19). Of every
 kernel the NTK T and the NNGP kernel K, and several statistics of their spectra; Kendall's tau with and without cells that
-pool, and Spearman's rho on TransNAS-Bench-101's micro cells. Writes `results/ntk_hunt.json` once all kernels are done: what
-FOLDER holds is not computed again, and `--kernels 4` ends after four more. `--cells 60 --name ''` is a trial.
+pool, and Spearman's rho on TransNAS-Bench-101's micro cells. Writes `results/ntk_hunt.json`: what FOLDER holds is not
+computed again, and `--kernels 4` does no more than four others. `--cells 60 --name ''` is a trial.
 """
 
 import argparse
@@ -70,21 +70,21 @@ class Choice(NamedTuple):
 
 CHOICES = (
     Choice(),
+    Choice(batch_norm="mean-field", stages=3, images=8),
     Choice(images=64),
-    Choice(side=8, images=8),
-    Choice(channels=4),
-    Choice(channels=64),
-    Choice(channels=1024),
     Choice(parametrisation="ntk"),
-    Choice(cells=2),
-    Choice(cells=3),
+    Choice(channels=1024),
+    Choice(batch_norm="mean-field"),
     Choice(stages=2),
     Choice(stages=3),
-    Choice(noise=True),
-    Choice(batch_norm="mean-field"),
-    Choice(batch_norm="mean-field", cells=3, images=8),
-    Choice(batch_norm="mean-field", stages=3, images=8),
+    Choice(cells=3),
     Choice(batch_norm="mean-field", stages=3),
+    Choice(channels=4),
+    Choice(channels=64),
+    Choice(cells=2),
+    Choice(noise=True),
+    Choice(batch_norm="mean-field", cells=3, images=8),
+    Choice(side=8, images=8),
     Choice(batch_norm="exact", images=8),
 )
 # Without batch norm the kernel of some of the images is a sub-matrix of the kernel of all.
@@ -254,13 +254,13 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.cache.mkdir(parents=True, exist_ok=True)
     sample = sampled(arguments.nasbench201, arguments.transnas, arguments.cells)
-    ahead = arguments.kernels or len(CHOICES)
+    ahead = len(CHOICES) if arguments.kernels is None else arguments.kernels
     done = []
     for number, choice in enumerate(CHOICES):
         path = arguments.cache / f"{number}_{len(sample.masks)}.json"
         if not path.exists():
             if ahead == 0:
-                return
+                continue
             ahead -= 1
             found = rows_of(choice, sample.masks, sample.accuracy, sample.judged, arguments.draws)
             path.write_text(json.dumps(found))

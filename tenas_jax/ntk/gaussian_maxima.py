@@ -77,6 +77,56 @@ def _pooled(shape: list[int], axis: int, length: int) -> list[int]:
     return [length, shape[1]] if axis == 0 else [shape[0], length]
 
 
+class _Contest(NamedTuple):
+    """Who wins, y or x, at every position of every image; arrays (groups, positions, images).
+
+    Attributes:
+        wins: the probability that y is the larger.
+        mean: of the maximum.
+        inverse: 1 / standard deviation of D = y - x; 1 where it has none.
+        bent: standard deviation of the part of |D| / 2 that is not linear in D.
+        undecided: standard deviation of the event that y wins.
+    """
+
+    wins: Array
+    mean: Array
+    inverse: Array
+    bent: Array
+    undecided: Array
+
+
+def _contest(mean_y: Array, mean_x: Array, variance: Array, scale: Array, known: np.ndarray, inside: np.ndarray):
+    """Clark's moments of the maximum of two.
+
+    Args:
+        mean_y: (groups, positions, images).
+        mean_x: likewise.
+        variance: of D = y - x.
+        scale: standard deviation of x: a D below its rounding is none.
+        known: (positions,), whether there is a y.
+        inside: (positions,), whether there is an x.
+    """
+    deviation = jnp.sqrt(jnp.maximum(variance, 0))
+    both = jnp.asarray(known & inside)[None, :, None] & (deviation > 1e-5 * scale)
+    inverse = 1 / jnp.where(both, deviation, 1)
+    deviation = jnp.where(both, deviation, 0)
+    lead = jnp.where(both, (mean_y - mean_x) * inverse, 0)
+    # Where one of the two is missing the other is the maximum; of two that are equal either is.
+    alone = jnp.asarray(np.where(known & inside, 0.5, known), mean_y.dtype)[None, :, None]
+    wins = jnp.where(both, ndtr(lead), alone)
+    density = jnp.where(both, jnp.exp(-jnp.square(lead) / 2) / np.sqrt(2 * np.pi), 0)
+    absolute = 2 * density + lead * (2 * wins - 1)  # E|D|, in deviations of D
+    # The variance of |D| less that of its linear part.
+    beyond = 1 + jnp.square(lead) - jnp.square(absolute) - jnp.square(2 * wins - 1)
+    return _Contest(
+        wins,
+        mean_y * wins + mean_x * (1 - wins) + deviation * density,
+        inverse,
+        deviation * jnp.sqrt(jnp.maximum(beyond, 0)) / 2,
+        jnp.where(both, jnp.sqrt(wins * (1 - wins)), 0),
+    )
+
+
 def _with(
     moments: _Moments | None, mean: Array, kernels: Kernels, batch: Batch, taken: np.ndarray, inside: np.ndarray
 ) -> _Moments:
@@ -94,44 +144,32 @@ def _with(
     new = _Moments(mean[:, taken], rows.map(lambda k: k[:, :, taken]), rows, columns, inside)
     if moments is None:
         return new
-    # With y the maximum so far and x the new position: y with x, and x with y.
     yx, xy = moments.left.map(lambda k: k[:, :, taken]), moments.right.map(lambda k: k[:, taken])
-    difference = moments.own.nngp - yx.nngp - xy.nngp + new.own.nngp
-    deviation = jnp.sqrt(jnp.maximum(batch.diagonal(difference), 0))
+
+    def of_difference(yy, yx, xy, xx):
+        return yy - yx - xy + xx
+
+    difference = Kernels(*map(of_difference, moments.own, yx, xy, new.own))
     scale = jnp.sqrt(batch.diagonal(new.own.nngp))
-    both = (moments.known & inside)[:, None] & (deviation > 1e-5 * scale)
-    safe = jnp.where(both, deviation, 1)
-    deviation = jnp.where(both, deviation, 0)
-    lead = jnp.where(both, (moments.mean - new.mean) / safe, 0)
-    # Where one of the two is missing the other is the maximum; of two that are equal either is.
-    alone = jnp.asarray(np.where(moments.known & inside, 0.5, moments.known)[:, None], mean.dtype)
-    wins = jnp.where(both, ndtr(lead), alone)
-    density = jnp.where(both, jnp.exp(-(lead**2) / 2) / np.sqrt(2 * np.pi), 0)
-    absolute = deviation * (2 * density + lead * (2 * wins - 1))  # E|D|
-    maximum = moments.mean * wins + new.mean * (1 - wins) + deviation * density
-    beyond = (
-        deviation**2 * (1 + lead**2 - (2 * wins - 1) ** 2) - absolute**2
-    )  # of var |D|, what no linear part explains
-    spread = jnp.sqrt(jnp.maximum(beyond, 0)) / 2
+    found = _contest(moments.mean, new.mean, batch.diagonal(difference.nngp), scale, moments.known, inside)
 
-    left, right = batch.spread(1 / safe)
-    rho = jnp.clip(difference * left * right, -1, 1)
-    cosine_of_arcsine, arcsine = angles(rho)
-    left, right = batch.spread(spread)
-    bent = left * right * (cosine_of_arcsine + rho * arcsine - 1) / (np.pi / 2 - 1)
-    left, right = batch.spread(jnp.where(both, jnp.sqrt(wins * (1 - wins)), 0))
-    together = left * right * (2 / np.pi) * arcsine  # covariance of who wins here and who wins there
+    def times(values):
+        left, right = batch.spread(values)
+        return left * right
 
-    mine, theirs = batch.spread(wins)
+    rho = jnp.clip(difference.nngp * times(found.inverse), -1, 1)
+    cosine, arcsine = angles(rho)
+    bent = times(found.bent) * (cosine + rho * arcsine - 1) / (np.pi / 2 - 1)
+    together = times(found.undecided) * arcsine * (2 / np.pi)  # covariance of who wins here and who wins there
+    mine, theirs = batch.spread(found.wins)
 
-    def mixed(yy, yx, xy, xx):
+    def own(yy, yx, xy, xx):
         return mine * (theirs * yy + (1 - theirs) * yx) + (1 - mine) * (theirs * xy + (1 - theirs) * xx)
 
-    own = Kernels(*map(mixed, moments.own, yx, xy, new.own))
-    own = Kernels(own.nngp + bent, own.ntk + together * (moments.own.ntk - yx.ntk - xy.ntk + new.own.ntk))
+    linear = Kernels(*map(own, moments.own, yx, xy, new.own))
     return _Moments(
-        maximum,
-        own,
+        found.mean,
+        Kernels(linear.nngp + bent, linear.ntk + together * difference.ntk),
         Kernels(*(mine * y + (1 - mine) * x for y, x in zip(moments.left, new.left, strict=True))),
         Kernels(*(theirs * y + (1 - theirs) * x for y, x in zip(moments.right, new.right, strict=True))),
         moments.known | inside,
