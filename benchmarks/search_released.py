@@ -6,7 +6,8 @@
 
 Each part takes between ten minutes and an hour and keeps what it has in WORK: stopped, the same command goes on. Ours of
 NAS-Bench-201 is the command line of the search, every other part goes on candidate by candidate. `write` reads the parts
-that are there and writes `results/search_released.json`.
+that are there and writes `results/search_released.json`. Seconds of the processor are those that no other work on the
+machine adds to; pinned to one core (`taskset -c 0`) they are the seconds of that core.
 """
 
 # PyTorch is an extra that the type checker may have to do without.
@@ -46,10 +47,17 @@ class Journal:
         """Reads what an earlier session has left."""
         self.path = path
         self.content: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"candidates": []}
+        self.begin()
+
+    def begin(self) -> None:
+        """Starts to count the processor's seconds of a candidate."""
+        self._begun = time.process_time()
 
     def done(self, candidate: dict[str, Any]) -> None:
-        """Adds a candidate."""
-        self.content["candidates"].append(candidate)
+        """Adds a candidate, with the processor's seconds since the one before."""
+        now = time.process_time()
+        self.content["candidates"].append({**candidate, "processor_seconds": round(now - self._begun, 2)})
+        self._begun = now
         self.keep()
 
     def keep(self, **more: Any) -> None:
@@ -76,8 +84,8 @@ def ours_whole(arguments: argparse.Namespace) -> None:
         architecture=result["architecture"],
         seconds=result["wall_seconds"],
         compile_seconds=result["compile_seconds"],
-        candidates=[{"seconds": None, **candidate} for one in rounds for candidate in one["candidates"]],
-        rounds=[{"seconds": one["seconds"], "candidates": len(one["candidates"])} for one in rounds],
+        processor_seconds=round(time.process_time(), 2),  # of the session that ended it
+        rounds=[{"candidates": len(one["candidates"]), "seconds": one["seconds"]} for one in rounds],
     )
 
 
@@ -114,16 +122,10 @@ def ours_round(arguments: argparse.Namespace) -> None:
             place = next(number)
             if place < len(kept):
                 return Scores(np.array(kept[place]["values"]), np.array(kept[place]["health"]))
-            begun = time.perf_counter()
+            journal.begin()
             found = indicator.evaluate(key, masks)
-            journal.done(
-                {
-                    "score": indicator.name,
-                    "seconds": round(time.perf_counter() - begun, 3),
-                    "values": found.values.tolist(),
-                    "health": found.health.tolist(),
-                }
-            )
+            values, health = found.values.tolist(), found.health.tolist()
+            journal.done({"score": indicator.name, "values": values, "health": health})
             return found
 
         return indicator._replace(evaluate=evaluate)
@@ -137,8 +139,7 @@ def ours_round(arguments: argparse.Namespace) -> None:
         fresh=released.fresh,
         prune_number=released.prune_number,
     )
-    seconds = sum(candidate["seconds"] for candidate in kept)
-    journal.keep(seconds=round(seconds, 2), pruned=info.pruned.tolist(), alive=state.mask.astype(int).tolist())
+    journal.keep(**spent(kept), pruned=info.pruned.tolist(), alive=state.mask.astype(int).tolist())
 
 
 def pytorch(arguments: argparse.Namespace) -> None:
@@ -150,9 +151,10 @@ def pytorch(arguments: argparse.Namespace) -> None:
     journal = Journal(arguments.folder / f"{arguments.space}_pytorch.json")
     images = _images(arguments)
     kept = [
-        reference.Candidate(*(tuple(v) if k == "operator" else v for k, v in c.items()))
+        reference.Candidate(**{k: tuple(v) if k == "operator" else v for k, v in c.items() if k != "processor_seconds"})
         for c in journal.content["candidates"]
     ]
+    journal.begin()
 
     def done(candidate: Any) -> None:
         journal.done(candidate._asdict())
@@ -165,20 +167,22 @@ def pytorch(arguments: argparse.Namespace) -> None:
         finished=kept,
         on_candidate=done,
     )
-    seconds = sum(candidate.seconds for scored in result.rounds for candidate in scored)
     started = reference.supernet(arguments.space)
     journal.keep(
         images="cifar10" if arguments.data else "synthetic",
         torch=torch.__version__,
         threads=torch.get_num_threads(),
-        seconds=round(seconds, 2),
-        rounds=[
-            {"seconds": round(sum(c.seconds for c in scored), 2), "candidates": len(scored)} for scored in result.rounds
-        ],
+        **spent(journal.content["candidates"]),
+        rounds=[{"candidates": len(scored)} for scored in result.rounds],
         pruned=np.argwhere(started & ~result.mask).tolist(),
         alive=result.mask.astype(int).tolist(),
         **({"architecture": reference.architecture(result.mask)} if result.finished else {}),
     )
+
+
+def spent(candidates: list[dict[str, Any]]) -> dict[str, float]:
+    """Of the processor, on all candidates."""
+    return {"processor_seconds": round(sum(candidate["processor_seconds"] for candidate in candidates), 2)}
 
 
 def _images(arguments: argparse.Namespace) -> np.ndarray:
@@ -196,7 +200,8 @@ def collect(arguments: argparse.Namespace) -> None:
         if not path.exists():
             continue
         found = json.loads(path.read_text())
-        content[part] = summary(found)
+        if "pruned" in found or "architecture" in found:  # finished
+            content[part] = summary(found)
     if arguments.table:
         from tenas_jax.rank.benchmark_table import read_table
 
@@ -210,11 +215,8 @@ def collect(arguments: argparse.Namespace) -> None:
 
 def summary(found: dict[str, Any]) -> dict[str, Any]:
     """A part without the scores of single candidates, which would fill the file."""
-    candidates = [c["seconds"] for c in found.pop("candidates") if c.get("seconds") is not None]
+    found.pop("candidates")
     found.pop("alive", None)
-    if candidates:
-        found["median_seconds"] = round(float(np.median(candidates)), 2)
-        found["evaluations_timed"] = len(candidates)
     return found
 
 

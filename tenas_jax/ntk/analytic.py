@@ -28,6 +28,7 @@ from tenas_jax.ntk.gaussian_kernels import (
     normalise,
     pooling_matrix,
     relu_kernels,
+    stacked,
     total,
     window_means,
 )
@@ -156,15 +157,16 @@ class KernelReading:
         return jax.lax.cond(alive, lambda: sampled_kernels(x, self._batch, function), lambda: closed_form(plain))
 
     def concatenate(self, values):
-        """Channel groups side by side; repeated where their numbers differ, so that all stand for equally many channels."""
+        """Channel groups side by side; repeated where they stand for more channels, so that all stand for equally many."""
         channels = sum(value.channels for value in values)
-        kernels = _stacked([self._realise(value) for value in values])
+        sizes = [value.channels for value in values]
+        kernels = stacked([self._realise(value) for value in values], sizes)
         entangled = any(value.is_mixed for value in values)
         field = gaussian_field(kernels, values[0].side, channels, values[0].after_relu, entangled)
         if not any(value.pooled for value in values):
             return field
         # The ReLU that follows has to see the maxima themselves, not a Gaussian of their moments.
-        return replace(field, rectified=_stacked([self._rectified(value) for value in values]))
+        return replace(field, rectified=stacked([self._rectified(value) for value in values], sizes))
 
     def add(self, values: Sequence[Field]) -> Field:
         """Adds maps source by source, and the kernels of fresh terms, which are independent."""
@@ -245,15 +247,6 @@ def _scaled(x: Field, weight) -> Field:
 
 def _product(matrix, other: Array) -> Array:
     return jnp.dot(jnp.asarray(matrix, other.dtype), other, precision="highest")
-
-
-def _stacked(kernels: Sequence[Kernels]) -> Kernels:
-    groups = max(len(k.nngp) for k in kernels)
-
-    def stacked(*values):
-        return jnp.concatenate([jnp.repeat(v, groups // len(v), axis=0) for v in values])
-
-    return jax.tree.map(stacked, *kernels)
 
 
 def analytic_ntk(

@@ -4,7 +4,9 @@ Formulas and their derivations: `docs/analytic_ntk.md`. Kernels are symmetric un
 position q), so only the pairs a <= b are stored.
 """
 
+import math
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from functools import lru_cache, partial
 from itertools import product
 from typing import Literal, NamedTuple
@@ -14,7 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from tenas_jax.errors import NotAnalyticError
+
 EPSILON = 1e-5  # batch norm, as in finite.py
+MOST_GROUPS = 64  # of channels, where parts of unlike sizes are concatenated
 
 
 class Kernels(NamedTuple):
@@ -99,9 +104,40 @@ def total(terms: Sequence[Array]) -> Array:
     """The sum of at least one array.
 
     Args:
-        terms: arrays that broadcast.
+        terms: arrays that broadcast; first axes of 2 and 3 channel groups, each of equally many channels, become 6.
     """
+    counts = {len(term) for term in terms} - {1}
+    if len(counts) > 1:
+        groups = math.lcm(*counts)
+        terms = [jnp.repeat(term, groups // len(term), axis=0) for term in terms]
     return sum(terms[1:], start=terms[0])
+
+
+def stacked(kernels: Sequence[Kernels], channels: Sequence[int]) -> Kernels:
+    """Those of concatenated fields: groups are repeated, so that each stands for equally many channels.
+
+    Args:
+        kernels: of the fields.
+        channels: of each field, in all its groups together.
+
+    Raises:
+        NotAnalyticError: where the sizes have so little in common that there would be more than `MOST_GROUPS` groups.
+    """
+    sizes = [Fraction(count, len(k.nngp)) for k, count in zip(kernels, channels, strict=True)]
+    common = math.lcm(*(size.denominator for size in sizes))
+    whole = [int(size * common) for size in sizes]
+    times = [size // math.gcd(*whole) for size in whole]
+    if sum(len(k.nngp) * count for k, count in zip(kernels, times, strict=True)) > MOST_GROUPS:
+        parts = ", ".join(map(str, channels))
+        raise NotAnalyticError(
+            "concatenate", f"parts of {parts} channels make more than {MOST_GROUPS} groups of one size; make them alike"
+        )
+    return Kernels(
+        *(
+            jnp.concatenate([jnp.repeat(part, count, axis=0) for part, count in zip(parts, times, strict=True)])
+            for parts in zip(*kernels, strict=True)
+        )
+    )
 
 
 def congruence(matrix: Float[Array, "p q"], kernels: Kernels) -> Kernels:
