@@ -1,4 +1,4 @@
-"""Input that nobody meant: strings, tables, masks and kernels at random, and what becomes of them.
+"""Input that nobody meant: strings, tables, masks, kernels and images at random, and what becomes of them.
 
 Every input must be taken, or refused as `InputError`; the condition number of a kernel that is taken is at least 1 or
 infinite, never NaN.
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from common.fuzz_images import fuzz_images
 
 WORDS = (
     "none",
@@ -49,7 +51,7 @@ PIECES = (
     "é",
     "\ud800",
 )
-SHARES = {"strings": 0.7, "tables": 0.1, "masks": 0.1, "kernels": 0.1}
+SHARES = {"strings": 0.7, "tables": 0.1, "masks": 0.09, "kernels": 0.09, "images": 0.02}
 
 
 def fuzz(rng: random.Random, number: int, folder: Path, failures: list[str]) -> collections.Counter:
@@ -82,6 +84,10 @@ def fuzz(rng: random.Random, number: int, folder: Path, failures: list[str]) -> 
             except Exception:
                 counts[f"{kind} uncaught"] += 1
                 failures.append(f"{kind}: {traceback.format_exc()[-500:]}")
+    images = fuzz_images(rng.randrange(2**32), round(number * SHARES["images"]))
+    failures += [f"images ({kind}): {error}" for kind, error, _ in images["failures"]]
+    for kind, found in images["counts"].items():
+        counts.update({f"{kind} {outcome.replace('read', 'taken')}": n for outcome, n in found.items()})
     return counts
 
 
