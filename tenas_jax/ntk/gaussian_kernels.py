@@ -6,7 +6,6 @@ position q), so only the pairs a <= b are stored.
 
 import math
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 from functools import lru_cache, partial
 from itertools import product
 from typing import Literal, NamedTuple
@@ -16,10 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from tenas_jax.errors import NotAnalyticError
-
-EPSILON = 1e-5  # batch norm, as in finite.py
-MOST_GROUPS = 64  # of channels, where parts of unlike sizes are concatenated
+from tenas_jax.spaces.operators import EPSILON
 
 
 class Kernels(NamedTuple):
@@ -111,33 +107,6 @@ def total(terms: Sequence[Array]) -> Array:
         groups = math.lcm(*counts)
         terms = [jnp.repeat(term, groups // len(term), axis=0) for term in terms]
     return sum(terms[1:], start=terms[0])
-
-
-def stacked(kernels: Sequence[Kernels], channels: Sequence[int]) -> Kernels:
-    """Those of concatenated fields: groups are repeated, so that each stands for equally many channels.
-
-    Args:
-        kernels: of the fields.
-        channels: of each field, in all its groups together.
-
-    Raises:
-        NotAnalyticError: where the sizes have so little in common that there would be more than `MOST_GROUPS` groups.
-    """
-    sizes = [Fraction(count, len(k.nngp)) for k, count in zip(kernels, channels, strict=True)]
-    common = math.lcm(*(size.denominator for size in sizes))
-    whole = [int(size * common) for size in sizes]
-    times = [size // math.gcd(*whole) for size in whole]
-    if sum(len(k.nngp) * count for k, count in zip(kernels, times, strict=True)) > MOST_GROUPS:
-        parts = ", ".join(map(str, channels))
-        raise NotAnalyticError(
-            "concatenate", f"parts of {parts} channels make more than {MOST_GROUPS} groups of one size; make them alike"
-        )
-    return Kernels(
-        *(
-            jnp.concatenate([jnp.repeat(part, count, axis=0) for part, count in zip(parts, times, strict=True)])
-            for parts in zip(*kernels, strict=True)
-        )
-    )
 
 
 def congruence(matrix: Float[Array, "p q"], kernels: Kernels) -> Kernels:
@@ -255,9 +224,8 @@ def normalise(kernels: Kernels, batch: Batch, settings: Settings) -> Kernels:
     if settings.batch_norm == "none":
         return kernels
     if settings.batch_norm == "exact":
-        # Channel groups are normalised one by one.
-        exact = jax.vmap(partial(_exact, batch=batch, settings=settings), in_axes=1)
-        return Kernels(*exact(kernels))
+        # Channel groups, the first axis, are normalised one by one.
+        return Kernels(*jax.vmap(partial(_exact, batch=batch, settings=settings))(kernels))
     return _mean_field(kernels, batch, settings)
 
 

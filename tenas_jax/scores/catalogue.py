@@ -14,7 +14,8 @@ from jaxtyping import Bool, Int
 
 from tenas_jax.command_line import say
 from tenas_jax.errors import InputError
-from tenas_jax.networks.cost import check_operators, costs
+from tenas_jax.networks.cost import costs
+from tenas_jax.networks.operator_check import check_operators
 from tenas_jax.networks.yardsticks import yardsticks
 from tenas_jax.ntk.analytic import analytic_obstacle
 from tenas_jax.spaces.score import Kernel, Ntk, Score

@@ -112,8 +112,7 @@ def _of_kernel(space: SearchSpace, work: Kernel, wanted: dict[str, str]) -> Scor
 
 def _of_patterns(space: SearchSpace, work: Patterns, wanted: dict[str, str]) -> ScoreProgram:
     net = finite_network(space, work.skeleton, work.fan)
-    # Cells of DARTS begin with convolutions of their own, which take any number of colours.
-    mixes = not work.skeleton.stem and space.inputs == 1 and work.skeleton.channels != work.channels
+    mixes = not (work.skeleton.stem or space.family.takes_any_channels) and work.skeleton.channels != work.channels
 
     def draw(key, source):
         words, patches = jax.random.split(key)

@@ -2,7 +2,7 @@
 
 The youngest architectures are the population. A child is a mutation of the best of a random few of them, whatever its age
 and however good its parents were; the oldest die. What is best is told by the sum of log ranks among all architectures
-that have been seen (`ranking.log_rank_sum`), so several scores need no common scale.
+that have been seen (`scores.ranks.log_rank_sum`), so several scores need no common scale.
 
 Children are made many at a time, all from the same population, because scores are evaluated many at a time.
 """
@@ -74,7 +74,7 @@ def next_generation(
     Args:
         key: decides parents and mutations.
         history: all architectures that have been scored, the oldest first.
-        goodness: of each, larger is better; see `ranking.log_rank_sum`.
+        goodness: of each, larger is better; see `scores.ranks.log_rank_sum`.
         space: the search space.
         settings: of the evolution.
         limits: on what the network may cost.

@@ -22,7 +22,7 @@ from tenas_jax.records.run_folder import RunFolder
 from tenas_jax.scores.indicators import Indicator, indicators
 from tenas_jax.scores.ranks import log_rank_sum
 from tenas_jax.scores.scorer import prepare
-from tenas_jax.search import evolution, pruner
+from tenas_jax.search import contest, evolution, pruner
 from tenas_jax.search.evolution import Evolution
 from tenas_jax.search.job import Job
 from tenas_jax.search.pruner import Info
@@ -86,8 +86,8 @@ def prune_in_folder(
     """
     state = pruner.init(space)
     for record in folder.rounds:
-        state = pruner.State(pruner.without(state.mask, _gone(record), space), record["round"] + 1)
-    total, left = pruner.surplus(space.supernet(), space), pruner.surplus(state.mask, space)
+        state = pruner.State(contest.without(state.mask, _gone(record), space), record["round"] + 1)
+    total, left = contest.surplus(space.supernet(), space), contest.surplus(state.mask, space)
     steps = pruner.steps(
         jax.random.key(seed), state, space=space, indicators=by, rule=settings.rule, paths=settings.paths,
         fresh=settings.fresh, prune_number=settings.prune_number, limits=limits,

@@ -143,6 +143,7 @@ SINGLE_INPUT = Family(
     strides=(1,),
     skeletons=_SKELETONS,
     concatenates=False,
+    takes_any_channels=False,
     presets=PRESETS,
     imagenet_presets=PRESETS,
     scores=scores,

@@ -66,6 +66,11 @@ class SearchSpace(CellGraph):
         return self.like or (SINGLE_INPUT if self.inputs == 1 else TWO_INPUTS)
 
     @property
+    def output_nodes(self) -> list[int]:
+        """The nodes that make a cell's output, as its family says: the last one, or all inner ones."""
+        return list(self.inner_nodes) if self.family.concatenates else [self.nodes - 1]
+
+    @property
     def is_custom(self) -> bool:
         """Whether something of the space's own decides what its networks compute."""
         return bool(self.definitions) or self.network is not None

@@ -99,9 +99,9 @@ def test_initial_variances(rng):
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("name", list(OPERATORS))
 def test_every_operator_in_both_readings(rng, name, stride):
-    from tenas_jax.ntk.analytic import KernelReading
     from tenas_jax.ntk.gaussian_kernels import Batch, Settings, input_kernels
     from tenas_jax.ntk.gaussian_maps import gaussian_field
+    from tenas_jax.ntk.kernel_reading import KernelReading
 
     x = jnp.asarray(rng.normal(size=(3, 4, 4, 4)))
     out = OPERATORS[name](FeatureReading(None), name, x, 4, stride)

@@ -9,7 +9,7 @@ from conftest import scored_by
 
 from tenas_jax import DARTS, NAS_BENCH_201, InputError
 from tenas_jax.networks import cost
-from tenas_jax.search import pruner
+from tenas_jax.search import contest, pruner
 from tenas_jax.search.budget import Budget
 
 ALL_COSTS = cost.costs(NAS_BENCH_201, np.stack(list(NAS_BENCH_201.enumerate())))
@@ -108,7 +108,7 @@ def test_pruning_ends_below_the_limit(rng, space, limits, rule):
     assert limits.meet(space, mask)
     space.format(mask)
     gone = sum(len(info.pruned) + len(info.unaffordable) for info in infos)
-    assert gone == pruner.surplus(space.supernet(), space)
+    assert gone == contest.surplus(space.supernet(), space)
 
 
 def test_limits_that_bind_nothing_change_nothing(rng):

@@ -14,7 +14,7 @@ from tenas_jax.scores import presets
 from tenas_jax.scores.catalogue import chosen_scores
 from tenas_jax.scores.indicators import Indicator, Scores
 from tenas_jax.search import command as search
-from tenas_jax.search import pruner, strategies
+from tenas_jax.search import contest, pruner, strategies
 from tenas_jax.spaces.darts import DARTS
 from tenas_jax.spaces.sampling import genotypes
 
@@ -70,9 +70,9 @@ def test_rounds_of_operators_then_of_edges(rule, number, operators):
     for info, (cell, node) in zip(infos[-6:], [(c, n) for c in (0, 1) for n in (3, 4, 5)], strict=True):
         assert info.candidates[:, :2].tolist() == [[cell, edge] for edge in DARTS.entering(node)]
     assert DARTS.parse(DARTS.format(mask)).tolist() == mask.tolist()
-    left = pruner.surplus(DARTS.supernet(), DARTS)
+    left = contest.surplus(DARTS.supernet(), DARTS)
     assert left == sum(operators) + 12
-    assert pruner.surplus(mask, DARTS) == 0
+    assert contest.surplus(mask, DARTS) == 0
 
 
 def test_edges_go_by_the_sum_of_ranks_within_their_node():

@@ -310,11 +310,11 @@ def test_multiply_adds_of_loops_branches_and_strides():
 
 
 @pytest.mark.parametrize("space", [INVERTED, GATED], ids=lambda space: space.name)
-def test_rolled_networks_give_the_same_logits(space, images):
+def test_scanned_networks_give_the_same_logits(space, images):
     skeleton = Skeleton(channels=2, cells=1, stages=1)
-    rolled, unrolled = ScannedNetwork(space, skeleton), CellNetwork(space, skeleton)
+    scanned, written_out = ScannedNetwork(space, skeleton), CellNetwork(space, skeleton)
     mask = jnp.asarray(space.supernet())
-    stacked_variables = jax.jit(rolled.init)(jax.random.key(0), images, mask)["params"]
+    stacked_variables = jax.jit(scanned.init)(jax.random.key(0), images, mask)["params"]
     separate = {}
     for name, values in stacked_variables.items():
         place, _, rest = name.partition(".stride1.edge.")
@@ -322,11 +322,11 @@ def test_rolled_networks_give_the_same_logits(space, images):
             separate |= {f"{place}.edge{e}.{rest}": values[e] for e in range(len(space.edges))}
         else:
             separate[name] = values
-    shapes = jax.eval_shape(lambda: unrolled.init(jax.random.key(0), images, mask))["params"]
+    shapes = jax.eval_shape(lambda: written_out.init(jax.random.key(0), images, mask))["params"]
     assert jax.tree.map(jnp.shape, separate) == jax.tree.map(jnp.shape, shapes)
     logits = [
         jax.jit(partial(net.apply, mutable=["batch_stats"]))({"params": params}, images, mask)[0]
-        for net, params in ((rolled, stacked_variables), (unrolled, separate))
+        for net, params in ((scanned, stacked_variables), (written_out, separate))
     ]
     np.testing.assert_allclose(logits[0], logits[1], atol=1e-12)
     assert np.ptp(logits[0], axis=0).min() > 1e-3
