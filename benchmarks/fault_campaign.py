@@ -3,8 +3,8 @@
     python benchmarks/fault_campaign.py [--kills 100] [--stride 1] [--pairs 20] [--cuts 400] [--corruptions 1000] --write
 
 How a fault is made and what counts as right: `common/faults.py`. With `--write` the counts go into
-`results/fault_campaign.json`, each part with its own record; parts that are not run stay as they are there. The exit code is
-0 where nothing failed.
+`results/fault_campaign.json`, each part with its own record; parts that are not run stay as they are there. The exit code
+is 0 where nothing failed.
 """
 
 import argparse
