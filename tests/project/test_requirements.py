@@ -1,5 +1,6 @@
 """The lists in requirements/ follow pyproject.toml."""
 
+import itertools
 import tomllib
 from pathlib import Path
 
@@ -19,7 +20,7 @@ def listed(name):
 def test_tested_versions_are_admitted_and_complete():
     versions = {canonicalize_name(r.name): str(r.specifier).removeprefix("==") for r in listed("tested.txt")}
     extras = [extra for name, extra in PROJECT["optional-dependencies"].items() if not name.startswith("cuda")]
-    for text in [*PROJECT["dependencies"], *sum(extras, [])]:
+    for text in itertools.chain(PROJECT["dependencies"], *extras):
         requirement = Requirement(text)
         if requirement.name != "tenas-jax":
             version = versions[canonicalize_name(requirement.name)]
