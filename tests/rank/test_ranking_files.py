@@ -119,7 +119,7 @@ def test_what_a_csv_cannot_be_written_to_is_refused_before_work(space, output, t
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
     before = sorted(tmp_path.rglob("*"))
-    monkeypatch.setattr(rank, "_work", lambda config: pytest.fail("work began"))
+    monkeypatch.setattr("tenas_jax.rank.job.find_space", lambda name: pytest.fail("work began"))
     assert rank.main(["--space", space, "--output", output]) == 2
     out, err = capsys.readouterr()
     assert out == ""
