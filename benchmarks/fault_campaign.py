@@ -86,7 +86,9 @@ def keep(name: str, found: dict[str, Any]) -> None:
         found: counts, failures and record.
     """
     path = RESULTS / "fault_campaign.json"
-    write("fault_campaign", {**(json.loads(path.read_text()) if path.exists() else {}), name: found})
+    before = json.loads(path.read_text()) if path.exists() else {}
+    before.pop("record", None)
+    write("fault_campaign", {**before, name: found})
 
 
 def main() -> int:
