@@ -156,7 +156,7 @@ class KernelReading:
         sizes = [value.channels for value in values]
         kernels = _stacked([self._realise(value) for value in values], sizes)
         is_gaussian = not any(value.is_mixed for value in values)
-        field = gaussian_field(kernels, values[0].side, channels, values[0].after_relu, is_gaussian)
+        field = gaussian_field(kernels, values[0].side, sum(sizes), values[0].after_relu, is_gaussian)
         if not any(value.pooled for value in values):
             return field
         # The ReLU that follows has to see the maxima themselves, not a Gaussian of their moments.
