@@ -6,15 +6,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import shrink
 
 import ntk_any_network as any_network
+from common import fault_layers as layers
 from common.architectures import random_architectures
 from common.statistics import tau
 from common.timing import seconds_in_turn, summary
 from ntk_batch_statistics import rank_agreement
 from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
-from tenas_jax.spaces.skeleton import Skeleton
 
 
 def tau_by_pairs(x, y):
@@ -116,15 +115,9 @@ def test_speed_of_a_ranking_beside_pytorch():
     assert content["ratio"] == pytest.approx(content["pytorch"]["seconds"] / content["ours"]["seconds"], rel=0.2)
 
 
-@pytest.mark.slow
 def test_the_released_search_goes_on_candidate_by_candidate(monkeypatch, tmp_path):
     import search_released
 
-    tiny = Skeleton(channels=2, cells=1, stages=1)
-    shrink(
-        monkeypatch, kernels={"images": 3, "side": 4, "skeleton": tiny},
-        patterns={"samples": 20, "batches": 1, "skeleton": tiny}, repeats=1,
-    )  # fmt: skip
     done, stop = search_released.Journal.done, []
 
     def stopping(self, candidate):
@@ -135,7 +128,8 @@ def test_the_released_search_goes_on_candidate_by_candidate(monkeypatch, tmp_pat
 
     def run(folder):
         folder.mkdir(exist_ok=True)
-        search_released.ours_whole(SimpleNamespace(folder=folder, data=None, seed=0))
+        with layers.cheap():
+            search_released.ours_whole(SimpleNamespace(folder=folder, data=None, seed=0))
         return json.loads((folder / "nasbench201_ours.json").read_text())
 
     with monkeypatch.context() as patch:
