@@ -110,6 +110,23 @@ def normalised(values, mean, std) -> Float[np.ndarray, "b h w 3"]:
     return (values.astype(np.float32) - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
 
 
+def shrunk(images: UInt8[np.ndarray, "b h w 3"], side: int) -> np.ndarray:
+    """Averages over squares.
+
+    Args:
+        images: pixels.
+        side: of the squares; 1 leaves the images as they are, what does not fill a square is cut off.
+
+    Returns:
+        (b, h / side, w / side, 3), on the same scale.
+    """
+    if side == 1:
+        return images
+    height, width = (length // side for length in images.shape[1:3])
+    cut = images[:, : height * side, : width * side]
+    return cut.reshape(-1, height, side, width, side, 3).mean((2, 4), dtype=np.float32)
+
+
 def shifted(images: np.ndarray, places: np.ndarray, padding: int) -> np.ndarray:
     """Images cut from their padded selves.
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tenas_jax.data.labelled import LabelledImages
-from tenas_jax.train.augment import augment, draw, normalised
+from tenas_jax.train.augment import augment, draw, normalised, shrunk
 from tenas_jax.train.recipe import Recipe
 
 AHEAD = 4  # batches that wait
@@ -61,29 +61,28 @@ class TrainBatches:
         epoch, place = divmod(int(step), self.steps)
         order = np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.data))
         indices = order[place * self.recipe.batch : (place + 1) * self.recipe.batch]
-        side = self.data.source.shape[:2]
-        if self.recipe.resized_crop:
-            side = (self.recipe.resized_crop,) * 2
+        side = self.recipe.side(self.data.source.shape)
         rng = np.random.default_rng([self.seed, 1, epoch, place])
         draws = draw(rng, len(indices), self.recipe, side, self.padding).rows(self.rows)
         mine, source = indices[self.rows], self.data.source
-        images = augment(self.data.read(mine), draws, self.recipe, source.mean, source.std, self.padding)
+        images = augment(
+            shrunk(self.data.read(mine), self.recipe.shrink), draws, self.recipe, source.mean, source.std, self.padding
+        )
         return Batch(images, self.data.labels[mine].astype(np.int32), np.ones(len(mine), np.float32))
 
 
 class EvaluationBatches:
     """All images in order, the last batch filled up with rows that do not count."""
 
-    def __init__(self, data: LabelledImages, batch: int, crop: int | None = None, rows: slice = slice(None)):
+    def __init__(self, data: LabelledImages, recipe: Recipe, rows: slice = slice(None)):
         """Reads nothing yet.
 
         Args:
             data: the images.
-            batch: rows of every batch.
-            crop: side of the middle that is cut out; None for whole images.
+            recipe: batch size, and which size images have; of those that are cut at random in training the middle is taken.
             rows: of every batch, what this process holds.
         """
-        self.data, self.batch, self.crop, self.rows = data, batch, crop, rows
+        self.data, self.batch, self.recipe, self.rows = data, recipe.batch, recipe, rows
 
     def __len__(self) -> int:
         return -(-len(self.data) // self.batch)
@@ -96,10 +95,10 @@ class EvaluationBatches:
         """
         wanted = np.arange(number * self.batch, (number + 1) * self.batch)[self.rows]
         indices = np.minimum(wanted, len(self.data) - 1)
-        images = self.data.read(indices)
-        if self.crop:
-            top, left = ((side - self.crop) // 2 for side in images.shape[1:3])
-            images = images[:, top : top + self.crop, left : left + self.crop]
+        images = shrunk(self.data.read(indices), self.recipe.shrink)
+        if crop := self.recipe.resized_crop:
+            top, left = ((side - crop) // 2 for side in images.shape[1:3])
+            images = images[:, top : top + crop, left : left + crop]
         source = self.data.source
         counts = (wanted < len(self.data)).astype(np.float32)
         return Batch(normalised(images, source.mean, source.std), self.data.labels[indices].astype(np.int32), counts)

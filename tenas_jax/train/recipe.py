@@ -32,6 +32,7 @@ class Recipe:
         smoothing: of labels: this share of one is spread over all classes.
         drop_path: how often an operator is left out at the end; it grows linearly from 0, epoch by epoch.
         auxiliary: weight of the auxiliary head's loss; 0 for no such head.
+        shrink: images are averaged over squares of this side before anything else.
         flip: images are mirrored with probability 1/2.
         crop: pixels that images are moved by at most; None for as many as suit the images.
         resized_crop: side of a random part (8 to 100 % of the area), resized; None for none.
@@ -57,6 +58,7 @@ class Recipe:
     smoothing: float = 0.0
     drop_path: float = 0.0
     auxiliary: float = 0.0
+    shrink: int = 1
     flip: bool = True
     crop: int | None = None
     resized_crop: int | None = None
@@ -65,6 +67,16 @@ class Recipe:
     accumulate: int = 1
     ema: float = 0.0
     bfloat16: bool = False
+
+    def side(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Height and width of what the network sees.
+
+        Args:
+            shape: (h, w, 3) of the images.
+        """
+        if self.resized_crop:
+            return self.resized_crop, self.resized_crop
+        return shape[0] // self.shrink, shape[1] // self.shrink
 
     def skeleton(self, space: SearchSpace, classes: int) -> Skeleton:
         """How cells are stacked.
@@ -81,20 +93,44 @@ RECIPES = {
     "nasbench201": Recipe(epochs=200, batch=256, rate=0.1, weight_decay=5e-4, nesterov=True),
     # Liu et al. 2019, section 3.2 and the released code; TE-NAS (Chen et al. 2021) trains so.
     "darts-cifar": Recipe(
-        epochs=600, batch=96, rate=0.025, weight_decay=3e-4, sizes={"channels": 36, "cells": 20, "stem_multiplier": 3},
-        clip=5.0, drop_path=0.2, auxiliary=0.4, cutout=16,
+        epochs=600,
+        batch=96,
+        rate=0.025,
+        weight_decay=3e-4,
+        sizes={"channels": 36, "cells": 20, "stem_multiplier": 3},
+        clip=5.0,
+        drop_path=0.2,
+        auxiliary=0.4,
+        cutout=16,
     ),  # fmt: skip
     # Chen et al. 2021, appendix; a linear decay is what the released trainings with these numbers take. Their hue is not
     # jittered here.
     "darts-imagenet": Recipe(
-        epochs=250, batch=768, rate=0.5, weight_decay=3e-5, sizes={"channels": 48, "cells": 14, "stem_multiplier": 1},
-        images="imagenet", schedule="linear", warmup_epochs=5, clip=5.0, smoothing=0.1, auxiliary=0.4,
-        resized_crop=224, jitter=0.4,
+        epochs=250,
+        batch=768,
+        rate=0.5,
+        weight_decay=3e-5,
+        sizes={"channels": 48, "cells": 14, "stem_multiplier": 1},
+        images="imagenet",
+        schedule="linear",
+        warmup_epochs=5,
+        clip=5.0,
+        smoothing=0.1,
+        auxiliary=0.4,
+        resized_crop=224,
+        jitter=0.4,
     ),  # fmt: skip
     # Ours: says within minutes on a processor which of two architectures learns better.
     "quick": Recipe(
-        epochs=12, batch=64, rate=0.1, weight_decay=5e-4, sizes={"channels": 16, "cells": 1}, warmup_epochs=1,
+        epochs=20,
+        batch=64,
+        rate=0.1,
+        weight_decay=5e-4,
+        sizes={"channels": 16, "cells": 1},
+        warmup_epochs=1,
         nesterov=True,
+        shrink=2,
+        crop=2,
     ),  # fmt: skip
 }
 

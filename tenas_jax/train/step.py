@@ -154,9 +154,13 @@ class Trainer:
         return jax.jit(self._step, donate_argnums=0, out_shardings=self._everywhere)
 
     def _step(self, state: State, batch: Batch) -> tuple[State, Sums]:
-        (_, (statistics, sums)), gradients = jax.value_and_grad(self._loss, has_aux=True)(state.parameters, state, batch)
+        (_, (statistics, sums)), gradients = jax.value_and_grad(self._loss, has_aux=True)(
+            state.parameters, state, batch
+        )
         updates, moved = self._optimiser.update(gradients, state.optimiser, state.parameters)
-        parameters = jax.tree.map(lambda weight, update: weight + update.astype(weight.dtype), state.parameters, updates)
+        parameters = jax.tree.map(
+            lambda weight, update: weight + update.astype(weight.dtype), state.parameters, updates
+        )
         average = jax.tree.map(self._averaged, state.average, parameters) if self.recipe.ema else {}
         return State(state.step + 1, parameters, statistics, moved, average), sums
 
