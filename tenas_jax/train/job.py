@@ -142,7 +142,7 @@ def resolve(config: Config) -> Job:
         "network": network,
         "definition": identity_of(space),
         "recipe": asdict(settings),
-        "train": train.source.identity | {"images": len(train)},
+        "train": train.source.identity | {"images": len(train), "shape": list(train.source.shape)},
         "val": val.source.identity | {"images": len(val)},
         "val_share": None if config.val_data else config.val_share or VAL_SHARE,
     }
