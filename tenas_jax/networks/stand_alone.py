@@ -131,15 +131,7 @@ def _declared(blueprint: Blueprint, shape: tuple[int, ...]) -> dict[str, Declara
     check_operators(blueprint.space)
     read = StandAloneReading(None, tap=auxiliary_cell(blueprint.skeleton) if blueprint.auxiliary else None)
     reading = partial(blueprint.read, read, auxiliary=blueprint.auxiliary)
-    try:
-        jax.eval_shape(reading, jax.ShapeDtypeStruct(shape, jnp.float32))
-    except (TypeError, ValueError, ZeroDivisionError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"images of {shape[1]} x {shape[2]} pixels do not fit the network ({str(error).splitlines()[0][:200]}); give "
-            "larger ones, or leave the auxiliary head out."
-        ) from error
+    jax.eval_shape(reading, jax.ShapeDtypeStruct(shape, jnp.float32))
     return read.declared
 
 

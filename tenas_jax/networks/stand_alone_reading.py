@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from tenas_jax.errors import InputError
 from tenas_jax.networks.finite import EPSILON, FeatureReading, Parameters, Statistics
 from tenas_jax.networks.training_convolution import train_convolve
 from tenas_jax.spaces.skeleton import Skeleton
@@ -132,7 +133,15 @@ class StandAloneReading(FeatureReading):
             x: (b, h, w, c).
             channels: outputs.
             kernel: its side.
+
+        Raises:
+            InputError: where the maps are smaller.
         """
+        if min(x.shape[1:3]) < kernel:
+            raise InputError(
+                f"images are too small for {name.rpartition('.')[0]}: where it stands, maps have {x.shape[1]} x {x.shape[2]} "
+                f"positions after pooling, and {kernel} x {kernel} are needed. Give larger images, or take --auxiliary 0."
+            )
         weights = self.parameter(f"{name}.kernel", (kernel, kernel, x.shape[-1], channels), "weight", x.dtype)
         return jax.lax.conv_general_dilated(x, weights, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
