@@ -121,7 +121,9 @@ class Residual(nn.Module):
 class NasBench201(nn.Module):
     """The network that NAS-Bench-201 trains."""
 
-    def __init__(self, operators: Sequence[str], channels: int = 16, cells: int = 5, classes: int = 10, stages: int = 3):
+    def __init__(
+        self, operators: Sequence[str], channels: int = 16, cells: int = 5, classes: int = 10, stages: int = 3
+    ):
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(3, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels))
         layers: list[nn.Module] = []

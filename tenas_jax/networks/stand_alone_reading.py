@@ -195,7 +195,7 @@ class StandAloneReading(FeatureReading):
 
     def head(self, name, x, classes):
         """See `operators.Reading`; logits in the precision of the weights."""
-        weights = self.parameter(f"{name}.kernel", (x.shape[-1], classes), "weight", jnp.float32)
         bias = self.parameter(f"{name}.bias", (classes,), "bias", jnp.float32)
         pooled = x.astype(jnp.promote_types(x.dtype, bias.dtype)).mean((1, 2))
-        return jnp.dot(pooled, weights.astype(pooled.dtype)) + bias[None].astype(pooled.dtype)
+        weights = self.parameter(f"{name}.kernel", (x.shape[-1], classes), "weight", pooled.dtype)
+        return jnp.dot(pooled, weights) + bias[None].astype(pooled.dtype)

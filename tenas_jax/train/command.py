@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenas_jax.command_line import SPACE_NAMES, Parser, check_devices, exit_code, say, use_compilation_cache
+from tenas_jax.errors import InputError
 from tenas_jax.train.config import VAL_SHARE, Config
 
 # JAX is imported where it is used: `--help` and a mistyped option answer at once.
@@ -41,6 +42,7 @@ def arguments(argv: list[str] | None) -> Config:
     _image_options(parser.add_argument_group("images"))
     _recipe_options(parser.add_argument_group("how: a preset, and what replaces parts of it"))
     _record_options(parser.add_argument_group("record"))
+    _host_options(parser.add_argument_group("several hosts: the same command on each, with one folder for all"))
     return Config(**vars(parser.parse_args(argv)))
 
 
@@ -135,6 +137,25 @@ def _record_options(group: "ArgumentGroup") -> None:
     )
 
 
+def _host_options(group: "ArgumentGroup") -> None:
+    add = group.add_argument
+    add("--coordinator", metavar="HOST:PORT", help="where the first process listens")
+    add("--processes", type=int, metavar="N", help="how many there are")
+    add("--process", type=int, metavar="N", help="which this one is, from 0")
+
+
+def _join(config: Config) -> None:
+    """Makes this process one of several."""
+    given = (config.coordinator, config.processes, config.process)
+    if given == (None, None, None):
+        return
+    if config.coordinator is None or config.processes is None or config.process is None:
+        raise InputError("--coordinator, --processes and --process go together; give all three, or none.")
+    import jax
+
+    jax.distributed.initialize(config.coordinator, config.processes, config.process)
+
+
 def main(argv: list[str] | None = None) -> int:
     """The command line. Returns the exit code: 0 with a result written, 2 with one sentence for bad input.
 
@@ -156,6 +177,7 @@ def run(config: Config) -> dict[str, Any]:
     Raises:
         InputError: for bad input.
     """
+    _join(config)
     check_devices()
     use_compilation_cache()
 
@@ -173,6 +195,7 @@ def run(config: Config) -> dict[str, Any]:
 
 def _summary(job: "Job", config: Config, results: list[dict[str, Any]]) -> dict[str, Any]:
     """Over seeds; also written into the folder of the runs."""
+    import jax
     import numpy as np
 
     from tenas_jax.records.files import write_text
@@ -181,5 +204,7 @@ def _summary(job: "Job", config: Config, results: list[dict[str, Any]]) -> dict[
     for name in ("loss", "top1", "top5"):
         values = [result["last"][name] for result in results]
         found[name] = {"mean": float(np.mean(values)), "std": float(np.std(values, ddof=1)), "values": values}
+    if jax.process_index():
+        return found
     write_text(job.output / "seeds.json", json.dumps(found, indent=2) + "\n")
     return found

@@ -47,4 +47,7 @@ class Config:
     workers: int = 0
     keep: int = 2
     tensorboard: bool = False
+    coordinator: str | None = None
+    processes: int | None = None
+    process: int | None = None
     output: Path | None = None

@@ -29,11 +29,16 @@ def schedule(recipe: Recipe, steps: int) -> Callable[[Any], Any]:
     decay = (
         optax.cosine_decay_schedule(recipe.rate, down)
         if recipe.schedule == "cosine"
-        else optax.linear_schedule(recipe.rate, 0.0, down)
+        else optax.polynomial_schedule(recipe.rate, 0.0, 1, down)
     )
-    if not warmup:
-        return decay
-    return optax.join_schedules([lambda step: recipe.rate * (step + 1) / warmup, decay], [warmup])
+
+    def rate(step):
+        # As a float: optax mixes whole numbers with it, which a strict promotion of types refuses.
+        step = jnp.asarray(step).astype(jnp.result_type(float))
+        up = recipe.rate * (step + 1) / max(warmup, 1)
+        return jnp.where(step < warmup, up, decay(jnp.maximum(step - warmup, 0.0)))
+
+    return rate
 
 
 def optimiser(recipe: Recipe, steps: int) -> "optax.GradientTransformation":
@@ -77,7 +82,7 @@ def loss(logits: Float[Array, "b c"], labels: Int[Array, " b"], smoothing: float
     import optax
 
     targets = jnp.where(
-        jnp.arange(logits.shape[-1])[None] == labels[:, None],
+        jnp.arange(logits.shape[-1], dtype=labels.dtype)[None] == labels[:, None],
         jnp.asarray(1 - smoothing, logits.dtype),
         jnp.zeros((), logits.dtype),
     )

@@ -202,7 +202,7 @@ class Trainer:
 def _sums(losses, logits, batch: Batch) -> Sums:
     own = jnp.take_along_axis(logits, batch.labels[:, None], axis=1)
     # Classes before one's own: those with a larger logit, and of equal ones those with a smaller number, as in an argmax.
-    earlier = (logits == own) & (jnp.arange(logits.shape[1])[None] < batch.labels[:, None])
+    earlier = (logits == own) & (jnp.arange(logits.shape[1], dtype=batch.labels.dtype)[None] < batch.labels[:, None])
     place = ((logits > own) | earlier).sum(1)
     counts = batch.counts.astype(losses.dtype)
 
