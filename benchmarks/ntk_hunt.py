@@ -1,14 +1,17 @@
 """Which closed form ranks: kernels with and without batch norm, and what is asked of them. Development half only.
 
-    python benchmarks/ntk_hunt.py --nasbench201 TABLE [--cells 1500] [--draws 20]
+    python benchmarks/ntk_hunt.py --nasbench201 TABLE --cache FOLDER [--cells 1500] [--draws 20] [--kernels 4]
 
-On random connected architectures of the development half, seeds 0 to 9 (20 draws of one kernel: 0 to 19). Of every kernel
+On random connected architectures of the development half, seed 0 (20 draws of two kernels: seeds 0 to 19). Of every kernel
 the NTK T and the NNGP kernel K, and several statistics of their spectra; Kendall's tau with and without cells that pool.
-Writes `results/ntk_hunt.json`. `--cells 40 --name ''` is a trial.
+Writes `results/ntk_hunt.json` once all kernels are done: what FOLDER holds is not computed again, and `--kernels 4` ends
+after four more. `--cells 40 --name ''` is a trial.
 """
 
 import argparse
+import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,9 +25,9 @@ from common.statistics import tau
 from tenas_jax import NAS_BENCH_201
 from tenas_jax.data import image_batch, open_images
 from tenas_jax.networks.yardsticks import yardsticks
-from tenas_jax.ntk.analytic import KernelReading
 from tenas_jax.ntk.gaussian_kernels import Batch, Settings, input_kernels
 from tenas_jax.ntk.gaussian_maps import gaussian_field, realise
+from tenas_jax.ntk.kernel_reading import KernelReading
 from tenas_jax.scores.mask_program import MaskProgram
 from tenas_jax.scores.ranks import average_rank
 from tenas_jax.spaces.network import network
@@ -84,7 +87,7 @@ CHOICES = (
     Choice(batch_norm="mean-field", stages=3),
     Choice(batch_norm="exact", images=8),
 )
-TWO_DRAWS = (Choice(), Choice(batch_norm="mean-field", stages=3, images=8))
+OFTEN_DRAWN = (Choice(), Choice(batch_norm="mean-field", stages=3, images=8))
 
 
 def kernels(choice: Choice):
@@ -166,13 +169,30 @@ def spread(draws: list[np.ndarray], accuracy: np.ndarray) -> dict[str, Any]:
     return {"draws": [round(value, 4) for value in alone], "worst": round(min(alone), 4), "eight draws": summed}
 
 
+def row(choice: Choice, masks: np.ndarray, accuracy: np.ndarray, judged: Callable, number: int) -> dict[str, Any]:
+    """All figures of one kernel, and their spread over draws of the kernels that are drawn often."""
+    start, program = time.perf_counter(), kernels(choice)
+    draws = [draw(program, choice, masks, seed) for seed in range(number if choice in OFTEN_DRAWN else 1)]
+    figures = {name: judged(values) for name, values in draws[0].items()}
+    found = {"kernel": choice.label(), **choice._asdict(), "statistics": figures}
+    if choice in OFTEN_DRAWN:
+        wanted = ("condition number", "trace over smallest")
+        found["spread"] = {name: spread([one[f"NTK, output, {name}"] for one in draws], accuracy) for name in wanted}
+    best = max(figures, key=lambda name: figures[name]["all"])
+    print(choice.label(), best, figures[best], f"{time.perf_counter() - start:.0f} s", flush=True)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nasbench201", type=Path, required=True, help="csv of accuracies of all architectures")
     parser.add_argument("--cells", type=int, default=1500)
     parser.add_argument("--draws", type=int, default=20)
+    parser.add_argument("--cache", type=Path, required=True, help="where kernels that are done are kept")
+    parser.add_argument("--kernels", type=int, help="how many more to do; all by default")
     parser.add_argument("--name", default="ntk_hunt", help="of the result's file; empty writes none")
     arguments = parser.parse_args()
+    arguments.cache.mkdir(parents=True, exist_ok=True)
     space = read_space(arguments.nasbench201)
     pool = np.flatnonzero(space.parts["development half"] & space.connected)
     chosen = np.sort(np.random.default_rng(0).permutation(pool)[: arguments.cells])
@@ -183,28 +203,24 @@ def main() -> None:
         parts = {"all": accuracy > 0, "without pooling": plain, "with pooling": ~plain}
         return {name: round(tau(values[rows], accuracy[rows]), 4) for name, rows in parts.items()}
 
-    rows, spreads = [], {}
-    for choice in CHOICES:
-        start, program = time.perf_counter(), kernels(choice)
-        seeds = range(arguments.draws) if choice in TWO_DRAWS else range(1)
-        draws = [draw(program, choice, masks, seed) for seed in seeds]
-        figures = {name: judged(values) for name, values in draws[0].items()}
-        rows.append({"kernel": choice.label(), **choice._asdict(), "statistics": figures})
-        if choice in TWO_DRAWS:
-            wanted = ("condition number", "trace over smallest")
-            spreads[choice.label()] = {
-                name: spread([one[f"NTK, output, {name}"] for one in draws], accuracy) for name in wanted
-            }
-        best = max(figures, key=lambda name: figures[name]["all"])
-        print(choice.label(), best, figures[best], f"{time.perf_counter() - start:.0f} s", flush=True)
+    ahead = arguments.kernels or len(CHOICES)
+    done = []
+    for number, choice in enumerate(CHOICES):
+        path = arguments.cache / f"{number}_{len(chosen)}.json"
+        if not path.exists():
+            if ahead == 0:
+                return
+            ahead -= 1
+            path.write_text(json.dumps(row(choice, masks, accuracy, judged, arguments.draws)))
+        done.append(json.loads(path.read_text()))
     counted = {name: judged(values.astype(float)) for name, values in yardsticks(SPACE, masks)._asdict().items()}
     content = {
         "what": "Kendall's tau of statistics of closed-form kernels, random architectures of the development half",
         "architectures": len(chosen),
         "without_pooling": int(plain.sum()),
-        "rows": rows,
+        "rows": [{key: value for key, value in one.items() if key != "spread"} for one in done],
         "yardsticks": counted,
-        "spread_over_draws": spreads,
+        "spread_over_draws": {one["kernel"]: one["spread"] for one in done if "spread" in one},
     }
     if arguments.name:
         write(arguments.name, content)

@@ -9,10 +9,7 @@ from typing import NoReturn
 
 from tenas_jax.errors import InputError
 
-SPACE_NAMES = ("nasbench201", "darts")
 UNITS = {"K": 10**3, "M": 10**6, "G": 10**9}
-
-
 MOST_SEED = 2**32 - 1  # JAX takes no more of a seed where numbers have 32 bits
 CPU_QUOTA, MEMORY_LIMIT = Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/memory.max")  # of a container
 INTERRUPTED, CLOSED_PIPE = 130, 141  # as shells report SIGINT and SIGPIPE

@@ -78,7 +78,7 @@ def open_images(
 
 
 def _open_path(path: Path, dataset: str | None, side: int | None) -> ImageSource:
-    """Opens own data, normalised as the data set or by its own statistics."""
+    """Opens custom images, normalised as the data set or by their statistics."""
     if dataset == "synthetic":
         raise InputError(
             f"synthetic images are drawn and not read from {path}; name another data set, or none, with that path."

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-EPSILON = 1e-5  # batch norm, as in finite.py
+from tenas_jax.spaces.operators import EPSILON
 
 
 class Kernels(NamedTuple):
@@ -220,7 +220,7 @@ def normalise(kernels: Kernels, batch: Batch, settings: Settings) -> Kernels:
         return kernels
     if settings.batch_norm == "exact":
         # Channel groups are normalised one by one.
-        exact = jax.vmap(partial(_exact, batch=batch, settings=settings), in_axes=1)
+        exact = jax.vmap(partial(_exact, batch=batch, settings=settings))
         return Kernels(*exact(kernels))
     return _mean_field(kernels, batch, settings)
 

@@ -1,7 +1,6 @@
 """Scores of many architectures: evaluated in shards, averaged over repeats, put in order, written as csv."""
 
 import hashlib
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tenas_jax.command_line import say
+from tenas_jax.command_line import Progress, say
 from tenas_jax.data import ImageSource
 from tenas_jax.rank.cluster import evaluate_on_ray
 from tenas_jax.records.shards import Shards, Table
@@ -25,6 +24,7 @@ from tenas_jax.spaces.score import Score
 from tenas_jax.spaces.space import SearchSpace
 
 Masks = Bool[np.ndarray, "m cells edges ops"]
+SAYING_SECONDS = 10  # between two lines of progress where there is no bar
 
 
 class ScoreTable(NamedTuple):
@@ -119,15 +119,13 @@ def _evaluate(
     scorer: Scorer, distinct: Masks, shards: Shards, ray: Any, environment: dict[str, str] | None
 ) -> tuple[Table, dict[str, float]]:
     """All shards' tables as one, and how fast those went that were not finished yet."""
-    from tqdm import tqdm
-
     size = scorer.shard_size
     pieces = {n: distinct[n * size : (n + 1) * size] for n in range(-(-len(distinct) // size))}
-    finished = {}
-    for number, masks in pieces.items():
-        shape = scorer.repeats, len(masks)
-        if (table := shards.load(number, names=tuple(scorer.scores), shape=shape)) is not None:
-            finished[number] = table
+    found = {
+        number: shards.load(number, names=tuple(scorer.scores), shape=(scorer.repeats, len(masks)))
+        for number, masks in pieces.items()
+    }
+    finished = {number: table for number, table in found.items() if table is not None}
     waiting = {number: masks for number, masks in pieces.items() if number not in finished}
     if finished:
         say(f"{sum(len(pieces[n]) for n in finished)} of {len(distinct)} distinct architectures were finished before")
@@ -136,30 +134,44 @@ def _evaluate(
         for number, masks in waiting.items():
             yield number, scorer(masks)
 
-    start, done, said = time.perf_counter(), 0, time.perf_counter()
-    total = sum(map(len, waiting.values()))
-    quiet = not sys.stderr.isatty()
-    with tqdm(total=len(distinct), initial=len(distinct) - total, unit="arch", disable=quiet, file=sys.stderr) as bar:
+    start, total = time.perf_counter(), sum(map(len, waiting.values()))
+    pace = _Pace(total)
+    with Progress(len(distinct), len(distinct) - total, "arch") as progress:
         for number, table in evaluate_on_ray(ray, scorer, waiting, environment=environment) if ray else here():
             shards.save(number, table)
             finished[number] = table
-            done += len(waiting[number])
-            bar.update(len(waiting[number]))
-            if quiet and (time.perf_counter() - said > 10 or done == total):
-                said = time.perf_counter()
-                rate = done / (said - start)
-                say(
-                    f"{done} of {total} distinct architectures, {rate:.0f} a second, {(total - done) / rate:.0f} s left"
-                )
+            progress.advance(len(waiting[number]), pace.line(len(waiting[number])))
     seconds = time.perf_counter() - start
+    return _joined_tables(finished, scorer), {"distinct_architectures": total, "seconds": round(seconds, 3)}
+
+
+class _Pace:
+    """How far an evaluation is and how fast, said every few seconds where there is no bar."""
+
+    def __init__(self, total: int):
+        self._total, self._done = total, 0
+        self._start = self._said = time.perf_counter()
+
+    def line(self, count: int) -> str | None:
+        """What is to be said once so many more are done; None for nothing."""
+        self._done += count
+        now = time.perf_counter()
+        if now - self._said <= SAYING_SECONDS and self._done < self._total:
+            return None
+        self._said, rate = now, self._done / (now - self._start)
+        left = (self._total - self._done) / rate
+        return f"{self._done} of {self._total} distinct architectures, {rate:.0f} a second, {left:.0f} s left"
+
+
+def _joined_tables(finished: Mapping[int, Table], scorer: Scorer) -> Table:
+    """One table of the shards' tables, in the order of their numbers."""
     tables = [finished[number] for number in sorted(finished)]
-    whole = Table(
+    return Table(
         *(
             {name: np.concatenate([part[name] for part in parts], axis=1) for name in scorer.scores}
             for parts in zip(*tables, strict=True)
         )
     )
-    return whole, {"distinct_architectures": done, "seconds": round(seconds, 3)}
 
 
 def draws_of(

@@ -14,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from tenas_jax.ntk.analytic import KernelReading, first_equal, kernel_matrix
+from tenas_jax.ntk.analytic import first_equal, kernel_matrix
 from tenas_jax.ntk.gaussian_kernels import Batch, Kernels, Settings, congruence, input_kernels, relu_kernels
 from tenas_jax.ntk.gaussian_maps import Field, gaussian_field
+from tenas_jax.ntk.kernel_reading import KernelReading
 from tenas_jax.scores.mask_program import MaskProgram
 from tenas_jax.scores.shared_work import (
     Entered,
@@ -197,7 +198,7 @@ class KernelWork:
         read: Any = self._reading()
 
         def known(kernels):
-            return gaussian_field(kernels, self._side, self._channels, entangled=True)
+            return gaussian_field(kernels, self._side, self._channels, is_gaussian=False)
 
         nodes = [known(row(inputs, number)) for number in range(space.inputs)]
         for numbers in sums.reshape(len(space.inner_nodes), -1):

@@ -46,6 +46,7 @@ class PatternWork:
         self._edges, self._ends = MaskProgram(self._edge), MaskProgram(self._end)
         self.programs = [self._edges, self._ends]
         self._channels, self._name = 0, ""
+        self._images: tuple[int, ...] = ()
         self._shapes: dict[str, tuple[int, ...]] = {}
 
     def begin(self, *arguments):
@@ -62,6 +63,7 @@ class PatternWork:
         variables = self._net.init(key, images, np.ones(self._space.mask_shape, bool), method="drawn")
         parameters: Any = variables["params"]
         x = jnp.transpose(images, (3, 1, 2, 0))
+        self._images = x.shape
         declared = ImagesLastReading(None)
         alive = np.ones(self._space.mask_shape, bool)
         jax.eval_shape(lambda x: network(declared, self._space, alive, x, self._skeleton), x)
@@ -155,6 +157,6 @@ class PatternWork:
         read: Any = self._reading(weights)
         sums = sums.reshape(space.nodes - space.inputs, -1)
         nodes = [*inputs, *(read.add([row(outputs, number) for number in numbers]) for numbers in sums)]
-        images = jnp.zeros((inputs.shape[1], *inputs.shape[2:]), inputs.dtype)
+        images = jnp.zeros(self._images, inputs.dtype)
         network(read, space, mask, images, self._skeleton, first_given(nodes, read.patterns.clear, cell))
         return self._read(row(distances, recorded) + self._distances(read.patterns))

@@ -2,7 +2,7 @@
 
 The first cell is evaluated as a tree (`sharing.py`): every distinct output of an operator once, every distinct sum of them
 once, and for each architecture only the sum in its last node and what comes after it. Every piece is evaluated by itself,
-by a program of its own (`mask_program.py`), so no value depends on what else is evaluated beside it. What is held at a
+by a separate program (`mask_program.py`), so no value depends on what else is evaluated beside it. What is held at a
 time is bounded by `MOST_BYTES`, whatever the number of architectures.
 """
 
@@ -29,7 +29,7 @@ class Tables(NamedTuple):
         terms: arrays that sum up to the values of nodes; row 0 is zero.
         records: what was noted on the way, summed up by architecture; None where nothing is.
         sums: (m, nodes that are no inputs, terms) which rows a node is the sum of.
-        recorded: (m,) which record is an architecture's own.
+        recorded: (m,) which record is that of an architecture.
     """
 
     terms: Any
@@ -216,7 +216,7 @@ def enter(read: Any, space: SearchSpace, name: str, weights: Any, inputs: Sequen
 
 
 class NotShared(Exception):
-    """A network whose first cell has no tree: nodes of several shapes, or values that have no sum of their own."""
+    """A network whose first cell has no tree: nodes of several shapes, or values that are not summed."""
 
 
 def first_given(nodes: Sequence[Any], entered: Callable[[], None], cell: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,7 +2,7 @@
 
 The value of a node depends on the operators of the edges that lead to it, and on nothing else of the architecture. So the
 cells of a space share their beginnings: of NAS-Bench-201's first node there are five values, of the second one at most
-125, and only the sum in the last node is an architecture's own.
+125, and only the sum in the last node belongs to one architecture.
 """
 
 from typing import NamedTuple

@@ -5,13 +5,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenas_jax.command_line import SPACE_NAMES, Parser, amount, check_devices, exit_code, provenance, say
+from tenas_jax import options
+from tenas_jax.command_line import Parser, amount, check_devices, exit_code, provenance, say
 from tenas_jax.search.config import EVALUATIONS, REPEATS, Config
 
 # JAX is imported where it is used: `--help` and a mistyped option answer at once.
 if TYPE_CHECKING:
-    from argparse import _ArgumentGroup as ArgumentGroup
-
     from tenas_jax.rank.benchmark_table import BenchmarkTable
     from tenas_jax.records.run_folder import RunFolder
     from tenas_jax.search.job import Job
@@ -31,33 +30,15 @@ def _arguments(argv: list[str] | None) -> Config:
     return Config(**vars(parser.parse_args(argv)))
 
 
-def _what_options(group: "ArgumentGroup") -> None:
+def _what_options(group: options.Options) -> None:
+    options.add_space(group, Config.space)
+    options.add_images(group)
     add = group.add_argument
-    add(
-        "--space", default=Config.space, metavar="NAME",
-        help=f"search space: {', '.join(SPACE_NAMES)}, or a custom one as FILE.py:NAME or package.module:NAME, "
-        "whose code is run (default: %(default)s)",
-    )  # fmt: skip
-    add(
-        "--dataset", metavar="NAME",
-        help="synthetic (default; drawn by the program, nothing to download), cifar10, cifar100, imagenet16-120 or "
-        "imagenet, by tensorflow-datasets; with --data: how to normalise that data",
-    )  # fmt: skip
-    add(
-        "--data", type=Path, metavar="PATH",
-        help="your images: an .npz with `x` uint8 (n, height, width, 3), a folder of images, or the original batches of "
-        "CIFAR or ImageNet16",
-    )  # fmt: skip
-    add(
-        "--side", type=int, metavar="N",
-        help="height and width of the images: synthetic ones are drawn so, all others cut from their middle at their own "
-        "resolution (default: 32, to which pictures are resized, as the released TE-NAS does; arrays keep their size)",
-    )  # fmt: skip
     add("--max-params", type=amount, metavar="N", help="the most parameters that the trained network may have: 1.5M")
     add("--max-flops", type=amount, metavar="N", help="the most multiply-adds for a 32 x 32 image: 200M")
 
 
-def _how_options(group: "ArgumentGroup") -> None:
+def _how_options(group: options.Options) -> None:
     add = group.add_argument
     add(
         "--strategy", default=Config.strategy, metavar="NAME",
@@ -84,26 +65,15 @@ def _how_options(group: "ArgumentGroup") -> None:
         "--evaluations", type=int, metavar="N",
         help=f"architectures that an evolution scores (default: {EVALUATIONS})",
     )  # fmt: skip
-    add(
-        "--repeats", type=int, metavar="N",
-        help=f"draws of images and weights over which a score is averaged (default: {REPEATS}, of pruning the preset's)",
-    )  # fmt: skip
-    add(
-        "--seed", type=int, default=Config.seed, metavar="N",
-        help="random seed for images, weights and sampling (default: %(default)s)",
-    )  # fmt: skip
+    options.add_repeats(group, None, f"{REPEATS}, of pruning the preset's")
+    options.add_seed(group, Config.seed)
 
 
-def _record_options(group: "ArgumentGroup") -> None:
-    add = group.add_argument
-    add(
-        "--benchmark", type=Path, metavar="TABLE",
-        help="csv or csv.gz with `architecture` and an accuracy column, or what the packages of NATS-Bench and "
-        "NAS-Bench-201 read (pickles, which can run code): report what the architecture found reaches there; takes no part "
-        "in the search",
-    )  # fmt: skip
-    add("--benchmark-column", metavar="NAME", help="the accuracy column, where the table has several")
-    add("--output", type=Path, metavar="DIR", help="run folder (default: runs/SPACE-DATASET-PRESET-seedN)")
+def _record_options(group: options.Options) -> None:
+    options.add_benchmark(group, "report what the architecture found reaches there; takes no part in the search")
+    group.add_argument(
+        "--output", type=Path, metavar="DIR", help="run folder (default: runs/SPACE-DATASET-PRESET-seedN)"
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

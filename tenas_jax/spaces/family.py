@@ -19,6 +19,8 @@ class Family:
         strides: of an edge.
         skeletons: sizes of networks by purpose.
         concatenates: whether a cell's output is all of its inner nodes, and not the last one alone.
+        takes_any_channels: whether convolutions come before the edges of the first cell even without a stem, as in DARTS,
+            so that images may have any number of channels.
         scores: what an architecture can be scored by, by name and costs aside, for the skeletons of "ntk" and "regions".
         presets: settings of a search by name.
         imagenet_presets: where they are others on ImageNet.
@@ -32,6 +34,7 @@ class Family:
     strides: tuple[int, ...]
     skeletons: Mapping[Purpose, Skeleton]
     concatenates: bool
+    takes_any_channels: bool
     scores: Callable[[Skeleton, Skeleton], Mapping[str, Score]]
     presets: Mapping[str, Preset]
     imagenet_presets: Mapping[str, Preset]

@@ -161,6 +161,7 @@ TWO_INPUTS = Family(
     strides=(1, 2),
     skeletons=_SKELETONS,
     concatenates=True,
+    takes_any_channels=True,
     presets=PRESETS,
     imagenet_presets=_IMAGENET_PRESETS,
     scores=scores,

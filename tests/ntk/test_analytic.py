@@ -18,9 +18,10 @@ from common.finite_twin import (
 from tenas_jax.data import image_batch, open_images
 from tenas_jax.errors import InputError
 from tenas_jax.ntk import neural_tangents as _neural_tangents
-from tenas_jax.ntk.analytic import KernelReading, analytic_ntk
+from tenas_jax.ntk.analytic import analytic_ntk
 from tenas_jax.ntk.gaussian_kernels import Batch, Settings, input_kernels
 from tenas_jax.ntk.gaussian_maps import gaussian_field
+from tenas_jax.ntk.kernel_reading import KernelReading
 from tenas_jax.ntk.spectrum import condition_number
 from tenas_jax.program_cache import PROGRAMS
 from tenas_jax.spaces.darts import DARTS

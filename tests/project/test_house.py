@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tenas_jax.command_line import SPACE_NAMES
 from tenas_jax.data import DATASETS
+from tenas_jax.options import SPACE_NAMES
 from tenas_jax.rank import command as rank
 from tenas_jax.scores import presets
 from tenas_jax.scores.catalogue import chosen_scores

@@ -34,7 +34,7 @@ SCRIPT = textwrap.dedent("""
     from tenas_jax import NAS_BENCH_201 as space, analytic_ntk
     from tenas_jax.networks.finite import CellNetwork
     from tenas_jax.spaces.skeleton import Skeleton
-from tenas_jax.spaces.registry import SPACES
+    from tenas_jax.spaces.registry import SPACES
     from tenas_jax.scores.mask_program import MaskProgram
 
     masks = space.sample(jax.random.key(0), 77)

@@ -1,4 +1,4 @@
-"""Search spaces of one's own: what is refused, and everything that ours can do, by second routes."""
+"""Custom search spaces: what is refused, and everything that ours can do, by second routes."""
 
 import json
 import pickle
@@ -310,11 +310,11 @@ def test_multiply_adds_of_loops_branches_and_strides():
 
 
 @pytest.mark.parametrize("space", [INVERTED, GATED], ids=lambda space: space.name)
-def test_rolled_networks_give_the_same_logits(space, images):
+def test_scanned_networks_give_the_same_logits(space, images):
     skeleton = Skeleton(channels=2, cells=1, stages=1)
-    rolled, unrolled = ScannedNetwork(space, skeleton), CellNetwork(space, skeleton)
+    scanned, written_out = ScannedNetwork(space, skeleton), CellNetwork(space, skeleton)
     mask = jnp.asarray(space.supernet())
-    stacked_variables = jax.jit(rolled.init)(jax.random.key(0), images, mask)["params"]
+    stacked_variables = jax.jit(scanned.init)(jax.random.key(0), images, mask)["params"]
     separate = {}
     for name, values in stacked_variables.items():
         place, _, rest = name.partition(".stride1.edge.")
@@ -322,11 +322,11 @@ def test_rolled_networks_give_the_same_logits(space, images):
             separate |= {f"{place}.edge{e}.{rest}": values[e] for e in range(len(space.edges))}
         else:
             separate[name] = values
-    shapes = jax.eval_shape(lambda: unrolled.init(jax.random.key(0), images, mask))["params"]
+    shapes = jax.eval_shape(lambda: written_out.init(jax.random.key(0), images, mask))["params"]
     assert jax.tree.map(jnp.shape, separate) == jax.tree.map(jnp.shape, shapes)
     logits = [
         jax.jit(partial(net.apply, mutable=["batch_stats"]))({"params": params}, images, mask)[0]
-        for net, params in ((rolled, stacked_variables), (unrolled, separate))
+        for net, params in ((scanned, stacked_variables), (written_out, separate))
     ]
     np.testing.assert_allclose(logits[0], logits[1], atol=1e-12)
     assert np.ptp(logits[0], axis=0).min() > 1e-3
@@ -578,7 +578,8 @@ def test_search_takes_the_empirical_kernel_and_says_so(small, tmp_path, capsys, 
     captured = capsys.readouterr()
     lines = [line for line in captured.err.splitlines() if "analytic" in line]
     assert lines == [
-        "the analytic NTK cannot read the operator 'gated_conv' (it has a custom layer); the empirical NTK is taken instead"
+        "`analytic_ntk` has no closed form for operator 'gated_conv' (it has a custom layer); the empirical NTK is taken "
+        "instead"
     ]
     find_space(f"{gated_file}:SPACE").parse(captured.out.strip())
     (folder,) = (tmp_path / "runs").iterdir()
@@ -604,7 +605,7 @@ def test_rank_an_own_space(tmp_path, capsys, gated_file):
 def test_rank_takes_the_empirical_kernel_and_says_so(tmp_path, capsys, gated_file):
     argv = ["--repeats", "1", "--architectures", "6", "--output", str(tmp_path / "scores.csv")]
     assert rank.main([*argv, "--scores", "condition_number", "--space", f"{gated_file}:SPACE"]) == 0
-    assert "cannot read the operator 'gated_conv'" in capsys.readouterr().err
+    assert "no closed form for operator 'gated_conv'" in capsys.readouterr().err
     assert json.loads((tmp_path / "scores.json").read_text())["ntk"] == "empirical"
 
 
