@@ -43,7 +43,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--cuts", type=int, default=400, help="power cuts (default: %(default)s)")
     parser.add_argument("--corruptions", type=int, default=1000, help="damaged files (default: %(default)s)")
     parser.add_argument("--fuzz", type=int, default=1_000_000, help="fuzzed inputs (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
     parser.add_argument("--only", action="append", help="one of the parts, by name; may be given again")
     parser.add_argument(
         "--write", action="store_true", help="write the counts to benchmarks/results/fault_campaign.json"

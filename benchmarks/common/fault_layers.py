@@ -279,7 +279,7 @@ class CheapScorer:
         self.space = space
         self.scores = tuple(name for name, score in scores.items() if score.work is not None)
         self.drawn = ((),) * repeats if not self.scores else (((),) * repeats,) * len(self.scores)
-        self.repeats, self.compile_seconds = repeats, 0.0
+        self.repeats, self.compile_seconds, self.shard_size = repeats, 0.0, SHARD
         self._seed = seed
 
     def __call__(self, masks: np.ndarray):

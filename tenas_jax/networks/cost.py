@@ -144,7 +144,9 @@ class CostReading:
 
 
 def multiply_adds(program: ClosedJaxpr) -> int:
-    """Multiply-adds of the convolutions and matrix products in a program: the dearest branch, one turn of a while loop.
+    """Multiply-adds of the convolutions and matrix products in a program.
+
+    Of a `cond` the most expensive branch counts, of a while loop one turn.
 
     Args:
         program: from `jax.make_jaxpr`.

@@ -107,20 +107,7 @@ class ScannedReading(FeatureReading):
         one = FeatureReading(None)
         share = jnp.asarray(weights)
         jax.eval_shape(partial(edge, one), share[0], origin[0])
-        stacked = {
-            inner: self.parameter(
-                f"{path}.{inner}",
-                (len(edges), *d.shape),
-                d.kind,
-                nodes.dtype,
-                d.initial and partial(_each_edge, d.initial),
-            )
-            for inner, d in one.declared.items()
-        }
-        statistics = None
-        if self._statistics is not None:
-            norms = [inner.removesuffix(".scale") for inner in one.declared if inner.endswith(".scale")]
-            statistics = {inner: self._statistics[f"{path}.{inner}"] for inner in norms}
+        stacked, statistics = self._stacked(path, len(edges), one.declared, nodes.dtype)
 
         def turn(nodes, items):
             parameters, statistics, share, (source, target) = items
@@ -132,6 +119,19 @@ class ScannedReading(FeatureReading):
         self.bits += [jnp.moveaxis(on, 0, 1).reshape(on.shape[1], -1) for on in bits]
         self.moments |= {f"{path}.{inner}": moment for inner, moment in moments.items()}
         return nodes
+
+    def _stacked(self, path: str, count: int, declared: Mapping[str, Declaration], dtype):
+        """What one edge declares, for all edges of a scan: parameters, and the statistics of its batch norms if any."""
+        parameters = {
+            inner: self.parameter(
+                f"{path}.{inner}", (count, *d.shape), d.kind, dtype, d.initial and partial(_each_edge, d.initial)
+            )
+            for inner, d in declared.items()
+        }
+        if self._statistics is None:
+            return parameters, None
+        norms = [inner.removesuffix(".scale") for inner in declared if inner.endswith(".scale")]
+        return parameters, {inner: self._statistics[f"{path}.{inner}"] for inner in norms}
 
 
 class ScannedNetwork(CellNetwork):

@@ -47,7 +47,7 @@ def _check_names(what: str, path: str, names: Sequence[str]) -> None:
         if name in names[:place]:
             raise InputError(
                 f"{what} keeps two weights under the name '{{name}}{name.rpartition('.')[0].removeprefix(path)}', which "
-                "would be one and the same; give every operation a name of its own."
+                "would be one and the same; give every operation another name."
             )
 
 

@@ -123,7 +123,7 @@ def kernel_matrix(output: Field, batch: Batch, first: Int[Array, " n"]) -> Float
 
 
 def analytic_obstacle(space: SearchSpace) -> NotAnalyticError | None:
-    """Why a space has no analytic NTK: the first operator that `analytic_ntk` cannot read, or None. Nothing is computed.
+    """Why a space has no analytic NTK: the first operator without a closed form, or None. Nothing is computed.
 
     Args:
         space: the search space.

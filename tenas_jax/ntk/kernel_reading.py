@@ -194,7 +194,7 @@ class KernelReading:
 
 
 def _branch_shape(branch, x: Field, operator) -> Field:
-    """The shape of an operator's output, which has to be a map of the sources plus a Gaussian with weights of its own."""
+    """The shape of an operator's output, which has to be a map of the sources plus a Gaussian of fresh weights."""
     name = getattr(operator, "name", "operator")
     try:
         output = jax.eval_shape(branch, x)
@@ -205,7 +205,7 @@ def _branch_shape(branch, x: Field, operator) -> Field:
             name, "no convolution follows its last ReLU, depthwise convolution or batch norm of a sum"
         )
     if set(output.sources) - set(x.sources):
-        raise NotAnalyticError(name, "it takes maxima behind weights of its own")
+        raise NotAnalyticError(name, "it takes maxima behind fresh weights")
     return output
 
 

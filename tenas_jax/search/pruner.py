@@ -107,7 +107,7 @@ def step(
     paths: int = 96,
     fresh: bool = False,
     prune_number: int | None = None,
-    limits: Budget | None = None,
+    budget: Budget | None = None,
 ) -> tuple[State, Info]:
     """Prunes once.
 
@@ -119,11 +119,11 @@ def step(
         rule: see the module.
         paths: completion: architectures drawn. Where fewer are left, each is scored on as many batches, up to
             `MOST_BATCHES`, as keep their product below it.
-        fresh: removal: a batch and an initialisation of its own for every candidate, as in the released code, instead of
+        fresh: removal: a new batch and initialisation for every candidate, as in the released code, instead of
             the same for all.
         prune_number: how many operators go from every edge, the last one stays. By default one; with completion one of
             the whole network. Where edges go, all that a node has too many of go at once.
-        limits: on what the network may cost. Operators that no affordable architecture holds go first; after that the
+        budget: on what the network may cost. Operators that no affordable architecture holds go first; after that the
             mask always holds an architecture that meets the limits, and completions are architectures that do.
 
     Returns:
@@ -139,20 +139,20 @@ def step(
     if prune_number is not None and prune_number < 1:
         raise InputError(f"the prune number must be at least 1; it is {prune_number}.")
     key = jax.random.fold_in(key, state.round)
-    unaffordable = limits.unaffordable(space, state.mask) if limits else NOTHING
+    unaffordable = budget.unaffordable(space, state.mask) if budget else NOTHING
     mask = without(state.mask, unaffordable, space)
     if is_done(State(mask, state.round), space):
         info = Info(NOTHING, {}, {}, {}, np.zeros(0), {}, 0, NOTHING)
     elif rule == "completion":
-        info = _by_completion(key, mask, space, indicators, paths, prune_number, limits)
+        info = _by_completion(key, mask, space, indicators, paths, prune_number, budget)
     else:
-        info = _by_removal(key, mask, space, indicators, fresh, prune_number or 1, limits)
+        info = _by_removal(key, mask, space, indicators, fresh, prune_number or 1, budget)
     return State(without(mask, info.pruned, space), state.round + 1), info._replace(unaffordable=unaffordable)
 
 
-def _by_completion(key, mask, space, indicators, paths, prune_number, limits) -> Info:
+def _by_completion(key, mask, space, indicators, paths, prune_number, budget) -> Info:
     draw, score = jax.random.split(key)
-    choices = (limits.sample if limits else architectures)(draw, mask, paths, space)
+    choices = (budget.sample if budget else architectures)(draw, mask, paths, space)
     batches = max(1, min(MOST_BATCHES, paths // len(choices)))
     results = {i.name: _on_batches(i, score, space.one_hot(choices), batches) for i in indicators}
     means = {i.name: _mean(results[i.name].values, i.geometric) for i in indicators}
@@ -186,7 +186,7 @@ def _by_completion(key, mask, space, indicators, paths, prune_number, limits) ->
         total=total,
         health=_health(results),
         evaluations=len(choices) * batches,
-        pruned=rivals.losers(total, np.arange(len(total)), mask, space, prune_number or 1, limits),
+        pruned=rivals.losers(total, np.arange(len(total)), mask, space, prune_number or 1, budget),
     )
 
 
@@ -203,7 +203,7 @@ def _on_batches(indicator: Indicator, key, masks, batches: int) -> Scores:
     return Scores(*(np.concatenate(parts) for parts in zip(*results, strict=True)))
 
 
-def _by_removal(key, mask, space, indicators, fresh, prune_number, limits) -> Info:
+def _by_removal(key, mask, space, indicators, fresh, prune_number, budget) -> Info:
     rivals = contest(mask, space)
     options = rivals.options
     masks = np.stack([without(mask, option[None], space) for option in options])
@@ -220,7 +220,7 @@ def _by_removal(key, mask, space, indicators, fresh, prune_number, limits) -> In
     total = rank_sum(list(ranks.values()))
     # As the released code, which sorts the sums of ranks, stably, in the order of its first indicator.
     first = released_order(changes[indicators[0].name], descending=not indicators[0].lower_is_better)
-    pruned = rivals.losers(total, first, mask, space, prune_number, limits)
+    pruned = rivals.losers(total, first, mask, space, prune_number, budget)
     evaluations = len(options) * 2 if fresh else len(options) + 1
     return Info(options, scores, changes, ranks, total.astype(float), _health(results), evaluations, pruned)
 
@@ -255,19 +255,19 @@ def prune(
     paths: int = 96,
     fresh: bool = False,
     prune_number: int | None = None,
-    limits: Budget | None = None,
+    budget: Budget | None = None,
 ) -> tuple[Mask, list[Info]]:
     """The whole search: from the supernet to one architecture.
 
     Args:
-        key: everything random depends on it.
+        key: images, weights and samples depend on it.
         space: the search space.
         indicators: what to score by, for instance those of `tenas_jax.scores.indicators`.
         rule: see the module.
         paths: see `step`.
         fresh: see `step`.
         prune_number: see `step`.
-        limits: see `step`.
+        budget: see `step`.
 
     Returns:
         The mask of the architecture found, and what every step saw.
@@ -276,7 +276,7 @@ def prune(
         InputError: as `step`, or for limits that no architecture meets.
 
     Examples:
-        A score of one's own needs no compiled program: the search for the most parameters.
+        A custom score needs no compiled program: the search for the most parameters.
 
         >>> from tenas_jax import NAS_BENCH_201
         >>> from tenas_jax.networks import cost
@@ -290,9 +290,9 @@ def prune(
         >>> len(infos)  # each takes one of 24 operators; six edges keep one
         18
     """
-    if limits is not None:
-        limits.check(space)
-    settings = {"rule": rule, "paths": paths, "fresh": fresh, "prune_number": prune_number, "limits": limits}
+    if budget is not None:
+        budget.check(space)
+    settings = {"rule": rule, "paths": paths, "fresh": fresh, "prune_number": prune_number, "budget": budget}
     taken = list(steps(key, init(space), space=space, indicators=indicators, **settings))
     return taken[-1][0].mask if taken else space.supernet(), [info for _, info in taken]
 
@@ -301,7 +301,7 @@ def steps(key: Key[Array, ""], state: State, *, space: SearchSpace, **settings) 
     """Prunes until one architecture is left.
 
     Args:
-        key: everything random depends on it.
+        key: images, weights and samples depend on it.
         state: where to begin.
         space: the search space.
         **settings: as `step`.

@@ -74,7 +74,7 @@ class Reading(Protocol[Value]):
         """The edges that leave node `x`: edge e is the sum over o of `weights[e, o] * operators[o](names[e] + ..., x)`.
 
         `weights` (edges, operators) may be traced; an operator whose weights are zero need not be computed. Edges have
-        weights of their own, so a finite reading calls every operator for every edge.
+        separate weights, so a finite reading calls every operator for every edge.
         """
         ...
 

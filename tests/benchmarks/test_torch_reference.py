@@ -87,7 +87,7 @@ def test_kernel_by_finite_differences(space, small, rng):
                 w.add_(0 if d is None else shift * d)
             sides.append(network(images, mask).sum(1))
     slope = ((sides[0] - sides[1]) / (2 * step)).numpy()
-    # 1e-4: what is left of the second-order error, since a step may cross a ReLU's kink.
+    # 1e-4: what is left of the second-order error, since a step may cross a ReLU's breakpoint.
     np.testing.assert_allclose(slope, (kernel @ u).numpy(), rtol=1e-4, atol=1e-4 * float(kernel.abs().max()))
 
 

@@ -12,7 +12,7 @@ from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
 from tenas_jax.spaces.registry import SPACES
 from tenas_jax.spaces.skeleton import Skeleton
 
-MACRO = Skeleton(channels=2, cells=1, stages=1)
+SKELETON = Skeleton(channels=2, cells=1, stages=1)
 
 
 def unstacked(stacked):
@@ -32,7 +32,7 @@ def unstacked(stacked):
 def networks():
     rng = np.random.default_rng(0)
     images = jnp.asarray(rng.normal(size=(5, 4, 4, 3)))
-    scanned, written_out = ScannedNetwork(NAS_BENCH_201, MACRO), CellNetwork(NAS_BENCH_201, MACRO)
+    scanned, written_out = ScannedNetwork(NAS_BENCH_201, SKELETON), CellNetwork(NAS_BENCH_201, SKELETON)
     mask = np.ones(NAS_BENCH_201.mask_shape, bool)
     shapes = jax.eval_shape(lambda: scanned.init(jax.random.key(0), images, mask))
     variables = jax.tree.map(lambda leaf: jnp.asarray(1 + rng.normal(size=leaf.shape) / 4), shapes)

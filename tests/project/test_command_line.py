@@ -89,7 +89,7 @@ def test_a_missing_device_is_one_sentence(room, platform, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_user_without_a_home(monkeypatch):
+def test_a_user_without_a_home(monkeypatch, tmp_path):
     """Compiled programs are not kept then; with XDG_CACHE_HOME nobody asks for a home."""
 
     def home():
@@ -102,9 +102,9 @@ def test_a_user_without_a_home(monkeypatch):
     monkeypatch.setattr(jax.config, "update", set_to.__setitem__)
     command_line.use_compilation_cache()
     assert set_to == {}
-    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     command_line.use_compilation_cache()
-    assert set_to["jax_compilation_cache_dir"] == "/cache/tenas_jax"
+    assert set_to["jax_compilation_cache_dir"] == str(tmp_path / "tenas_jax")
 
 
 def test_long_input_is_not_repeated():

@@ -225,7 +225,8 @@ def test_a_search_resumes_from_every_prefix(tmp_path, rng, preset, capsys):
 
     def searched(path):
         with RunFolder(path, {}) as folder:
-            return strategies.prune_in_folder(3, NAS_BENCH_201, indicators, PRESETS[preset], folder)
+            mask = strategies.prune_in_folder(3, NAS_BENCH_201, indicators, PRESETS[preset], folder)
+        return NAS_BENCH_201.format(mask)
 
     architecture = searched(tmp_path / "whole")
     lines = (tmp_path / "whole" / "rounds.jsonl").read_bytes().splitlines(keepends=True)

@@ -60,14 +60,14 @@ class Page(HTMLParser):
             self.rows[-1][-1] += data
 
 
-def pruned(space, preset, folder, limits=None):
+def pruned(space, preset, folder, budget=None):
     rng = np.random.default_rng(0)
     indicators = [
         scored_by("condition_number", True, rng.normal(size=space.mask_shape)),
         scored_by("linear_regions", False, rng.normal(size=space.mask_shape)),
     ]
     with RunFolder(folder, {}) as run:
-        architecture = space.format(strategies.prune_in_folder(0, space, indicators, preset, run, limits))
+        architecture = space.format(strategies.prune_in_folder(0, space, indicators, preset, run, budget))
     config = {"rule": preset.rule, "preset": "<default>"}
     return run, RESULT | {"strategy": "prune", "architecture": architecture, "config": config}
 
@@ -102,8 +102,8 @@ def test_every_operator_that_went_has_its_reasons(tmp_path, space, name):
 def test_what_is_too_dear_says_so(tmp_path):
     run, result = pruned(NAS_BENCH_201, PRESETS["default"], tmp_path / "run", Budget(flops=60_000_000))
     page = Page(report(run, NAS_BENCH_201, result))
-    dear = [row for row in page.rows if row[-1] == "no architecture with it meets the limits on cost"]
-    assert len(dear) == sum(len(r["unaffordable"]) for r in run.rounds) > 0
+    over_budget = [row for row in page.rows if row[-1] == "no architecture with it meets the limits on cost"]
+    assert len(over_budget) == sum(len(r["unaffordable"]) for r in run.rounds) > 0
 
 
 def test_the_page_needs_nothing_else_and_text_stays_text(tmp_path):

@@ -16,7 +16,7 @@ KEY = jax.random.key(0)
 
 
 def indicator(name, lower_is_better, score, calls=None):
-    """Scores every mask by `score(mask)`, three times."""
+    """Scores every mask by `score(mask)`, three times; a condition number is averaged by its logarithm."""
 
     def evaluate(key, masks):
         if calls is not None:
@@ -24,7 +24,7 @@ def indicator(name, lower_is_better, score, calls=None):
         values = np.array([[score(mask) for mask in masks]] * 3, float)
         return Scores(values, np.where(np.isfinite(values), "full rank", "rank-deficient"))
 
-    return Indicator(name, lower_is_better, evaluate, program=None)
+    return Indicator(name, lower_is_better, evaluate, geometric=name == "condition_number")
 
 
 def worth(operator):
