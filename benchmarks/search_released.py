@@ -175,10 +175,10 @@ def pytorch(arguments: argparse.Namespace) -> None:
 
     journal = Journal(arguments.folder / f"{arguments.space}_pytorch.json")
     images = _images(arguments)
-    kept = [
-        reference.Candidate(**{k: tuple(v) if k == "operator" else v for k, v in c.items() if k != "processor_seconds"})
-        for c in journal.content["candidates"]
-    ]
+    kept = []
+    for found in journal.content["candidates"]:
+        fields: dict[str, Any] = {name: value for name, value in found.items() if name != "processor_seconds"}
+        kept.append(reference.Candidate(**{**fields, "operator": tuple(found["operator"])}))
     journal.begin()
 
     def done(candidate: Any) -> None:
