@@ -139,7 +139,7 @@ class StandAloneReading(FeatureReading):
         """
         if min(x.shape[1:3]) < kernel:
             raise InputError(
-                f"images are too small for {name.rpartition('.')[0]}: where it stands, maps have {x.shape[1]} x {x.shape[2]} "
+                f"images are too small for {name.rpartition('.')[0]}: maps have {x.shape[1]} x {x.shape[2]} "
                 f"positions after pooling, and {kernel} x {kernel} are needed. Give larger images, or take --auxiliary 0."
             )
         weights = self.parameter(f"{name}.kernel", (kernel, kernel, x.shape[-1], channels), "weight", x.dtype)

@@ -172,8 +172,8 @@ def evaluate(trainer: Trainer, variables: Any, images: LabelledImages) -> dict[s
 def _line(record: dict[str, Any]) -> str:
     train, val = record["train"], record["val"]
     return (
-        f"epoch {record['epoch']}: loss {train['loss']:.3f}, top-1 {train['top1']:.1f} %; held out: loss {val['loss']:.3f}, "
-        f"top-1 {val['top1']:.1f} %, top-5 {val['top5']:.1f} %"
+        f"epoch {record['epoch']}: loss {train['loss']:.3f}, top-1 {train['top1']:.1f} %; held out: loss "
+        f"{val['loss']:.3f}, top-1 {val['top1']:.1f} %, top-5 {val['top5']:.1f} %"
     )
 
 

@@ -33,9 +33,10 @@ def blueprint(space, text, skeleton, **options):
     return Blueprint(space, choice, skeleton, **options)
 
 
+EMPTY = "|none~0|+|none~0|none~1|+|none~0|none~1|nor_conv_1x1~2|"
 CASES = {
     "nasbench201": (blueprint(NAS_BENCH_201, CELL, Skeleton(4, 2, stages=2, classes=7)), 8),
-    "empty": (blueprint(NAS_BENCH_201, "|none~0|+|none~0|none~1|+|none~0|none~1|nor_conv_1x1~2|", Skeleton(4, 1, stages=1)), 8),
+    "empty": (blueprint(NAS_BENCH_201, EMPTY, Skeleton(4, 1, stages=1)), 8),
     "darts": (blueprint(DARTS, GENOTYPE, Skeleton(6, 3, classes=7, stem_multiplier=3)), 16),
     "imagenet": (blueprint(DARTS, GENOTYPE, Skeleton(4, 3, classes=7), images="imagenet"), 64),
 }  # fmt: skip
@@ -154,7 +155,7 @@ def test_state_dicts_that_do_not_fit_are_refused():
     network = torch_networks.NasBench201(operators, channels=4, cells=1, classes=7, stages=2)
     state = {name: value.numpy() for name, value in network.state_dict().items()}
     assert import_published(found, state, side=8)["params"]["head.linear.kernel"].shape == (8, 7)
-    with pytest.raises(InputError, match="must hold 'classifier.weight'"):
+    with pytest.raises(InputError, match=r"must hold 'classifier\.weight'"):
         import_published(found, {n: v for n, v in state.items() if n != "classifier.weight"}, side=8)
     with pytest.raises(InputError, match="no place for, such as 'extra'"):
         import_published(found, state | {"extra": np.zeros(3)}, side=8)
@@ -191,5 +192,5 @@ def test_folders_that_hold_no_network_are_refused(tmp_path):
     with pytest.raises(InputError, match="damaged"):
         load(tmp_path)
     (tmp_path / "architecture.json").write_text('{"network": {"space": "nasbench201"}}')
-    with pytest.raises(InputError, match="describes no network|damaged"):
+    with pytest.raises(InputError, match="describes no network"):
         load(tmp_path)

@@ -52,7 +52,7 @@ def test_two_steps_are_those_of_pytorch(make, rng):
     torch.manual_seed(0)
     network = network.double().train()
     # Scales and statistics that differ from channel to channel tell mistakes that ones and zeros hide.
-    for name, value in network.state_dict().items():
+    for value in network.state_dict().values():
         if value.ndim == 1:
             value.copy_(torch.from_numpy(rng.uniform(0.5, 1.5, value.shape)))
     sgd = torch.optim.SGD(
