@@ -55,9 +55,7 @@ def network(request):
     norms = {n.removesuffix(".scale"): v.shape for n, v in parameters.items() if n.endswith(".scale")}
     statistics = {n: tuple(jnp.asarray(rng.uniform(0.5, 1.5, s)) for _ in range(2)) for n, s in norms.items()}
     variables = {"params": parameters, "batch_stats": statistics}
-    logits = jax.jit(lambda variables, images: found.run(*variables.values(), images, train=False)[0])(
-        variables, images
-    )
+    logits = jax.jit(StandAlone(found, jnp.float64).apply)(variables, images)
     return found, variables, images, np.asarray(logits)
 
 

@@ -80,7 +80,7 @@ def test_two_processes_are_one(tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-        )  # fmt: skip
+        )
         for n in range(2)
     ]
     messages = [process.communicate(timeout=200) for process in pair]
