@@ -80,7 +80,18 @@ _HOMES = {
 
 # Modules that are reached without being imported by name: rooms, and two that users call by what they are for.
 _ROOMS = (
-    "data", "export", "networks", "ntk", "patterns", "rank", "records", "report", "scores", "search", "spaces", "train",
+    "data",
+    "export",
+    "networks",
+    "ntk",
+    "patterns",
+    "rank",
+    "records",
+    "report",
+    "scores",
+    "search",
+    "spaces",
+    "train",
 )
 _MODULES = {"cost": "networks.cost", "models": "networks.frameworks"} | {room: room for room in _ROOMS}
 

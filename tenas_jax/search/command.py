@@ -75,11 +75,8 @@ def _record_options(group: options.Options) -> None:
     group.add_argument(
         "--output", type=Path, metavar="DIR", help="run folder (default: runs/SPACE-DATASET-PRESET-seedN)"
     )
-    group.add_argument(
-        "--then-train", metavar="PRESET",
-        help="train what was found by a preset of tenas_jax.train (quick, say), inside of the run's folder; the images need "
-        "classes",
-    )  # fmt: skip
+    text = "train what was found by a preset of tenas_jax.train, inside of the run's folder; images need classes"
+    group.add_argument("--then-train", metavar="PRESET", help=text)
 
 
 def main(argv: list[str] | None = None) -> int:
