@@ -88,6 +88,7 @@ def test_parameters_come_back(network, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, loaded.variables, variables)
 
 
+@pytest.mark.slow
 def test_files_load_without_this_package(tmp_path):
     """In a process of its own, from the folder alone."""
     pytest.importorskip("torch")
@@ -122,6 +123,7 @@ def test_files_load_without_this_package(tmp_path):
     np.testing.assert_allclose(b, logits, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_onnx_computes_the_same(tmp_path):
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
@@ -180,15 +182,19 @@ def test_bad_input_is_one_sentence(capsys, tmp_path):
 def test_folders_that_hold_no_network_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"must hold architecture\.json"):
         load(tmp_path)
-    found, _ = CASES["nasbench201"]
-    variables = StandAlone(found).init(jax.random.key(0), jnp.zeros((1, 8, 8, 3), jnp.float32))
-    save(tmp_path, found, variables, "nasbench201", {})
-    (tmp_path / "architecture.json").write_text((tmp_path / "architecture.json").read_text().replace("1x1", "3x3"))
+    found, _ = CASES["empty"]
+    shapes = {name: np.zeros(d.shape) for name, d in found.declared((1, 8, 8, 3)).items()}
+    norms = {n.removesuffix(".scale"): (v, v) for n, v in shapes.items() if n.endswith(".scale")}
+    save(tmp_path, found, {"params": shapes, "batch_stats": norms}, "nasbench201", {})
+    description = tmp_path / "architecture.json"
+    text = description.read_text()
+    description.write_text(text.replace("1x1", "3x3"))
     with pytest.raises(InputError, match="another network"):
         load(tmp_path)
+    description.write_text('{"network": {"space": "nasbench201"}}')
+    with pytest.raises(InputError, match="describes no network"):
+        load(tmp_path)
+    description.write_text(text)
     (tmp_path / "model.safetensors").write_bytes(b"12345678901234567890")
     with pytest.raises(InputError, match="damaged"):
-        load(tmp_path)
-    (tmp_path / "architecture.json").write_text('{"network": {"space": "nasbench201"}}')
-    with pytest.raises(InputError, match="describes no network"):
         load(tmp_path)
