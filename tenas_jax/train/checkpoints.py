@@ -69,7 +69,7 @@ class Checkpoints:
                 args=save.Composite(state=save.StandardSave(state), about=save.JsonSave(about)),
                 metrics={"top1": float(top1)},
             )
-        except OSError as error:
+        except Exception as error:  # also of the thread that wrote the one before
             raise self._full(error) from error
 
     def wait(self) -> None:

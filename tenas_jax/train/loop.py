@@ -74,9 +74,8 @@ def train(
         return _train(job, seed, path, Follower(), workers, keep, None)
     with RunFolder(path, {**job.identity, "seed": seed}, fingerprint()) as folder:
         folder.spent.started = time.perf_counter()
-        result = folder.result()
-        if shared(-1 if result else len(folder.rounds)) < 0:
-            assert result is not None
+        if (result := folder.result()) is not None:
+            shared(-1)
             return result
         events = EventFile(path / "events") if tensorboard else None
         result = _train(job, seed, path, folder, workers, keep, events)
