@@ -27,6 +27,8 @@ from common.timing import seconds_in_turn, summary
 from pytorch import stand_alone
 from tenas_jax.data.labelled import open_labelled
 from tenas_jax.export.published import import_published
+from tenas_jax.networks.convolution import convolve
+from tenas_jax.networks.training_convolution import train_convolve
 from tenas_jax.spaces.darts import DARTS
 from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
 from tenas_jax.train.batches import TrainBatches
@@ -117,13 +119,37 @@ def measured(name: str, data) -> dict:
     }
 
 
+def forms() -> list[dict]:
+    """Forward and backward of a convolution by the general routine, and as shifted multiply-adds."""
+    rows, key = [], jax.random.key(0)
+    for batch, side, channels, kernel, depthwise in (
+        (64, 32, 16, 3, False), (64, 8, 64, 3, False), (16, 32, 36, 3, True), (16, 8, 144, 5, True),
+    ):  # fmt: skip
+        x = jax.random.normal(key, (batch, side, side, channels))
+        weights = jax.random.normal(key, (kernel, kernel, 1 if depthwise else channels, channels))
+        run = {}
+        for name, form in (("general", train_convolve), ("shifted", convolve)):
+            gradient = jax.jit(
+                jax.grad(lambda x, w, form=form, d=depthwise: jnp.square(form(x, w, depthwise=d)).sum(), (0, 1))
+            )
+            jax.block_until_ready(gradient(x, weights))
+            run[name] = lambda gradient=gradient, x=x, w=weights: jax.block_until_ready(gradient(x, w))
+        seconds = seconds_in_turn(run, dict.fromkeys(run, REPEATS))
+        shape = {"batch": batch, "side": side, "channels": channels, "kernel": kernel, "depthwise": depthwise}
+        rows.append({**shape, **{name: summary(values) for name, values in seconds.items()}})
+    return rows
+
+
 def main() -> None:
     images, *names = sys.argv[1:]
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     data = open_labelled("cifar10", Path(images))
     rows = [measured(name, data) for name in names or ["nasbench201", "darts"]]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    write("train_speed", {"rows": rows, "peak_bytes": peak, "torch": torch.__version__, "devices": jax.device_count()})
+    write(
+        "train_speed",
+        {"rows": rows, "forms": forms(), "peak_bytes": peak, "torch": torch.__version__, "devices": jax.device_count()},
+    )
 
 
 if __name__ == "__main__":
