@@ -186,7 +186,8 @@ def test_readme_trainings_are_understood(command):
 
 @pytest.mark.parametrize("command", EXPORTS)
 def test_readme_exports_are_understood(command):
-    NAS_BENCH_201.parse(export.arguments(shlex.split(command)[3:]).architecture)
+    mask = NAS_BENCH_201.parse(export.arguments(shlex.split(command)[3:]).architecture)
+    assert mask.shape == NAS_BENCH_201.mask_shape
 
 
 def test_readme_commands_are_all_known():
