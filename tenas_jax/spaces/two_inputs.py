@@ -7,7 +7,7 @@ from tenas_jax.spaces.cell_graph import CellGraph
 from tenas_jax.spaces.family import Family
 from tenas_jax.spaces.operators import Reading, Value, factorized_reduce, relu_conv_bn
 from tenas_jax.spaces.preset import Preset
-from tenas_jax.spaces.score import Kernel, Patterns, Score, of_kernel, of_patterns
+from tenas_jax.spaces.score import REPEATS, Kernel, Patterns, Score, of_kernel, of_patterns
 from tenas_jax.spaces.single_input import RELEASED
 from tenas_jax.spaces.skeleton import Purpose, Skeleton
 from tenas_jax.spaces.stacking import cell, finish
@@ -144,7 +144,7 @@ _RELEASED = replace(RELEASED, prune_number=3)
 PRESETS = {
     # On random genotypes condition numbers say next to nothing, and the sum of both ranks less than expressivity alone
     # (docs/darts.md). `--ntk` takes them in.
-    "default": Preset(("hamming_log_determinant",), repeats=8, rule="completion", paths=240, prune_number=3),
+    "default": Preset(("hamming_log_determinant",), repeats=REPEATS, rule="completion", paths=240, prune_number=3),
     "paper": replace(_RELEASED, scores=("condition_number_paper", "linear_regions_paper")),
     "released": _RELEASED,
 }
