@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tenas_jax.rank.benchmark_table import BenchmarkTable
     from tenas_jax.records.run_folder import RunFolder
     from tenas_jax.search.job import Job
+    from tenas_jax.train.config import Config as TrainConfig
 
 
 def _arguments(argv: list[str] | None) -> Config:
@@ -75,6 +76,8 @@ def _record_options(group: options.Options) -> None:
     group.add_argument(
         "--output", type=Path, metavar="DIR", help="run folder (default: runs/SPACE-DATASET-PRESET-seedN)"
     )
+    text = "train what was found by a preset of tenas_jax.train, inside of the run's folder; images need classes"
+    group.add_argument("--then-train", metavar="PRESET", help=text)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -100,6 +103,8 @@ def run(config: Config) -> str:
     """
     start = time.perf_counter()
     check_devices()
+    if config.then_train:
+        _check_training(config)
 
     from tenas_jax.records.environment import fingerprint
     from tenas_jax.records.run_folder import RunFolder
@@ -119,7 +124,38 @@ def run(config: Config) -> str:
             folder.finish(result)
         folder.write("report.html", report(folder, job.space, result))
         say(f"report: {folder.path / 'report.html'}")
+    if config.then_train:
+        _train(config, job.output)
     return result["architecture"]
+
+
+def _training(config: Config, run: Path | None = None, architecture: str | None = None) -> "TrainConfig":
+    from tenas_jax.train.config import Config as TrainConfig
+
+    return TrainConfig(
+        run=run, architecture=architecture, space=config.space, dataset=config.dataset, data=config.data,
+        preset=config.then_train, seeds=(config.seed,),
+    )  # fmt: skip
+
+
+def _check_training(config: Config) -> None:
+    """Refuses images without classes and unknown presets before the search, and not after it."""
+    import jax
+
+    from tenas_jax.spaces.registry import find_space
+    from tenas_jax.train.job import resolve
+
+    space = find_space(config.space)
+    example = space.format(space.sample(jax.random.key(0), 1)[0])
+    resolve(_training(config, architecture=example))
+
+
+def _train(config: Config, folder: Path) -> None:
+    """Trains what was found, inside of the search's folder."""
+    from tenas_jax.train.command import run as train
+
+    last = train(_training(config, run=folder))["last"]
+    say(f"trained: top-1 {last['top1']:.2f} %, loss {last['loss']:.3f} on the images held out")
 
 
 def _result(job: "Job", folder: "RunFolder", architecture: str) -> dict[str, Any]:

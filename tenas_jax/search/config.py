@@ -27,3 +27,4 @@ class Config:
     benchmark: Path | None = None
     benchmark_column: str | None = None
     output: Path | None = None
+    then_train: str | None = None

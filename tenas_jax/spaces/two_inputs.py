@@ -23,7 +23,7 @@ def darts_reductions(skeleton: Skeleton) -> set[int]:
 
 
 def darts(read: Reading[Value], space: CellGraph, weights, images: Value, skeleton: Skeleton, cell=cell) -> Value:
-    """The network of DARTS as TE-NAS scores it: every cell sees its two predecessors; reduction cells double the channels."""
+    """DARTS's network as TE-NAS scores it: every cell sees its two predecessors; reduction cells double the channels."""
     x = small_stem(read, images, skeleton)
     return finish(read, _cells(read, space, weights, (x, x), skeleton, cell), skeleton)
 
