@@ -15,6 +15,7 @@ class RankConfig:
     data: Path | None = None
     side: int | None = None
     ntk: str | None = None
+    ntk_engine: str | None = None
     repeats: int = 8
     seed: int = 0
     benchmark: Path | None = None

@@ -99,6 +99,8 @@ def _thread_pools() -> ThreadpoolController:
 
 
 def _one_by_one(function, masks, count, *arguments):
+    function = jax.jit(function, inline=True)  # traced once, though asked twice
+
     def evaluate(i, results):
         result = function(masks[i], *arguments)
         return jax.tree.map(lambda all_of_them, leaf: all_of_them.at[i].set(leaf), results, result)

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from tenas_jax.spaces.skeleton import Skeleton
 
 Ntk = Literal["analytic", "empirical"]
+NtkEngine = Literal["auto", "layerwise", "neural_tangents", "neural_tangents_ntvp"]
 
 
 class Kernel(NamedTuple):
@@ -24,6 +25,7 @@ class Kernel(NamedTuple):
         statistics: of the analytic kernel.
         batch_stats: of the empirical kernel, see `ntk.empirical.empirical_ntk`.
         fan: of the empirical kernel's Kaiming initialisation.
+        engine: of the empirical kernel, see `ntk.empirical.empirical_ntk`.
     """
 
     skeleton: Skeleton
@@ -35,6 +37,7 @@ class Kernel(NamedTuple):
     statistics: Literal["frozen", "mean-coupled", "coupled"] = "mean-coupled"
     batch_stats: Literal["frozen", "coupled"] = "frozen"
     fan: Literal["fan_in", "fan_out"] = "fan_in"
+    engine: NtkEngine = "auto"
 
 
 class Patterns(NamedTuple):
