@@ -2,7 +2,7 @@
 
     python benchmarks/score_cost.py [--architectures 400] [--factors images side]
 
-One factor varies at a time, each value in a process of its own; programs are compiled before the time is taken. The exponent
+One factor varies at a time, each value in a process of its own; programs are compiled before time is taken. The exponent
 is the slope of a line through the logarithms. Writes `results/score_cost.json`.
 """
 
