@@ -7,7 +7,7 @@ import re
 import statistics
 from collections.abc import Callable
 
-from common import kernel_tables, ranking_tables
+from common import kernel_tables, ranking_tables, speed_tables
 from common.markdown import PARTS, duration, read, spread, table
 
 
@@ -114,6 +114,12 @@ TABLES: dict[Callable[[], str], str] = {
     ranking_tables.strategies_in_short: "README.md",
     darts_strategies: "docs/search.md",
     scaling: "docs/scaling.md",
+    speed_tables.whole_commands: "docs/speed.md",
+    speed_tables.ranking_stages: "docs/speed.md",
+    speed_tables.engines: "docs/any_network.md",
+    speed_tables.library_calls: "docs/any_network.md",
+    speed_tables.memory_by_architectures: "docs/scaling.md",
+    speed_tables.cost_model: "docs/scaling.md",
     kernel_tables.any_network: "docs/any_network.md",
     kernel_tables.any_network_in_blocks: "docs/any_network.md",
     kernel_tables.line_regions: "docs/depth_and_width.md",
