@@ -174,6 +174,23 @@ def pooling_matrix(side: int, window: int, stride: int, padding: int) -> np.ndar
     return np.kron(line, line)
 
 
+def block_means(
+    kernel: Float[Array, "groups p q pairs"], *, side: int, window: int
+) -> Float[Array, "groups r s pairs"]:
+    """`L K L^T` where L averages over windows that do not overlap: sums of slices, much faster than small products.
+
+    Args:
+        kernel: K or T.
+        side: of the field, a multiple of the window.
+        window: side of a window, and the step.
+    """
+    groups, pairs, out = len(kernel), kernel.shape[-1], side // window
+    field = kernel.reshape(groups, side, side, side, side, pairs)
+    steps = [slice(start, None, window) for start in range(window)]
+    terms = [field[:, a, b, c, d] for a, b, c, d in product(steps, repeat=4)]
+    return (total(terms) / window**4).reshape(groups, out**2, out**2, pairs)
+
+
 def crop_matrix(side: int, offset: int, stride: int) -> np.ndarray:
     """(positions out, positions in): selects every `stride`-th position from `offset`; zeros past the border."""
     line = np.eye(side + offset, side)[offset::stride]

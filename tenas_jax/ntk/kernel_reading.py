@@ -19,6 +19,7 @@ from tenas_jax.ntk.gaussian_kernels import (
     Batch,
     Kernels,
     Settings,
+    block_means,
     congruence,
     crop_matrix,
     normalise,
@@ -100,6 +101,9 @@ class KernelReading:
 
     def average_pool(self, x, *, window, stride, padding):
         """A linear map on positions."""
+        if x.fresh is not None and window == stride and padding == 0 and x.side % window == 0:
+            pooled = self._realise(x).map(partial(block_means, side=x.side, window=window))
+            return gaussian_field(pooled, x.side // window, x.channels, x.after_relu, not x.is_mixed)
         return self._mapped(x, pooling_matrix(x.side, window, stride, padding))
 
     def crop(self, x, *, offset, stride):
