@@ -3,27 +3,48 @@
     python benchmarks/rank_stages.py [--architectures 1000] [--repeats 2]
 
 The same architectures by the same programs in one process, compiling apart: one after another, each from the images to the
-score, and as a tree (`scores/shared_work.py`). Beside the programs: drawing, eigenvalues, equal cells, ranks. Everything in
-processor milliseconds for an architecture and a draw. Writes `results/rank_stages.json`.
+score, and as a tree (`scores/shared_work.py`). The kernel of three stages also as a batch. Beside the programs: drawing,
+eigenvalues, equal cells, ranks. Everything in processor milliseconds for an architecture and a draw. Writes
+`results/rank_stages.json`.
 """
 
 import argparse
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import jax
 import numpy as np
 
 from common.records import write
+from common.timing import compiled, seconds_in_turn
 from tenas_jax import NAS_BENCH_201 as SPACE
 from tenas_jax.data import open_images
 from tenas_jax.rank import score_table
 from tenas_jax.scores.catalogue import chosen_scores
+from tenas_jax.scores.mask_program import one_by_one, side_by_side
 from tenas_jax.scores.programs import ScoreProgram, score_programs
 from tenas_jax.scores.scorer import Scorer
 from tenas_jax.scores.shared_work import SharedProgram
 from tenas_jax.spaces import equal_cells
+
+BATCHED = "trace_over_smallest"  # later stages, which share nothing and work on small arrays
+CHUNK = 32
+
+
+def batched(programs: list[ScoreProgram], place: int, masks: np.ndarray, drawn: Any) -> dict[str, float]:
+    """Processor milliseconds for an architecture, one after the other and as one batch, the best of five."""
+    program: Any = programs[place].compiled
+    found = {}
+    for name, way in (("one after the other", one_by_one), ("as a batch", side_by_side)):
+        count = np.int32(CHUNK)
+        run, _ = compiled(partial(way, program.plain.function), masks[:CHUNK], count, *drawn)
+        call = partial(run, masks[:CHUNK], count, *drawn)
+        seconds = seconds_in_turn({name: lambda call=call: jax.block_until_ready(call())}, {name: 5})[name]
+        found[name] = round(1000 * float(seconds[:, 1].min()) / CHUNK, 4)
+    return found
 
 
 class Spent:
@@ -88,6 +109,9 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         found[way] = {"values": values, "milliseconds": {k: 1000 * v / work for k, v in spent.seconds.items()}}
     before, after = (found[way]["milliseconds"] for way in ("one by one", "shared"))
     ranked = score_table.draws_of(SPACE, scores, masks, mine(masks), np.arange(len(masks)))
+    places = [name for name in scores if scores[name].work]
+    place = places.index(BATCHED)
+    ways = batched(score_programs(SPACE, scores), place, masks, scorer.drawn[place][0])
     columns = {name: values.mean(0) for name, values in ranked.items()}
     kept.on("ranks", score_table.aggregates)(SPACE, scores, masks, ranked, columns)
     content = {
@@ -103,6 +127,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
             for name in scorer.scores
         },
         "read_milliseconds": {name: round(after[f"{name}: read"], 4) for name in scorer.scores},
+        "batches": {"score": BATCHED, "milliseconds": ways},
         "once_seconds": {name: round(value, 3) for name, value in kept.seconds.items()},
     }
     print(content)
