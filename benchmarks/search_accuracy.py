@@ -9,6 +9,7 @@ image source and set of scores, the architectures found and the mean accuracy wi
 """
 
 import argparse
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,10 +27,10 @@ from tenas_jax.scores.catalogue import chosen_scores
 from tenas_jax.scores.indicators import indicators
 from tenas_jax.scores.ranks import log_rank_sum
 from tenas_jax.scores.scorer import prepare
-from tenas_jax.search.config import REPEATS
 from tenas_jax.search.evolution import Evolution, first_generation, next_generation
 from tenas_jax.search.pruner import prune
 from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
+from tenas_jax.spaces.score import REPEATS
 from tenas_jax.spaces.single_input import DEFAULT_SCORES, PRESETS
 
 SPACE = NAS_BENCH_201
@@ -101,6 +102,9 @@ def main() -> None:
     parser.add_argument("--images", nargs="+", default=["synthetic", "cifar10"], choices=["synthetic", "cifar10"])
     parser.add_argument("--strategy", choices=["prune", "evolve"], default="prune")
     parser.add_argument("--sets", nargs="+", choices=list(SETS), default=["default"])
+    parser.add_argument(
+        "--cache", type=Path, help="a folder that keeps every search, so that an interrupted run goes on"
+    )
     parser.add_argument("--name", default="search_accuracy", help="of the result's file")
     arguments = parser.parse_args()
     table = read_table(arguments.table)
@@ -112,11 +116,20 @@ def main() -> None:
             found, seconds = [], []
             for seed in range(*arguments.seeds):
                 source.now = open_images("cifar10", arguments.data) if images == "cifar10" else open_images(seed=seed)
-                start = time.perf_counter()
-                mask = search(chosen, seed)
-                seconds.append(time.perf_counter() - start)
-                found.append(SPACE.format(mask))
-                print(images, chosen, seed, table.accuracies[found[-1]], f"{seconds[-1]:.1f} s", flush=True)
+                path = (
+                    arguments.cache / f"{arguments.strategy} {chosen} {images} {seed}.json" if arguments.cache else None
+                )
+                if path and path.exists():
+                    one = json.loads(path.read_text())
+                else:
+                    start = time.perf_counter()
+                    architecture = SPACE.format(search(chosen, seed))
+                    one = {"architecture": architecture, "seconds": time.perf_counter() - start}
+                    print(images, chosen, seed, table.accuracies[architecture], f"{one['seconds']:.1f} s", flush=True)
+                if path:
+                    path.write_text(json.dumps(one))
+                found.append(one["architecture"])
+                seconds.append(one["seconds"])
             accuracies = [table.accuracies[architecture] for architecture in found]
             rows.append(
                 {

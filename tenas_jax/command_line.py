@@ -111,9 +111,9 @@ def check_devices() -> None:
 
     try:
         jax.devices()
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:  # JAX asserts where it knows a platform and lacks its plugin
         asked = os.environ.get("JAX_PLATFORMS", "")
-        reason = str(error).strip().splitlines()[0].rstrip(".")
+        reason = (str(error).strip().splitlines() or ["no plugin of it is installed"])[0].rstrip(".")
         raise InputError(
             f"JAX finds no device with JAX_PLATFORMS={asked!r} ({reason}); leave JAX_PLATFORMS out to take what is there, "
             "or install JAX for that device."

@@ -7,7 +7,7 @@ import re
 import statistics
 from collections.abc import Callable
 
-from common import kernel_tables, ranking_tables, speed_tables
+from common import kernel_tables, promise_tables, ranking_tables, speed_tables
 from common.markdown import PARTS, read, spread, table
 
 
@@ -112,4 +112,6 @@ TABLES: dict[Callable[[], str], str] = {
     kernel_tables.line_regions: "docs/depth_and_width.md",
     kernel_tables.ntk_by_depth: "docs/depth_and_width.md",
     kernel_tables.nngp_by_depth: "docs/depth_and_width.md",
+    promise_tables.faults: "docs/faults.md",
+    promise_tables.fuzzed: "docs/faults.md",
 }

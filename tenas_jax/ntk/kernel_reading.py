@@ -5,8 +5,10 @@ kernel) K and its neural tangent kernel T go through every operator in closed fo
 formula used here.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from functools import partial
 
 import jax
@@ -29,6 +31,8 @@ from tenas_jax.ntk.gaussian_kernels import (
     window_means,
 )
 from tenas_jax.ntk.gaussian_maps import Field, MaxPooled, gaussian_field, realise, sampled_kernels
+
+MOST_GROUPS = 64  # of channels, where parts of unlike sizes are concatenated
 
 
 class KernelReading:
@@ -152,15 +156,15 @@ class KernelReading:
         return jax.lax.cond(alive, lambda: sampled_kernels(x, self._batch, function), lambda: closed_form(plain))
 
     def concatenate(self, values):
-        """Channel groups side by side; repeated where their numbers differ, so that all stand for equally many channels."""
-        channels = sum(value.channels for value in values)
-        kernels = _stacked([self._realise(value) for value in values])
+        """Channel groups side by side; repeated where they stand for more channels, so that all stand for equally many."""
+        sizes = [value.channels for value in values]
+        kernels = _stacked([self._realise(value) for value in values], sizes)
         is_gaussian = not any(value.is_mixed for value in values)
         field = gaussian_field(kernels, values[0].side, channels, values[0].after_relu, is_gaussian)
         if not any(value.pooled for value in values):
             return field
         # The ReLU that follows has to see the maxima themselves, not a Gaussian of their moments.
-        return replace(field, rectified=_stacked([self._rectified(value) for value in values]))
+        return replace(field, rectified=_stacked([self._rectified(value) for value in values], sizes))
 
     def add(self, values: Sequence[Field]) -> Field:
         """Adds maps source by source, and the kernels of fresh terms, which are independent."""
@@ -247,10 +251,19 @@ def _product(matrix, other: Array) -> Array:
     return jnp.dot(jnp.asarray(matrix, other.dtype), other, precision="highest")
 
 
-def _stacked(kernels: Sequence[Kernels]) -> Kernels:
-    groups = max(len(k.nngp) for k in kernels)
+def _stacked(kernels: Sequence[Kernels], channels: Sequence[int]) -> Kernels:
+    """Kernels of concatenated fields, of which each has so many channels; every group stands for equally many."""
+    sizes = [Fraction(count, len(k.nngp)) for k, count in zip(kernels, channels, strict=True)]
+    common = math.lcm(*(size.denominator for size in sizes))
+    whole = [int(size * common) for size in sizes]
+    times = [size // math.gcd(*whole) for size in whole]
+    if sum(len(k.nngp) * count for k, count in zip(kernels, times, strict=True)) > MOST_GROUPS:
+        parts = ", ".join(map(str, channels))
+        raise NotAnalyticError(
+            "concatenate", f"parts of {parts} channels make more than {MOST_GROUPS} groups of one size; make them alike"
+        )
 
     def stacked(*values):
-        return jnp.concatenate([jnp.repeat(v, groups // len(v), axis=0) for v in values])
+        return jnp.concatenate([jnp.repeat(v, count, axis=0) for v, count in zip(values, times, strict=True)])
 
     return jax.tree.map(stacked, *kernels)

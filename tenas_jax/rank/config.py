@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from tenas_jax.spaces.score import REPEATS
+
 
 @dataclass(frozen=True)
 class RankConfig:
@@ -16,7 +18,7 @@ class RankConfig:
     side: int | None = None
     ntk: str | None = None
     ntk_engine: str | None = None
-    repeats: int = 8
+    repeats: int = REPEATS
     seed: int = 0
     benchmark: Path | None = None
     benchmark_column: str | None = None

@@ -20,7 +20,7 @@ from tenas_jax.scores.ranks import dense_rank, log_rank_sum, rank_sum
 from tenas_jax.scores.scorer import Scorer, prepare
 from tenas_jax.spaces import equal_cells
 from tenas_jax.spaces.registry import identity_of
-from tenas_jax.spaces.score import Score
+from tenas_jax.spaces.score import REPEATS, Score
 from tenas_jax.spaces.space import SearchSpace
 
 Masks = Bool[np.ndarray, "m cells edges ops"]
@@ -53,7 +53,7 @@ def score_architectures(
     folder: Path,
     *,
     seed: int = 0,
-    repeats: int = 8,
+    repeats: int = REPEATS,
     ray: Any = None,
     environment: dict[str, str] | None = None,
     spent: Spent | None = None,

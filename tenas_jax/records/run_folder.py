@@ -109,7 +109,7 @@ class RunFolder:
             return self._open_unnamed(config, environment, lines, missing=recorded is None)
         begun = recorded.content.pop("environment", {})
         self._check_same(config, recorded.content, config.keys() | recorded.content.keys())
-        self._checksum = _beginning(config, begun)
+        self._checksum = beginning(config, begun)
         self._believe(lines)
         if self.result() is not None:
             return self._count_rounds()
@@ -121,7 +121,7 @@ class RunFolder:
         self, config: dict[str, Any], environment: dict[str, str], lines: bytes, *, missing: bool
     ) -> None:
         """Without a whole config.json: a new run, or one whose rounds say themselves that they are of this command."""
-        self._checksum = _beginning(config, environment)
+        self._checksum = beginning(config, environment)
         self._believe(lines)
         if not self.rounds and (lines or self._result is not None):
             raise InputError(
@@ -270,6 +270,11 @@ def _plain(content: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name not in ("format", "sha256")}
 
 
-def _beginning(config: dict[str, Any], environment: dict[str, str]) -> str:
-    """What the first line is chained to."""
+def beginning(config: dict[str, Any], environment: dict[str, str]) -> str:
+    """What the first line of a journal is chained to.
+
+    Args:
+        config: of the run.
+        environment: in which it was begun.
+    """
     return seal.digest({"config": config, "environment": environment})

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from tenas_jax import options
 from tenas_jax.command_line import Parser, amount, check_devices, exit_code, provenance, say
-from tenas_jax.search.config import EVALUATIONS, REPEATS, Config
+from tenas_jax.search.config import EVALUATIONS, Config
+from tenas_jax.spaces.score import REPEATS
 
 # JAX is imported where it is used: `--help` and a mistyped option answer at once.
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 STRATEGIES = ("prune", "evolve", "exhaustive")
 EVALUATIONS = 1000  # of an evolution
-REPEATS = 8  # draws over which scores are averaged, as in a ranking
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from tenas_jax.rank.benchmark_table import BenchmarkTable, read_table
 from tenas_jax.scores.catalogue import catalogue, definitions_of, readable_scores
 from tenas_jax.scores.presets import preset
 from tenas_jax.search.budget import Budget
-from tenas_jax.search.config import EVALUATIONS, REPEATS, STRATEGIES, Config
+from tenas_jax.search.config import EVALUATIONS, STRATEGIES, Config
 from tenas_jax.spaces.preset import Preset
 from tenas_jax.spaces.registry import find_space, identity_of
-from tenas_jax.spaces.score import Kernel, Patterns, Score
+from tenas_jax.spaces.score import REPEATS, Kernel, Patterns, Score
 from tenas_jax.spaces.space import SearchSpace
 
 

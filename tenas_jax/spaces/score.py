@@ -10,6 +10,7 @@ from tenas_jax.spaces.skeleton import Skeleton
 
 Ntk = Literal["analytic", "empirical"]
 NtkEngine = Literal["auto", "layerwise", "neural_tangents", "neural_tangents_ntvp"]
+REPEATS = 8  # draws of images and weights over which a score is averaged where nothing else is said
 
 
 class Kernel(NamedTuple):

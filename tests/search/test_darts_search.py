@@ -150,7 +150,7 @@ def test_result_is_a_genotype_and_json(cheap, tmp_path, capsys, preset):
     assert result["architecture"] == architecture
     assert DARTS.format(DARTS.parse(json.dumps(result["genotype"]))) == architecture
     assert result["rounds"] == 8
-    assert result["config"]["prune_number"] == 3
+    assert result["config"]["settings"]["prune_number"] == 3
     rounds = [json.loads(line) for line in (tmp_path / "run" / "rounds.jsonl").read_text().splitlines()]
     assert [len(r["pruned"]) for r in rounds] == [84, 84, 1, 2, 3, 1, 2, 3]
     assert {c["cell"] for c in rounds[0]["candidates"]} == {"normal", "reduce"}
@@ -226,6 +226,25 @@ def test_bad_input_is_one_sentence(tmp_path, capsys, rng):
     assert not (tmp_path / "run").exists()
     with pytest.raises(InputError, match="prune number"):
         pruner.prune(KEY, DARTS, indicators(), prune_number=0)
+
+
+@pytest.mark.slow
+def test_the_analytic_kernel_takes_part_where_it_is_asked_for(monkeypatch, tmp_path, capsys):
+    """`--ntk analytic` on DARTS: its condition number beside the patterns, and finite where a path is alive."""
+    monkeypatch.setattr("tenas_jax.ntk.gaussian_maps.POOL_SAMPLES", 16)
+    shrink(
+        monkeypatch, kernels={"images": 3, "side": 4, "skeleton": DARTS.skeleton("ntk")._replace(cells=1)},
+        patterns={"samples": 30, "batches": 1}, paths=36, repeats=1,
+    )  # fmt: skip
+    run(capsys, "--ntk", "analytic", "--prune-number", 6, "--output", tmp_path / "run")
+    rounds = [json.loads(line) for line in (tmp_path / "run" / "rounds.jsonl").read_text().splitlines()]
+    for record in rounds:
+        assert set(record["health"]) == {"condition_number", "hamming_log_determinant"}
+        values = [candidate["scores"]["condition_number"] for candidate in record["candidates"]]
+        assert all(float(value) >= 0 for value in values)  # logarithms of numbers from 1
+        assert len(set(values)) > 1
+    config = json.loads((tmp_path / "run" / "result.json").read_text())["config"]
+    assert config["scores"]["condition_number"] != {}
 
 
 @pytest.mark.parametrize("preset", ["default", "released"])
