@@ -53,7 +53,9 @@ def _split(parts: Sequence[str], first: int) -> tuple[str, str]:
     return "_".join(parts[:first]), "_".join(parts[first:])
 
 
-def layout_of(space: CellGraph, choice: Int[np.ndarray, " edges"], sizes: Sizes = USUAL) -> tuple[Layout, list[int]]:
+def layout_of(
+    space: CellGraph, choice: Int[np.ndarray, " edges"], sizes: Sizes = USUAL
+) -> tuple[Layout, list[int]]:
     """Where a cell of one architecture is drawn, and which edges of the space its first lines are.
 
     Args:

@@ -202,9 +202,7 @@ def _heights(of_node: list[int], lane: list[int], edges: Sequence[Edge], sizes: 
 def _widths(column: list[int], halves: list[float], edges: Sequence[Edge], sizes: Sizes):
     """The x of every column, the room for labels after it, and the width of all."""
     last = max(column)
-    half = [
-        max((h for h, c in zip(halves, column, strict=True) if c == place), default=0.0) for place in range(last + 1)
-    ]
+    half = [max((h for h, c in zip(halves, column, strict=True) if c == place), default=0.0) for place in range(last + 1)]
     wide = [0.0] * last
     for edge in edges:
         for text in edge.label:

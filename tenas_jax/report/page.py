@@ -33,11 +33,7 @@ def _templates() -> Any:
     from markupsafe import Markup
 
     made = Environment(
-        loader=PackageLoader("tenas_jax.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=PackageLoader("tenas_jax.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     made.filters["svg"] = lambda picture, css="": Markup(to_svg(picture, css))
     made.filters["safe_svg"] = Markup
@@ -106,9 +102,7 @@ def _sections(run: Run, table: Table | None) -> list[Section]:
         found.append(_part("accuracy", accuracies))
         found.append(_part("front", lambda: _plots("Score against cost", _FRONT, listed.front(run, held))))
         found.append(_part("first", lambda: {"title": "The first twenty", **listed.first_ones(run, held)}))
-        found.append(
-            _part("histograms", lambda: _plots("How the scores are spread", _MARKED, listed.histograms(run, held)))
-        )
+        found.append(_part("histograms", lambda: _plots("How the scores are spread", _MARKED, listed.histograms(run, held))))
         found.append(_part("pairs", lambda: _plots("Scores against each other", "", listed.pairs(run, held))))
     found.append(_part("besides", lambda: besides(run)))
     if table is not None and table.strings:
@@ -227,9 +221,7 @@ def _scores_of_found(run: Run, table: Table | None, name: str) -> list[tuple[str
                 continue
             rank = place_among(values, float(values[place]), lower_is_better(run.space, column))
             words = f"place {rank:,} of {of:,} that were scored, {direction(run.space, column)}".rstrip(", ")
-            found.append(
-                (told(column), number(values[place]), words if column != ACCURACY else f"place {rank:,} of {of:,}")
-            )
+            found.append((told(column), number(values[place]), words if column != ACCURACY else f"place {rank:,} of {of:,}"))
         return found
     for column, held in (run.beside.get("scores") or {}).items():
         values = np.array([float(v) for v in held["random"]])
@@ -255,9 +247,7 @@ def _facts(run: Run) -> list[tuple[str, str, str]]:
     if "wall_seconds" in result:
         words = f"{result['compile_seconds']:.1f} s of them compiling"
         found.append(("time", f"{result['wall_seconds']:.1f} s", words))
-    found.append(
-        ("images", str(result.get("dataset", "unknown")), f"seed {result.get('seed', run.config.get('seed'))}")
-    )
+    found.append(("images", str(result.get("dataset", "unknown")), f"seed {result.get('seed', run.config.get('seed'))}"))
     return found
 
 

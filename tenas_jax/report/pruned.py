@@ -114,9 +114,7 @@ def _shown(run: Run, space: CellGraph, record: dict[str, Any]) -> dict[str, Any]
         "shares": shares,
         "maps": [_map(space, record, cell) for cell in range(len(space.cells))],
         "why": why(run, record),
-        "health": [
-            (told(name), ", ".join(f"{s} {n}" for s, n in states.items())) for name, states in record["health"].items()
-        ],
+        "health": [(told(name), ", ".join(f"{s} {n}" for s, n in states.items())) for name, states in record["health"].items()],
         "evaluations": record["evaluations"],
         "seconds": record["seconds"],
     }
@@ -224,10 +222,7 @@ def candidates_table(run: Run) -> dict[str, Any]:
     names = scores_named(run)
     heads = [{"name": n, "label": n, "note": "", "title": ""} for n in ("round", "edge", "operator")]
     heads += [column(run.space, name) for name in names]
-    heads += [
-        {"name": f"lead_{name}", "label": f"lead by {told(name)}", "note": "smallest goes", "title": ""}
-        for name in names
-    ]
+    heads += [{"name": f"lead_{name}", "label": f"lead by {told(name)}", "note": "smallest goes", "title": ""} for name in names]
     heads += [{"name": "total", "label": "total", "note": "smallest goes", "title": "what the decision was made by"}]
     heads += [{"name": "went", "label": "went", "note": "", "title": ""}]
     rows, keys, space = [], [], run.space

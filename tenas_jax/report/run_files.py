@@ -87,9 +87,7 @@ def _read_search(path: Path) -> Run:
     damage: list[str] = []
     config = _object(path / "config.json", damage)
     if not config and not (path / "rounds.jsonl").exists() and not (path / "result.json").exists():
-        raise InputError(
-            f"{str(path)!r} holds no run: it has no config.json, rounds.jsonl or result.json that is whole."
-        )
+        raise InputError(f"{str(path)!r} holds no run: it has no config.json, rounds.jsonl or result.json that is whole.")
     environment = config.pop("environment", {})
     rounds = _rounds(path / "rounds.jsonl", config, environment, damage)
     result = _object(path / "result.json", damage) if (path / "result.json").exists() else {}
@@ -156,11 +154,7 @@ def choice_of(space: CellGraph | None, architecture: str, recorded: Any = None) 
         if recorded is not None:
             found = np.array(recorded, int)
         else:
-            found = (
-                space.parser(space, architecture)
-                if isinstance(space, SearchSpace)
-                else parse_cells(space, architecture)
-            )
+            found = space.parser(space, architecture) if isinstance(space, SearchSpace) else parse_cells(space, architecture)
     except (InputError, LookupError, TypeError, ValueError):
         return None
     fits = found.shape == space.mask_shape[:2] and ((0 <= found) & (found < len(space.operators))).all()
@@ -198,9 +192,7 @@ def _rounds(path: Path, config: dict[str, Any], environment: Any, damage: list[s
         read = seal.read_line(text + b"\n", number, checksum)
         record = seal.parsed(text) if read is None else read[0]
         if read is None and (record is None or "sha256" in record):
-            damage.append(
-                f"{printable(path.name)} is damaged in line {number + 1}: that line and what follows is not shown."
-            )
+            damage.append(f"{printable(path.name)} is damaged in line {number + 1}: that line and what follows is not shown.")
             break
         checksum = read[1] if read else checksum
         found.append(record or {})
