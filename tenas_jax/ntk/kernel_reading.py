@@ -22,6 +22,7 @@ from tenas_jax.ntk.gaussian_kernels import (
     Batch,
     Kernels,
     Settings,
+    block_means,
     congruence,
     crop_matrix,
     normalise,
@@ -109,6 +110,9 @@ class KernelReading:
 
     def average_pool(self, x, *, window, stride, padding):
         """A linear map on positions."""
+        if x.fresh is not None and window == stride and padding == 0 and x.side % window == 0:
+            pooled = self._realise(x).map(partial(block_means, side=x.side, window=window))
+            return gaussian_field(pooled, x.side // window, x.channels, x.after_relu, not x.is_mixed)
         return self._mapped(x, pooling_matrix(x.side, window, stride, padding))
 
     def crop(self, x, *, offset, stride):
@@ -229,11 +233,14 @@ class KernelReading:
             for o, f in enumerate(operators)
             if not static or weights[:, o].any()
         }
-        shapes = {o: _branch_shape(branch, x, operators[o]) for o, branch in branches.items()}
+        rectified = jax.eval_shape(self._rectified, x)  # once, since it takes as long to trace as all the rest
+        shapes = {
+            o: _branch_shape(branch, replace(x, rectified=rectified), operators[o]) for o, branch in branches.items()
+        }
         random = [o for o, shape in shapes.items() if shape.fresh is not None]
-        x = replace(x, rectified=_when(_any(weights[:, random]), lambda: self._rectified(x)))
+        x = replace(x, rectified=_when(_any(weights[:, random]), lambda: self._rectified(x), rectified))
         outputs = {
-            o: _when(_any(weights[:, o]), partial(branch, x)) if o in random else branch(x)
+            o: _when(_any(weights[:, o]), partial(branch, x), shapes[o]) if o in random else branch(x)
             for o, branch in branches.items()
         }
         return [self.add([_scaled(y, row[o]) for o, y in outputs.items() if not static or row[o]]) for row in weights]
@@ -264,15 +271,16 @@ def _any(weights):
     return (weights > 0).any()
 
 
-def _when(condition, compute):
-    """`compute()`, or zeros of the same shape where the condition does not hold."""
+def _when(condition, compute, shape=None):
+    """`compute()`, or zeros of the same shape, where it is known, if the condition does not hold."""
+    shape = jax.eval_shape(compute) if shape is None else shape
+
+    def zeros():
+        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shape)
+
     if isinstance(condition, np.bool_):
-        return compute() if condition else _zeros(compute)
-    return jax.lax.cond(condition, compute, partial(_zeros, compute))
-
-
-def _zeros(compute):
-    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(compute))
+        return compute() if condition else zeros()
+    return jax.lax.cond(condition, compute, zeros)
 
 
 def _scaled(x: Field, weight) -> Field:

@@ -58,6 +58,7 @@ def _how_options(group: options.Options) -> None:
         "network, drawn at random; paper and released); the default on darts goes by expressivity alone unless a kernel is "
         "named",
     )  # fmt: skip
+    options.add_engine(group)
     add(
         "--prune-number", type=int, metavar="N",
         help="operators that go from every edge in a round, of which the last one always stays (default: on darts 3, on "

@@ -17,6 +17,7 @@ class Config:
     side: int | None = None
     preset: str = "default"
     ntk: str | None = None
+    ntk_engine: str | None = None
     strategy: str = "prune"
     prune_number: int | None = None
     evaluations: int | None = None
