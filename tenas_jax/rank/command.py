@@ -17,6 +17,7 @@ from tenas_jax.command_line import (
 )
 from tenas_jax.errors import InputError
 from tenas_jax.scores.presets import check_kernel
+from tenas_jax.terminal import speaking
 
 # JAX is imported where it is used: `--help` and a mistyped option answer at once.
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from tenas_jax.spaces.score import Score
     from tenas_jax.spaces.space import SearchSpace
 
+TOLD = 10  # architectures that are said at the end
 MOST_REPEATS = 10_000  # a shard of 256 architectures has 20 MB a score by then
 
 
@@ -48,6 +50,7 @@ class RankConfig:
     benchmark: Path | None = None
     benchmark_column: str | None = None
     ray: str | None = None
+    figures: Path | None = None
     output: Path = Path("scores.csv")
 
 
@@ -107,6 +110,12 @@ def arguments(argv: list[str] | None) -> RankConfig:
         help="hand the work out to a Ray cluster: HOST:PORT, auto, or local for one on this machine; its ports ask for no "
         "password",
     )  # fmt: skip
+    add(
+        "--figures",
+        type=Path,
+        metavar="DIR",
+        help="every plot of the report also as SVG, PDF and PNG; needs Matplotlib",
+    )
     add("--output", type=Path, default=RankConfig.output, metavar="FILE", help="default: %(default)s")
     return RankConfig(**vars(parser.parse_args(argv)))
 
@@ -156,27 +165,54 @@ def run(config: RankConfig) -> str:
     from tenas_jax.rank.benchmark_table import read_table
     from tenas_jax.rank.ranking_files import RankingFiles, check_output
     from tenas_jax.rank.score_table import identity
-    from tenas_jax.records.files import remove_tree
+    from tenas_jax.records.files import remove_tree, write_csv
+    from tenas_jax.report.run_files import ACCURACY, benchmark_path
 
     check_output(config.output)
     table = read_table(config.benchmark, config.benchmark_column) if config.benchmark else None
-    work = _work(config)
-    if table:
-        _check_overlap(work, table)
-    who = identity(work.space, work.masks, work.scores, work.source, seed=config.seed, repeats=config.repeats)
-    with RankingFiles(config.output, who) as files:
-        if files.finished:
-            say(f"{files.csv} was finished before, and is not computed again")
-            strings, columns, record = files.finished
-            remove_tree(files.parts)  # of a kill just before its end
-        else:
-            strings, columns, record = _ranked(config, work, files, start)
+    with speaking():
+        work = _work(config)
         if table:
-            goodness, accuracies = _goodness(work, columns), _accuracies(table, strings)
-            results, summary = _correlated(goodness, accuracies, table)
-            files.write_record({**record, "correlation": summary})
-            _draw(config, goodness, accuracies, results, table.column)
+            _check_overlap(work, table)
+        who = identity(work.space, work.masks, work.scores, work.source, seed=config.seed, repeats=config.repeats)
+        with RankingFiles(config.output, who) as files:
+            if files.finished:
+                say(f"{files.csv} was finished before, and is not computed again")
+                strings, columns, record = files.finished
+                remove_tree(files.parts)  # of a kill just before its end
+            else:
+                strings, columns, record = _ranked(config, work, files, start)
+            if table:
+                goodness, accuracies = _goodness(work, columns), _accuracies(table, strings)
+                results, summary = _correlated(goodness, accuracies, table)
+                files.write_record({**record, "correlation": summary})
+                write_csv(benchmark_path(files.csv), strings, {ACCURACY: accuracies})
+                _draw(config, goodness, accuracies, results, table.column)
+            _report(config, work, strings, columns)
     return strings[0]
+
+
+def _report(config: RankConfig, work: Work, strings: list[str], columns: "dict[str, np.ndarray]") -> None:
+    """Writes the page beside the csv, and says the first ten and where everything is."""
+    from tenas_jax.records.files import write_text
+    from tenas_jax.report.command import draw, page_path
+    from tenas_jax.report.page import report
+    from tenas_jax.report.run_files import read_run
+
+    made = read_run(config.output)._replace(space=work.space)
+    page = page_path([made])
+    write_text(page, report(made))
+    if config.figures:
+        draw(config.figures, [made])
+    names = ["smoothed", *work.scores]
+    rows = [["place", *(name.replace("_", " ") for name in names), "architecture"]]
+    for place, architecture in enumerate(strings[:TOLD]):
+        rows.append([str(place + 1), *(f"{columns[name][place]:.4g}" for name in names), architecture])
+    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]) - 1)]
+    for *cells, architecture in rows:
+        say("  ".join([*(cell.rjust(width) for cell, width in zip(cells, widths, strict=True)), architecture]))
+    say(f"scores: {config.output}")
+    say(f"report: {page}")
 
 
 def _check(config: RankConfig) -> None:

@@ -1,7 +1,6 @@
 """Scores of many architectures: evaluated in shards, averaged over repeats, put in order, written as csv."""
 
 import hashlib
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from tenas_jax.spaces import equal_cells
 from tenas_jax.spaces.registry import identity_of
 from tenas_jax.spaces.score import Score
 from tenas_jax.spaces.space import SearchSpace
+from tenas_jax.terminal import Progress, doing
 
 Masks = Bool[np.ndarray, "m cells edges ops"]
 
@@ -119,8 +119,6 @@ def _evaluate(
     scorer: Scorer, distinct: Masks, shards: Shards, ray: Any, environment: dict[str, str] | None
 ) -> tuple[Table, dict[str, float]]:
     """All shards' tables as one, and how fast those went that were not finished yet."""
-    from tqdm import tqdm
-
     size = scorer.shard_size
     pieces = {n: distinct[n * size : (n + 1) * size] for n in range(-(-len(distinct) // size))}
     finished = {}
@@ -138,19 +136,19 @@ def _evaluate(
 
     start, done, said = time.perf_counter(), 0, time.perf_counter()
     total = sum(map(len, waiting.values()))
-    quiet = not sys.stderr.isatty()
-    with tqdm(total=len(distinct), initial=len(distinct) - total, unit="arch", disable=quiet, file=sys.stderr) as bar:
+    doing("scoring architectures")
+    with Progress(len(distinct), len(distinct) - total, "architectures") as progress:
         for number, table in evaluate_on_ray(ray, scorer, waiting, environment=environment) if ray else here():
             shards.save(number, table)
             finished[number] = table
             done += len(waiting[number])
-            bar.update(len(waiting[number]))
-            if quiet and (time.perf_counter() - said > 10 or done == total):
-                said = time.perf_counter()
-                rate = done / (said - start)
-                say(
+            now, line = time.perf_counter(), None
+            if not progress.is_live and (now - said > 4 or done == total):
+                said, rate = now, done / (now - start)
+                line = (
                     f"{done} of {total} distinct architectures, {rate:.0f} a second, {(total - done) / rate:.0f} s left"
                 )
+            progress.advance(len(waiting[number]), line)
     seconds = time.perf_counter() - start
     tables = [finished[number] for number in sorted(finished)]
     whole = Table(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenas_jax.command_line import SPACE_NAMES, Parser, amount, check_devices, exit_code, provenance, say
 from tenas_jax.search.config import EVALUATIONS, REPEATS, Config
+from tenas_jax.terminal import speaking
 
 # JAX is imported where it is used: `--help` and a mistyped option answer at once.
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from tenas_jax.rank.benchmark_table import BenchmarkTable
     from tenas_jax.records.run_folder import RunFolder
     from tenas_jax.search.job import Job
+    from tenas_jax.spaces.cell_graph import Mask
 
 
 def _arguments(argv: list[str] | None) -> Config:
@@ -103,6 +105,12 @@ def _record_options(group: "ArgumentGroup") -> None:
         "in the search",
     )  # fmt: skip
     add("--benchmark-column", metavar="NAME", help="the accuracy column, where the table has several")
+    add(
+        "--figures",
+        type=Path,
+        metavar="DIR",
+        help="every plot of the report also as SVG, PDF and PNG; needs Matplotlib",
+    )
     add("--output", type=Path, metavar="DIR", help="run folder (default: runs/SPACE-DATASET-PRESET-seedN)")
 
 
@@ -132,34 +140,57 @@ def run(config: Config) -> str:
 
     from tenas_jax.records.environment import fingerprint
     from tenas_jax.records.run_folder import RunFolder
+    from tenas_jax.report.command import draw
     from tenas_jax.report.page import report
+    from tenas_jax.report.run_files import read_run
     from tenas_jax.search.job import resolve
     from tenas_jax.search.strategies import search
 
-    job = resolve(config)
-    with RunFolder(job.output, job.identity, fingerprint()) as folder:
-        folder.spent.started = start
-        result = folder.result()
-        if result is None:
-            result = _result(job, folder, job.space.format(search(job, folder)))
-            folder.finish(result)
-        if job.table:
-            result["benchmark"] = _reported(job.table, result["architecture"])
-            folder.finish(result)
-        folder.write("report.html", report(folder, job.space, result))
-        say(f"report: {folder.path / 'report.html'}")
+    with speaking():
+        job = resolve(config)
+        with RunFolder(job.output, job.identity, fingerprint()) as folder:
+            folder.spent.started = start
+            result = folder.result()
+            if result is None:
+                if folder.rounds:
+                    say(
+                        f"{folder.path} was interrupted after round {folder.rounds[-1]['round']}; it goes on from there"
+                    )
+                result = _result(job, folder, search(job, folder))
+                folder.finish(result)
+            else:
+                say(f"{folder.path} was finished before, and is not computed again")
+            if job.table:
+                result["benchmark"] = _reported(job.table, result["architecture"])
+                folder.finish(result)
+            made = read_run(folder.path)._replace(space=job.space)
+            folder.write("report.html", report(made))
+            if config.figures:
+                draw(config.figures, [made])
+            _say_summary(folder.path, result)
     return result["architecture"]
 
 
-def _result(job: "Job", folder: "RunFolder", architecture: str) -> dict[str, Any]:
+def _say_summary(path: Path, result: dict[str, Any]) -> None:
+    """What a person wants to know at the end, in five lines."""
+    cost = result["cost"]
+    say(f"found: {result['architecture']}")
+    say(f"trained, it has {cost['parameters']:,} parameters and {cost['flops']:,} multiply-adds")
+    say(f"by {result['strategy']}: {result['evaluations']:,} evaluations in {result['rounds']} rounds")
+    say(f"in {result['wall_seconds']:.1f} s, {result['compile_seconds']:.1f} s of them compiling")
+    say(f"report: {path / 'report.html'}")
+
+
+def _result(job: "Job", folder: "RunFolder", mask: "Mask") -> dict[str, Any]:
     from tenas_jax.networks import cost
     from tenas_jax.spaces.strings import genotype_json
 
-    mask = job.space.parse(architecture)
+    architecture = job.space.format(mask)
     costs = cost.costs(job.space, mask)
     as_json = {"genotype": json.loads(genotype_json(job.space, mask))} if job.space.writes_genotypes else {}
     return {
         "architecture": architecture,
+        "choice": job.space.choice(mask).tolist(),
         **as_json,
         **job.labels,
         "cost": {"parameters": int(costs.parameters), "flops": int(costs.flops)},

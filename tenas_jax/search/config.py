@@ -28,4 +28,5 @@ class Config:
     seed: int = 0
     benchmark: Path | None = None
     benchmark_column: str | None = None
+    figures: Path | None = None
     output: Path | None = None
