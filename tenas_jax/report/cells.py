@@ -106,7 +106,8 @@ def cell_picture(
         picture.shapes.append(
             line._replace(
                 paint=operator_paint(operator), width=2.4, dash=operator_dash(operator),
-                name=f"{space.operators[operator]}, {edge_name(space, source, target)}", data={"edge": f"{cell}.{drawn[number]}"},
+                name=f"{space.operators[operator]}, {edge_name(space, source, target)}",
+                data={"edge": f"{cell}.{drawn[number]}"},
             )
         )  # fmt: skip
     paints = {n: operator_paint(int(choice[edge])) for n, edge in enumerate(drawn)}

@@ -23,8 +23,8 @@ def main(argv: list[str] | None = None) -> int:
 def _arguments(argv: list[str] | None) -> Namespace:
     parser = Parser(
         prog="python -m tenas_jax.report",
-        description="Makes the page of a run again, or one page that compares several. Nothing of a run is changed, computed or "
-        "run. The last line on standard output is the page's path.",
+        description="Makes the page of a run again, or one page that compares several. Nothing of a run is changed, "
+        "computed or run. The last line on standard output is the page's path.",
     )
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a search, or csv of a ranking")
     parser.add_argument(

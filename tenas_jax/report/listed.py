@@ -103,7 +103,7 @@ def front(run: Run, table: Table) -> list[Plot]:
             below, beside = f"{told(name)} of the trained network", f"{told(by)} ({direction(run.space, by)})"
             plots.append(
                 scatter(
-                    cost, table.numbers()[by], below, beside, marked=[0], front=joined, data={"dots": "all"}, most=8000
+                    cost, table.numbers()[by], below, beside, marked=[0], front=joined, data={"dots": "all"}, most=3000
                 )
             )
     return plots

@@ -1,8 +1,7 @@
 """A run's folder as one page, `report.html`: what was found, and why everything else was not.
 
-One file with its style and its script in it, and nothing to fetch. Every text of a record is escaped, by the templates and by
-`svg.py`; the script gets JSON,
-which it only ever writes as text.
+One file with its style and its script in it, and nothing to fetch. Every text of a record is escaped, by the templates and
+by `svg.py`; the script gets JSON, which it only ever writes as text.
 """
 
 import csv
@@ -308,3 +307,26 @@ def pictures(run: Run) -> dict[str, Picture]:
 def _file_name(name: str) -> str:
     """Names of cells may hold anything; a file's may not."""
     return "".join(letter if letter.isalnum() else "_" for letter in name)[:60] or "cell"
+
+
+def scores_of(run: Run) -> dict[str, float]:
+    """The scores of what a run has found, as far as it recorded them.
+
+    Args:
+        run: of a search.
+    """
+    table, name = _table_of(run), architecture_of(run)
+    if table is not None and name in table.strings:
+        place = table.strings.index(name)
+        return {column: float(values[place]) for column, values in table.numbers().items()}
+    return {column: float(held["found"]) for column, held in (run.beside.get("scores") or {}).items()}
+
+
+def in_notebook(drawings: list[str], architecture: str) -> str:
+    """Drawings with the paints that a page defines for them, for a notebook.
+
+    Args:
+        drawings: SVG.
+        architecture: its string.
+    """
+    return render("notebook.html", drawings=drawings, architecture=architecture)

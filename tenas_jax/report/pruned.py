@@ -242,4 +242,12 @@ def candidates_table(run: Run) -> dict[str, Any]:
             rows.append([record["round"], where, c["operator"], *scores, *leads, plain(float(c["total"])), went])
             keys.append(f"{space.cells.index(c['cell'])}.{c['edge']}")
     values = [list(column_of) for column_of in zip(*rows, strict=True)]
-    return {"columns": heads, "values": values or [[] for _ in heads], "marks": {}, "of": len(rows), "keys": keys}
+    return {
+        "columns": heads,
+        "values": values or [[] for _ in heads],
+        "marks": {},
+        "template": "",
+        "of": len(rows),
+        "shown": len(rows),
+        "keys": keys,
+    }

@@ -95,6 +95,8 @@ def _read_search(path: Path) -> Run:
     result = _object(path / "result.json", damage) if (path / "result.json").exists() else {}
     if not result:
         damage.append("This run is not finished: the page shows what there is. The same command goes on with it.")
+    elif isinstance(result.get("rounds"), int) and len(rounds) < result["rounds"]:
+        damage.append(f"rounds.jsonl has {len(rounds)} of {result['rounds']} rounds: it is damaged, or was cut.")
     kind = str(config.get("strategy") or result.get("strategy") or "prune")
     table = _table(path / "scores.csv", damage) if (path / "scores.csv").exists() else None
     _check_files(path, rounds, damage)

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,6 +112,11 @@ def _record_options(group: "ArgumentGroup") -> None:
         metavar="DIR",
         help="every plot of the report also as SVG, PDF and PNG; needs Matplotlib",
     )
+    add(
+        "--seeds", metavar="A-B",
+        help="several searches, one a seed, such as 0-9 or 0,3,7, in folders of their own, with a page that compares them; "
+        "the architecture is the one that most agree with",
+    )  # fmt: skip
     add("--output", type=Path, metavar="DIR", help="run folder (default: runs/SPACE-DATASET-PRESET-seedN)")
 
 
@@ -123,11 +129,12 @@ def main(argv: list[str] | None = None) -> int:
     return exit_code(lambda: run(_arguments(argv)))
 
 
-def run(config: Config) -> str:
+def run(config: Config, callback: "Callable[[dict[str, Any]], None] | None" = None) -> str:
     """Runs or resumes a search.
 
     Args:
         config: what to search.
+        callback: gets every new record of a round, once it is on the disc.
 
     Returns:
         The architecture's string; the run's folder holds the rest.
@@ -136,6 +143,10 @@ def run(config: Config) -> str:
         InputError: for bad input.
     """
     start = time.perf_counter()
+    if config.seeds is not None:
+        from tenas_jax.search.several import run_seeds
+
+        return run_seeds(config, callback)
     check_devices()
 
     from tenas_jax.records.environment import fingerprint
@@ -150,6 +161,7 @@ def run(config: Config) -> str:
         job = resolve(config)
         with RunFolder(job.output, job.identity, fingerprint()) as folder:
             folder.spent.started = start
+            folder.callback = callback
             result = folder.result()
             if result is None:
                 if folder.rounds:
