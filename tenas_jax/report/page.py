@@ -15,7 +15,7 @@ from tenas_jax.report import listed, pruned
 from tenas_jax.report.besides import besides
 from tenas_jax.report.cells import cell_picture, supernet_picture
 from tenas_jax.report.directions import direction, lower_is_better, told
-from tenas_jax.report.layout import COMPACT, USUAL
+from tenas_jax.report.layout import COMPACT
 from tenas_jax.report.listing import number, place_among, rows_of
 from tenas_jax.report.paints import DARK, LIGHT, operator_dash, operator_paint
 from tenas_jax.report.plots import Plot
@@ -152,7 +152,7 @@ def supernets(run: Run) -> list[tuple[str, Picture, Picture]]:
     space = run.space
     assert space is not None
     return [
-        (name, *(supernet_picture(space, _cell(name), cell, sizes) for sizes in (USUAL, COMPACT)))
+        (name, supernet_picture(space, _cell(name), cell), supernet_picture(space, _cell(name), cell, COMPACT))
         for cell, name in enumerate(space.cells)
     ]
 
@@ -174,7 +174,11 @@ def found_cells(run: Run, table: Table | None = None) -> list[tuple[str, Picture
         return []
     space = run.space
     return [
-        (kind, *(cell_picture(space, choice[cell], _cell(kind), cell, sizes) for sizes in (USUAL, COMPACT)))
+        (
+            kind,
+            cell_picture(space, choice[cell], _cell(kind), cell),
+            cell_picture(space, choice[cell], _cell(kind), cell, COMPACT),
+        )
         for cell, kind in enumerate(space.cells)
     ]
 

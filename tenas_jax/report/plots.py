@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from tenas_jax.report.axes import BOTTOM, FONT, LEFT, RIGHT, TOP, Axis, frame, spanning, spelled
+from tenas_jax.report.axes import BOTTOM, FONT, LEFT, RIGHT, TOP, Axis, frame, spanning
 from tenas_jax.report.paints import heat
 from tenas_jax.report.shapes import Box, Line, Picture, Points, Segment, Shape, Words, straight, text_width
 

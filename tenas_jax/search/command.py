@@ -146,7 +146,7 @@ def run(config: Config, callback: "Callable[[dict[str, Any]], None] | None" = No
     if config.seeds is not None:
         from tenas_jax.search.several import run_seeds
 
-        return run_seeds(config, callback)
+        return run_seeds(config, lambda one: run(one, callback))
     check_devices()
 
     from tenas_jax.records.environment import fingerprint

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -41,12 +40,12 @@ def seeds_of(text: str) -> list[int]:
     return found
 
 
-def run_seeds(config: Config, callback: Callable[[dict[str, Any]], None] | None = None) -> str:
+def run_seeds(config: Config, run: Callable[[Config], str]) -> str:
     """Runs or resumes a search a seed, and writes the page that compares them.
 
     Args:
         config: with its seeds.
-        callback: as of `command.run`.
+        run: runs or resumes a search of one seed, and returns its architecture.
 
     Returns:
         The architecture that most agree with, see `medoid`.
@@ -58,7 +57,6 @@ def run_seeds(config: Config, callback: Callable[[dict[str, Any]], None] | None 
     from tenas_jax.report.command import draw
     from tenas_jax.report.compare import compared
     from tenas_jax.report.run_files import choice_of, read_run
-    from tenas_jax.search.command import run
     from tenas_jax.search.job import resolve
     from tenas_jax.spaces.registry import find_space
 
@@ -67,7 +65,7 @@ def run_seeds(config: Config, callback: Callable[[dict[str, Any]], None] | None 
     ones = [replace(config, seeds=None, seed=seed, figures=None) for seed in seeds]
     own = config.output
     folders = [own / f"seed{one.seed}" if own else resolve(one).output for one in ones]
-    found = [run(replace(one, output=folder), callback) for one, folder in zip(ones, folders, strict=True)]
+    found = [run(replace(one, output=folder)) for one, folder in zip(ones, folders, strict=True)]
     space = find_space(config.space)
     runs = [read_run(folder)._replace(space=space) for folder in folders]
     choices = [choice_of(space, name, one.result.get("choice")) for name, one in zip(found, runs, strict=True)]
