@@ -184,7 +184,7 @@ def lines(
             picture.shapes.append(straight(*points, paint=one.paint, width=2.0, dash=one.dash))
         picture.shapes.append(Points(tuple(points), one.paint, 5.0))
     if key:
-        _key(picture, series, left, top + 4)
+        _key(picture, series, left, TOP)
     return Plot(picture, _left_out(lost, sum(len(s.values) for s in series), "not finite").strip())
 
 

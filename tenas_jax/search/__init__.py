@@ -29,10 +29,10 @@ class _Callable(ModuleType):
     it, whichever was imported last. Python lets a module have a class whose instances can be called: nothing is hidden.
     """
 
-    def __call__(self, **options: Any) -> Any:
+    def __call__(self, *callback: Any, **options: Any) -> Any:
         from tenas_jax.search.result import search
 
-        return search(**options)
+        return search(*callback, **options)
 
 
 sys.modules[__name__].__class__ = _Callable

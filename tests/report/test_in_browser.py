@@ -35,7 +35,7 @@ CUT = """() => {
 }"""
 OVERLAPS = """() => {
   const found = [];
-  for (const svg of document.querySelectorAll(".cells svg")) {
+  for (const svg of document.querySelectorAll("svg")) {
     const boxes = [...svg.querySelectorAll("text")].map(text => [text, text.getBBox()]);
     boxes.forEach(([one, a], n) => boxes.slice(0, n).forEach(([other, b]) => {
       if (a.x + 1 < b.x + b.width && b.x + 1 < a.x + a.width && a.y + 4 < b.y + b.height && b.y + 4 < a.y + a.height)
