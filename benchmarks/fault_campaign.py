@@ -1,9 +1,10 @@
 """Kills, power cuts, two processes, corrupted records, fuzzed input: what becomes of runs, counted.
 
-    python benchmarks/fault_campaign.py [--kills 100] [--stride 1] [--pairs 20] [--cuts 400] [--corruptions 1000]
+    python benchmarks/fault_campaign.py [--kills 100] [--stride 1] [--pairs 20] [--cuts 400] [--corruptions 1000] --write
 
-How a fault is made and what counts as right: `common/faults.py`. Writes `results/fault_campaign.json`; the exit code is 0
-where nothing failed.
+How a fault is made and what counts as right: `common/faults.py`. With `--write` the counts go into
+`results/fault_campaign.json`, each part with its own record; parts that are not run stay as they are there. The exit code
+is 0 where nothing failed.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from typing import Any
 
 from common import fault_fuzz, faults
 from common import fault_layers as layers
-from common.records import RESULTS, write
+from common.records import RESULTS, record, write
 
 
 def parts(options: argparse.Namespace) -> dict[str, Callable[[faults.Campaign, Any], faults.Counts]]:
@@ -42,7 +43,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--cuts", type=int, default=400, help="power cuts (default: %(default)s)")
     parser.add_argument("--corruptions", type=int, default=1000, help="damaged files (default: %(default)s)")
     parser.add_argument("--fuzz", type=int, default=1_000_000, help="fuzzed inputs (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
     parser.add_argument("--only", action="append", help="one of the parts, by name; may be given again")
     parser.add_argument(
         "--write", action="store_true", help="write the counts to benchmarks/results/fault_campaign.json"
@@ -67,8 +68,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 continue
             start = time.perf_counter()
             counts = part(campaign, starter)
-            result[name] = {**dict(sorted(counts.items())), "seconds": round(time.perf_counter() - start, 1)}
-            print(name, result[name], file=sys.stderr, flush=True)
+            seconds = round(time.perf_counter() - start, 1)
+            result[name] = {"counts": dict(sorted(counts.items())), "seconds": seconds, "record": record()}
+            print(name, result[name]["counts"], seconds, file=sys.stderr, flush=True)
     return {**result, "failures": campaign.failures[:50]}
 
 
@@ -80,7 +82,8 @@ def main() -> int:
         path = RESULTS / "fault_campaign.json"
         if options.only and path.exists():  # the other parts stay
             before = json.loads(path.read_text())
-            result = {**before, **result, "failures": before["failures"] + result["failures"]}
+            # What a part that is run again found before has been mended since, or is found again.
+            result = {**before, **result}
         write("fault_campaign", result)
     print("\n".join(result["failures"]) or "nothing failed")
     return 1 if result["failures"] else 0

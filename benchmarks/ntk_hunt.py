@@ -1,30 +1,35 @@
 """Which closed form ranks: kernels with and without batch norm, and what is asked of them. Development half only.
 
-    python benchmarks/ntk_hunt.py --nasbench201 TABLE [--cells 1500] [--draws 20]
+    python benchmarks/ntk_hunt.py --nasbench201 TABLE --transnas TABLE --cache FOLDER [--draws 20] [--kernels 4]
 
-On random connected architectures of the development half, seeds 0 to 9 (20 draws of one kernel: 0 to 19). Of every kernel
-the NTK T and the NNGP kernel K, and several statistics of their spectra; Kendall's tau with and without cells that pool.
-Writes `results/ntk_hunt.json`. `--cells 40 --name ''` is a trial.
+On random connected architectures of the development halves, seed 0 (20 draws of two kernels: seeds 0 to 19). Of every
+kernel the NTK T and the NNGP kernel K, and several statistics of their spectra; Kendall's tau with and without cells that
+pool, and Spearman's rho on TransNAS-Bench-101's micro cells. Writes `results/ntk_hunt.json` once all kernels are done: what
+FOLDER holds is not computed again, and `--kernels 4` ends after four more. `--cells 60 --name ''` is a trial.
 """
 
 import argparse
+import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.stats import spearmanr
 
 from common.architectures import read_space
 from common.records import write
 from common.statistics import tau
+from common.transnas import TASKS, micro_cells
 from tenas_jax import NAS_BENCH_201
 from tenas_jax.data import image_batch, open_images
 from tenas_jax.networks.yardsticks import yardsticks
-from tenas_jax.ntk.analytic import KernelReading
 from tenas_jax.ntk.gaussian_kernels import Batch, Settings, input_kernels
 from tenas_jax.ntk.gaussian_maps import gaussian_field, realise
+from tenas_jax.ntk.kernel_reading import KernelReading
 from tenas_jax.scores.mask_program import MaskProgram
 from tenas_jax.scores.ranks import average_rank
 from tenas_jax.spaces.network import network
@@ -65,8 +70,6 @@ class Choice(NamedTuple):
 
 CHOICES = (
     Choice(),
-    Choice(images=8),
-    Choice(images=32),
     Choice(images=64),
     Choice(side=8, images=8),
     Choice(channels=4),
@@ -84,7 +87,14 @@ CHOICES = (
     Choice(batch_norm="mean-field", stages=3),
     Choice(batch_norm="exact", images=8),
 )
-TWO_DRAWS = (Choice(), Choice(batch_norm="mean-field", stages=3, images=8))
+# Without batch norm the kernel of some of the images is a sub-matrix of the kernel of all.
+FIRST_OF_64 = (4, 8, 32, 64)
+OFTEN_DRAWN = (Choice(), Choice(batch_norm="mean-field", stages=3, images=8))
+
+
+def pooled(kernel):
+    """The mean over positions, (pairs,)."""
+    return kernel.mean((0, 1, 2))
 
 
 def kernels(choice: Choice):
@@ -97,7 +107,7 @@ def kernels(choice: Choice):
 
         def watched(read, space, name, *arguments, **options):
             nodes = cell(read, space, name, *arguments, **options)
-            ends[name.split(".")[0]] = read._realise(nodes[-1]).mean((1, 2, 3))
+            ends[name.split(".")[0]] = jnp.asarray(read._realise(nodes[-1]).map(pooled))
             return nodes
 
         x = gaussian_field(input_kernels(images, batch), images.shape[1], images.shape[-1])
@@ -130,14 +140,18 @@ def statistics(stack: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def draw(program, choice: Choice, masks: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """Every statistic of a batch's kernels, by kernel and place."""
+def draw(program, choice: Choice, masks: np.ndarray, seed: int) -> np.ndarray:
+    """The kernels of one batch, (m, 2, places, n, n)."""
     key = jax.random.key(seed)
     if choice.noise:
         batch = np.asarray(jax.random.normal(key, (choice.images, choice.side, choice.side, 3)))
     else:
         batch = np.asarray(image_batch(key, open_images(seed=seed), choice.images, side=choice.side))
-    found = program(masks, batch)
+    return program(masks, batch)
+
+
+def all_statistics(choice: Choice, found: np.ndarray) -> dict[str, np.ndarray]:
+    """Every statistic of a batch's kernels, by kernel and place."""
     places = ["output"] + ([f"stage {s + 1}" for s in range(choice.stages)] if choice.stages > 1 else [])
     return {
         f"{kernel}, {place}, {name}": values
@@ -166,45 +180,98 @@ def spread(draws: list[np.ndarray], accuracy: np.ndarray) -> dict[str, Any]:
     return {"draws": [round(value, 4) for value in alone], "worst": round(min(alone), 4), "eight draws": summed}
 
 
+def rows_of(choice: Choice, masks: np.ndarray, accuracy: np.ndarray, judged: Callable, number: int) -> dict[str, Any]:
+    """All figures of one kernel, and their spread over draws of the kernels that are drawn often."""
+    start, program = time.perf_counter(), kernels(choice)
+    often = range(number) if choice in OFTEN_DRAWN else range(1)
+    first, draws = None, []
+    for seed in often:
+        found = draw(program, choice, masks, seed)
+        first = found if first is None else first
+        draws.append(statistics(found[:, 1, 0]))
+    assert first is not None
+    rows = []
+    for images in FIRST_OF_64 if choice.images == 64 else (choice.images,):
+        one = choice._replace(images=images)
+        figures = {n: judged(v) for n, v in all_statistics(one, first[..., :images, :images]).items()}
+        rows.append({"kernel": one.label(), **one._asdict(), "statistics": figures})
+        best = max(figures, key=lambda name: figures[name]["all"])
+        print(one.label(), best, figures[best], f"{time.perf_counter() - start:.0f} s", flush=True)
+    wanted = ("condition number", "trace over smallest")
+    spreads = {name: spread([one[name] for one in draws], accuracy) for name in wanted} if len(draws) > 1 else {}
+    return {"rows": rows, "spread": {choice.label(): spreads} if spreads else {}}
+
+
+class Sample(NamedTuple):
+    """Random connected architectures of the development halves.
+
+    Attributes:
+        masks: (m, cells, edges, operators), those of NAS-Bench-201's half first.
+        accuracy: of these first ones on CIFAR-10.
+        parts: which of these first ones, by name.
+        transnas: of all that are TransNAS's, their rows and what they reach on each task.
+    """
+
+    masks: np.ndarray
+    accuracy: np.ndarray
+    parts: dict[str, np.ndarray]
+    transnas: tuple[np.ndarray, dict[str, np.ndarray]]
+
+    def judged(self, values: np.ndarray) -> dict[str, float]:
+        """Kendall's tau by part of NAS-Bench-201, Spearman's rho by task of TransNAS-Bench-101."""
+        ours = values[: len(self.accuracy)]
+        taus = {name: tau(ours[rows], self.accuracy[rows]) for name, rows in self.parts.items()}
+        rows, tasks = self.transnas
+        rhos = {name: float(np.asarray(spearmanr(values[rows], reached))[0]) for name, reached in tasks.items()}
+        return {name: round(figure, 4) for name, figure in (taus | rhos).items()}
+
+
+def sampled(nasbench201: Path, transnas: Path, cells: int) -> Sample:
+    """Two thirds of the architectures of NAS-Bench-201's development half, one third of TransNAS-Bench-101's."""
+    space, rng = read_space(nasbench201), np.random.default_rng(0)
+    pool = np.flatnonzero(space.parts["development half"] & space.connected)
+    chosen = np.sort(rng.permutation(pool)[: cells - cells // 3])
+    names = SPACE.formats(space.masks)
+    rows, reached, parts = micro_cells(transnas, names)
+    known = parts["development half"] & ~np.isnan(reached).any(1) & space.connected[rows]
+    others = np.sort(rng.permutation(np.flatnonzero(known))[: cells // 3])
+    masks = space.masks[np.concatenate([chosen, rows[others]])]
+    plain = ~masks[: len(chosen), ..., SPACE.operators.index("avg_pool_3x3")].any((1, 2))
+    halves = {"all": np.ones_like(plain), "without pooling": plain, "with pooling": ~plain}
+    tasks = {f"TransNAS {task}": reached[others, column] for column, task in enumerate(TASKS)}
+    return Sample(masks, space.accuracy[chosen], halves, (np.arange(len(chosen), len(masks)), tasks))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nasbench201", type=Path, required=True, help="csv of accuracies of all architectures")
+    parser.add_argument("--transnas", type=Path, required=True, help="csv.gz of TransNAS-Bench-101's micro cells")
     parser.add_argument("--cells", type=int, default=1500)
     parser.add_argument("--draws", type=int, default=20)
+    parser.add_argument("--cache", type=Path, required=True, help="where kernels that are done are kept")
+    parser.add_argument("--kernels", type=int, help="how many more to do; all by default")
     parser.add_argument("--name", default="ntk_hunt", help="of the result's file; empty writes none")
     arguments = parser.parse_args()
-    space = read_space(arguments.nasbench201)
-    pool = np.flatnonzero(space.parts["development half"] & space.connected)
-    chosen = np.sort(np.random.default_rng(0).permutation(pool)[: arguments.cells])
-    masks, accuracy = space.masks[chosen], space.accuracy[chosen]
-    plain = ~masks[..., SPACE.operators.index("avg_pool_3x3")].any((1, 2))
-
-    def judged(values):
-        parts = {"all": accuracy > 0, "without pooling": plain, "with pooling": ~plain}
-        return {name: round(tau(values[rows], accuracy[rows]), 4) for name, rows in parts.items()}
-
-    rows, spreads = [], {}
-    for choice in CHOICES:
-        start, program = time.perf_counter(), kernels(choice)
-        seeds = range(arguments.draws) if choice in TWO_DRAWS else range(1)
-        draws = [draw(program, choice, masks, seed) for seed in seeds]
-        figures = {name: judged(values) for name, values in draws[0].items()}
-        rows.append({"kernel": choice.label(), **choice._asdict(), "statistics": figures})
-        if choice in TWO_DRAWS:
-            wanted = ("condition number", "trace over smallest")
-            spreads[choice.label()] = {
-                name: spread([one[f"NTK, output, {name}"] for one in draws], accuracy) for name in wanted
-            }
-        best = max(figures, key=lambda name: figures[name]["all"])
-        print(choice.label(), best, figures[best], f"{time.perf_counter() - start:.0f} s", flush=True)
-    counted = {name: judged(values.astype(float)) for name, values in yardsticks(SPACE, masks)._asdict().items()}
+    arguments.cache.mkdir(parents=True, exist_ok=True)
+    sample = sampled(arguments.nasbench201, arguments.transnas, arguments.cells)
+    ahead = arguments.kernels or len(CHOICES)
+    done = []
+    for number, choice in enumerate(CHOICES):
+        path = arguments.cache / f"{number}_{len(sample.masks)}.json"
+        if not path.exists():
+            if ahead == 0:
+                return
+            ahead -= 1
+            found = rows_of(choice, sample.masks, sample.accuracy, sample.judged, arguments.draws)
+            path.write_text(json.dumps(found))
+        done.append(json.loads(path.read_text()))
+    counted = yardsticks(SPACE, sample.masks)._asdict()
     content = {
         "what": "Kendall's tau of statistics of closed-form kernels, random architectures of the development half",
-        "architectures": len(chosen),
-        "without_pooling": int(plain.sum()),
-        "rows": rows,
-        "yardsticks": counted,
-        "spread_over_draws": spreads,
+        "architectures": {name: int(rows.sum()) for name, rows in sample.parts.items()},
+        "rows": [row for one in done for row in one["rows"]],
+        "yardsticks": {name: sample.judged(values.astype(float)) for name, values in counted.items()},
+        "spread_over_draws": {label: figures for one in done for label, figures in one["spread"].items()},
     }
     if arguments.name:
         write(arguments.name, content)

@@ -17,9 +17,9 @@ import numpy as np
 from common.records import write
 from common.statistics import mean_and_error
 from tenas_jax.data import image_batch, open_images
-from tenas_jax.ntk.analytic import KernelReading
 from tenas_jax.ntk.gaussian_kernels import Batch, Settings, input_kernels, square
 from tenas_jax.ntk.gaussian_maps import gaussian_field
+from tenas_jax.ntk.kernel_reading import KernelReading
 
 IMAGES, SIDE = 6, 4
 

@@ -19,9 +19,9 @@ import numpy as np
 
 from tenas_jax import NAS_BENCH_201
 from tenas_jax.data import ImageSource, image_batch, open_images, patch_batch
-from tenas_jax.ntk.analytic import KernelReading
 from tenas_jax.ntk.gaussian_kernels import Batch, Settings, input_kernels
 from tenas_jax.ntk.gaussian_maps import gaussian_field, realise
+from tenas_jax.ntk.kernel_reading import KernelReading
 from tenas_jax.patterns.hamming import hamming_kernel
 from tenas_jax.scores.mask_program import MaskProgram
 from tenas_jax.scores.programs import finite_network

@@ -10,10 +10,7 @@ pooling of the same draws, ranked among themselves.
 """
 
 import argparse
-import csv
-import gzip
 import time
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +20,7 @@ from scipy.stats import spearmanr
 from common.halves import halves
 from common.records import write
 from common.statistics import judged, over_batches
+from common.transnas import TASKS, micro_cells
 from tenas_jax import NAS_BENCH_201
 from tenas_jax.data import open_images
 from tenas_jax.networks import cost
@@ -35,7 +33,6 @@ from tenas_jax.scores.scorer import prepare
 from tenas_jax.spaces import equal_cells
 
 SPACE = NAS_BENCH_201
-TASKS = ("class_scene", "jigsaw", "normal")
 RANDOM, SAMPLES = 3000, 5  # architectures of which the best is taken, and how often
 
 
@@ -107,17 +104,6 @@ def sizes(masks: np.ndarray) -> dict[str, np.ndarray]:
     return {name: values.astype(float) for name, values in counted.items()}
 
 
-def transnas(path: Path, names: list[str]) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """Which rows of the space are TransNAS's, what they reach on each task, and its halves."""
-    with gzip.open(path, "rt") as file:
-        table = {row["architecture"]: [float(row[task] or "nan") for task in TASKS] for row in csv.DictReader(file)}
-    rows = np.array([place for place, name in enumerate(names) if name in table])
-    development = np.array([zlib.crc32(names[row].encode()) % 2 == 0 for row in rows])
-    reached = np.array([table[names[row]] for row in rows])
-    parts = {"all": np.ones_like(development), "development half": development, "other half": ~development}
-    return rows, reached, parts
-
-
 def judge(cache: Path, nasbench201: Path, transnas_table: Path | None) -> dict[str, Any]:
     """All figures of all runs that the cache holds."""
     masks = np.stack(list(SPACE.enumerate()))
@@ -128,7 +114,7 @@ def judge(cache: Path, nasbench201: Path, transnas_table: Path | None) -> dict[s
     parts["without pooling"] = np.asarray(~masks[..., SPACE.operators.index("avg_pool_3x3")].any((1, 2)))
     parts["other half without pooling"] = parts["other half"] & parts["without pooling"]
     parts["other half on paths"] = parts["other half"] & parts["on paths"]
-    micro = transnas(transnas_table, names) if transnas_table else None
+    micro = micro_cells(transnas_table, names) if transnas_table else None
     found: dict[str, Any] = {}
     runs = sorted(cache.glob("default_*.npz"))
     for path in runs:

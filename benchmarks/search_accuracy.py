@@ -1,6 +1,7 @@
-"""What the default pruning search finds on NAS-Bench-201, over seeds, and by other sets of scores.
+"""What the default pruning search finds on NAS-Bench-201, over seeds, and by other sets of scores; the default evolution.
 
     python benchmarks/search_accuracy.py TABLE [--data IMAGES.npz] [--seeds 40 70] [--sets default]
+    python benchmarks/search_accuracy.py TABLE --strategy evolve --name search_accuracy_evolve [--data IMAGES.npz]
 
 TABLE is a csv of trained accuracies, which are looked up after each search and take no part in it. Programs are compiled
 once for all seeds, images and sets: `seconds` are those of a search after that. Writes `results/search_accuracy.json`: per
@@ -8,22 +9,31 @@ image source and set of scores, the architectures found and the mean accuracy wi
 """
 
 import argparse
+import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from common.records import write
 from common.statistics import mean_and_error
 from tenas_jax.data import ImageSource, open_images
 from tenas_jax.rank.benchmark_table import read_table
+from tenas_jax.rank.score_table import draws_of
 from tenas_jax.scores.catalogue import chosen_scores
 from tenas_jax.scores.indicators import indicators
+from tenas_jax.scores.ranks import log_rank_sum
+from tenas_jax.scores.scorer import prepare
+from tenas_jax.search.evolution import Evolution, first_generation, next_generation
 from tenas_jax.search.pruner import prune
 from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
+from tenas_jax.spaces.score import REPEATS
 from tenas_jax.spaces.single_input import DEFAULT_SCORES, PRESETS
 
+SPACE = NAS_BENCH_201
 SETS = {
     "default": DEFAULT_SCORES,
     **{f"without {score}": tuple(s for s in DEFAULT_SCORES if s != score) for score in DEFAULT_SCORES},
@@ -41,6 +51,47 @@ class Replaceable:
         return getattr(self.now, name)
 
 
+def pruner_of(chosen: list[str], source: Any) -> Callable[[str, int], np.ndarray]:
+    """The default pruning by set and seed, as a function whose programs are compiled once."""
+    names = dict.fromkeys(score for one in chosen for score in SETS[one])
+    made = {i.name: i for i in indicators(SPACE, source, chosen_scores(SPACE, list(names)))}
+
+    def found(one, seed):
+        by = [made[score] for score in SETS[one]]
+        return prune(jax.random.key(seed), SPACE, by, paths=PRESETS["default"].paths)[0]
+
+    return found
+
+
+def evolver_of(chosen: list[str], source: Any) -> Callable[[str, int], np.ndarray]:
+    """The default evolution by set and seed, what `search.strategies.evolve` does without a folder."""
+    programs: dict[str, Any] = {}
+
+    def found(one, seed):
+        scores, settings = chosen_scores(SPACE, list(SETS[one])), Evolution()
+        scorer = prepare(SPACE, scores, source, seed=seed, repeats=REPEATS)
+        scorer.__dict__["programs"] = programs.setdefault(one, scorer.programs)  # compiled once for all seeds
+        lower = {name: score.lower_is_better for name, score in scores.items()}
+        key, generations = jax.random.key(seed), []
+        choices, goodness = np.zeros((0, *SPACE.mask_shape[:2]), int), np.zeros(0)
+        while len(choices) < settings.evaluations:
+            generation = jax.random.fold_in(key, len(generations))
+            if generations:
+                young = next_generation(generation, choices, goodness, SPACE, settings)
+            else:
+                young = first_generation(generation, SPACE, settings)
+            if not len(young):
+                break
+            masks = SPACE.one_hot(young)
+            generations.append(draws_of(SPACE, scores, masks, scorer(masks), np.arange(len(masks))))
+            choices = np.concatenate([choices, young])
+            values = {name: np.concatenate([one[name] for one in generations], axis=1, dtype=float) for name in scores}
+            goodness = log_rank_sum(values, lower)
+        return SPACE.one_hot(choices[np.argmax(goodness)])
+
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", type=Path)
@@ -48,33 +99,42 @@ def main() -> None:
         "--data", type=Path, help="an .npz of CIFAR-10 images; without it only synthetic images are used"
     )
     parser.add_argument("--seeds", type=int, nargs=2, default=(40, 70), help="first seed, and the one after the last")
+    parser.add_argument("--images", nargs="+", default=["synthetic", "cifar10"], choices=["synthetic", "cifar10"])
+    parser.add_argument("--strategy", choices=["prune", "evolve"], default="prune")
     parser.add_argument("--sets", nargs="+", choices=list(SETS), default=["default"])
+    parser.add_argument(
+        "--cache", type=Path, help="a folder that keeps every search, so that an interrupted run goes on"
+    )
     parser.add_argument("--name", default="search_accuracy", help="of the result's file")
     arguments = parser.parse_args()
     table = read_table(arguments.table)
     source: Any = Replaceable(open_images())
-    names = dict.fromkeys(score for chosen in arguments.sets for score in SETS[chosen])
-    made = {i.name: i for i in indicators(NAS_BENCH_201, source, chosen_scores(NAS_BENCH_201, list(names)))}
+    search = {"prune": pruner_of, "evolve": evolver_of}[arguments.strategy](arguments.sets, source)
     rows = []
-    for images in ["synthetic", "cifar10"] if arguments.data else ["synthetic"]:
+    for images in arguments.images if arguments.data else ["synthetic"]:
         for chosen in arguments.sets:
             found, seconds = [], []
             for seed in range(*arguments.seeds):
                 source.now = open_images("cifar10", arguments.data) if images == "cifar10" else open_images(seed=seed)
-                start = time.perf_counter()
-                mask, _ = prune(
-                    jax.random.key(seed),
-                    NAS_BENCH_201,
-                    [made[score] for score in SETS[chosen]],
-                    paths=PRESETS["default"].paths,
+                path = (
+                    arguments.cache / f"{arguments.strategy} {chosen} {images} {seed}.json" if arguments.cache else None
                 )
-                seconds.append(time.perf_counter() - start)
-                found.append(NAS_BENCH_201.format(mask))
-                print(images, chosen, seed, table.accuracies[found[-1]], f"{seconds[-1]:.1f} s", flush=True)
+                if path and path.exists():
+                    one = json.loads(path.read_text())
+                else:
+                    start = time.perf_counter()
+                    architecture = SPACE.format(search(chosen, seed))
+                    one = {"architecture": architecture, "seconds": time.perf_counter() - start}
+                    print(images, chosen, seed, table.accuracies[architecture], f"{one['seconds']:.1f} s", flush=True)
+                if path:
+                    path.write_text(json.dumps(one))
+                found.append(one["architecture"])
+                seconds.append(one["seconds"])
             accuracies = [table.accuracies[architecture] for architecture in found]
             rows.append(
                 {
                     "images": images,
+                    "strategy": arguments.strategy,
                     "set": chosen,
                     "scores": list(SETS[chosen]),
                     "accuracy": mean_and_error(accuracies),

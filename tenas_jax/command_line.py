@@ -10,10 +10,7 @@ from typing import NoReturn
 
 from tenas_jax.errors import InputError
 
-SPACE_NAMES = ("nasbench201", "darts")
 UNITS = {"K": 10**3, "M": 10**6, "G": 10**9}
-
-
 MOST_SEED = 2**32 - 1  # JAX takes no more of a seed where numbers have 32 bits
 CPU_QUOTA, MEMORY_LIMIT = Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/memory.max")  # of a container
 INTERRUPTED, CLOSED_PIPE = 130, 141  # as shells report SIGINT and SIGPIPE
@@ -115,9 +112,9 @@ def check_devices() -> None:
 
     try:
         jax.devices()
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:  # JAX asserts where it knows a platform and lacks its plugin
         asked = os.environ.get("JAX_PLATFORMS", "")
-        reason = str(error).strip().splitlines()[0].rstrip(".")
+        reason = (str(error).strip().splitlines() or ["no plugin of it is installed"])[0].rstrip(".")
         raise InputError(
             f"JAX finds no device with JAX_PLATFORMS={asked!r} ({reason}); leave JAX_PLATFORMS out to take what is there, "
             "or install JAX for that device."

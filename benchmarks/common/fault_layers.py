@@ -273,11 +273,13 @@ class Disc:
 class CheapScorer:
     """Stands in for `scorer.Scorer`: numbers from a hash of the mask, so that a command takes a moment."""
 
+    shard_size = SHARD
+
     def __init__(self, space, scores, source, *, repeats=REPEATS, seed=0, **more):
         self.space = space
-        self.scores = tuple(name for name in scores if name not in ("parameters", "flops"))
+        self.scores = tuple(name for name, score in scores.items() if score.work is not None)
         self.drawn = ((),) * repeats if not self.scores else (((),) * repeats,) * len(self.scores)
-        self.repeats, self.compile_seconds = repeats, 0.0
+        self.repeats, self.compile_seconds, self.shard_size = repeats, 0.0, SHARD
         self._seed = seed
 
     def __call__(self, masks: np.ndarray):
@@ -315,7 +317,6 @@ def cheap() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for name, stand_in in {
             "tenas_jax.rank.score_table.prepare": CheapScorer,
-            "tenas_jax.rank.score_table.SIZE": SHARD,
             "tenas_jax.scores.scorer.prepare": CheapScorer,
             "tenas_jax.search.strategies.prepare": CheapScorer,
             "tenas_jax.search.strategies.indicators": _cheap_indicators,

@@ -14,15 +14,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tenas_jax.networks.finite import EPSILON, FeatureReading
-from tenas_jax.ntk.analytic import KernelReading
+from tenas_jax.networks.finite import FeatureReading
 from tenas_jax.ntk.empirical import empirical_ntk
 from tenas_jax.ntk.gaussian_kernels import Batch, Settings, input_kernels
 from tenas_jax.ntk.gaussian_maps import gaussian_field, realise
+from tenas_jax.ntk.kernel_reading import KernelReading
 from tenas_jax.spaces.darts import DARTS
 from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
 from tenas_jax.spaces.network import network
-from tenas_jax.spaces.operators import OPERATORS
+from tenas_jax.spaces.operators import EPSILON, OPERATORS
 from tenas_jax.spaces.single_input import residual_block
 from tenas_jax.spaces.skeleton import Skeleton
 

@@ -133,7 +133,7 @@ def fuzz_images(seed: int, count: int) -> dict[str, Any]:
     """Opens so many damaged pickles, archives and folders, a third of each.
 
     Args:
-        seed: of everything random.
+        seed: random seed.
         count: of files.
 
     Returns:

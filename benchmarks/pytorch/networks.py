@@ -43,7 +43,7 @@ DEAD = -1000.0  # the logit of a pruned operator: its softmax weight is exactly 
 
 
 def batch_norm(channels: int) -> nn.BatchNorm2d:
-    """Batch norm that always takes the batch's statistics; running ones would be kept for nobody."""
+    """Batch norm that always takes the batch's statistics; running ones would never be read."""
     return nn.BatchNorm2d(channels, eps=1e-5, track_running_stats=False)
 
 

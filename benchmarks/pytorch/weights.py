@@ -65,7 +65,7 @@ def from_torch(names: Iterable[str], state: Mapping[str, np.ndarray], prefix: st
         prefix: before PyTorch's names.
 
     Returns:
-        Arrays by our names: convolutions (k, k, in, out), the linear layer (in, out); stacked over edges where rolled.
+        Arrays by our names: convolutions (k, k, in, out), the linear layer (in, out); stacked over scanned edges.
     """
     axes = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}
     names = list(names)

@@ -111,7 +111,7 @@ def cropped(pixels: Pixels, side: int | None) -> Pixels:
         side: wanted height and width; None, or the one they have, leaves them alone.
 
     Returns:
-        The images, side x side, with a fingerprint of their own.
+        The images, side x side, with their fingerprint.
     """
     if side is None or pixels.shape[:2] == (side, side):
         return pixels

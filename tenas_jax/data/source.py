@@ -16,7 +16,7 @@ Triple = tuple[float, float, float]
 StatisticsOf = tuple[Triple, Triple]
 
 STATISTICS_IMAGES = 10_000
-"""Own data normalises by at most this many images, evenly spaced: more would not change the third digit."""
+"""Custom images are normalised by at most this many images, evenly spaced: more would not change the third digit."""
 
 CHUNK = 32 << 20
 """Bytes of images that are held at a time where many are needed."""

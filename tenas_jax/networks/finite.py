@@ -1,4 +1,4 @@
-"""Reads `network.py` as feature maps with weights: the masked supernet and stand-alone networks.
+"""Reads the network of a space as feature maps with weights: the masked supernet and stand-alone networks.
 
 `FeatureReading` runs a network on given weights; `CellNetwork` is the Flax module that owns them.
 """
@@ -16,11 +16,12 @@ from jaxtyping import Array, Bool, Float
 
 from tenas_jax.errors import InputError
 from tenas_jax.networks.convolution import convolve
-from tenas_jax.networks.cost import check_operators
 from tenas_jax.networks.custom_layer import Initialiser, open_layer
+from tenas_jax.networks.operator_check import check_operators
 from tenas_jax.networks.pooling import max_pool
 from tenas_jax.networks.windows import windows
 from tenas_jax.spaces.network import network
+from tenas_jax.spaces.operators import EPSILON
 from tenas_jax.spaces.skeleton import Skeleton
 from tenas_jax.spaces.space import SearchSpace
 from tenas_jax.spaces.stacking import cell
@@ -29,20 +30,18 @@ Parameters = Mapping[str, Array]
 Statistics = Mapping[str, tuple[Array, Array]]
 Fan = Literal["fan_in", "fan_out"]
 
-EPSILON = 1e-5  # batch norm, as in PyTorch
-
 
 class Declaration(NamedTuple):
     """A parameter that a network needs.
 
     Attributes:
         shape: its shape; convolutions are (k, k, in, out), depthwise ones (k, k, 1, channels), the linear layer (in, out).
-        kind: "weight" for convolutions and the linear layer, "scale" or "bias"; "own" of a custom layer.
+        kind: "weight" for convolutions and the linear layer, "scale" or "bias"; "custom" of a custom layer.
         initial: the custom layer's initialiser, `(key, shape, dtype) -> array`.
     """
 
     shape: tuple[int, ...]
-    kind: Literal["weight", "scale", "bias", "own"]
+    kind: Literal["weight", "scale", "bias", "custom"]
     initial: Initialiser | None = None
 
 
@@ -70,7 +69,7 @@ class FeatureReading:
         self,
         name: str,
         shape: tuple[int, ...],
-        kind: Literal["weight", "scale", "bias", "own"],
+        kind: Literal["weight", "scale", "bias", "custom"],
         dtype,
         initial: Initialiser | None = None,
     ) -> Array:
@@ -190,7 +189,7 @@ class FeatureReading:
         """See `operators.Reading`; a module's parameters are the network's, initialised as the module says."""
         opened = open_layer(name, layer, x)
         values = {
-            path: self.parameter(f"{name}.{path}", shape, "own", x.dtype, initial)
+            path: self.parameter(f"{name}.{path}", shape, "custom", x.dtype, initial)
             for path, (shape, initial) in opened.parameters.items()
         }
         return opened.apply(values, x)

@@ -1,8 +1,8 @@
-"""Reads `network.py` as feature maps, with a cell as a loop over its edges: compiled once for all edges of one stride.
+"""Reads the network of a space as feature maps, one `lax.scan` over the edges of a cell: compiled once for all of a stride.
 
 A DARTS supernet has 28 edges of 8 operators. Written out, its program takes minutes to compile, and each of its 500 weights
-is drawn by a program of its own. Here the weights of a cell's edges are stacked, an edge is one turn of a loop, and
-one call draws all weights. For the same weights the numbers are those of `finite.py`.
+is drawn by a separate program. Here the weights of a cell's edges are stacked, an edge is one turn of a scan, and one
+call draws all weights. For the same weights the numbers are those of `finite.py`.
 """
 
 import math
@@ -23,8 +23,8 @@ from tenas_jax.spaces.stacking import bound_operators
 Nodes = Float[Array, "nodes b h w c"]
 
 
-def rolled_cell(
-    read: "RolledReading",
+def scanned_cell(
+    read: "ScannedReading",
     space: SearchSpace,
     name: str,
     weights,
@@ -33,7 +33,7 @@ def rolled_cell(
     *,
     reduce: bool = False,
 ) -> list[Array]:
-    """A cell as `network.cell` has it, with a loop over edges.
+    """A cell as `spaces.stacking.cell` has it, by one `lax.scan` over its edges.
 
     Args:
         read: the reading.
@@ -55,7 +55,7 @@ def rolled_cell(
     inner = jnp.zeros((space.nodes - count, batch, *sides, channels), outer.dtype)
     loop = partial(read.loop, space, name, channels)
     if reduce:
-        # Input nodes are larger than the others, so their edges have a loop of their own, which goes first.
+        # Input nodes are larger than the others, so their edges are scanned separately, and first.
         inner = loop(2, weights[from_input], edges[from_input] - [0, count], inner, outer)
         inner = loop(1, weights[~from_input], edges[~from_input] - count, inner)
     else:
@@ -63,14 +63,14 @@ def rolled_cell(
     return [*inputs, *inner]
 
 
-class RolledReading(FeatureReading):
+class ScannedReading(FeatureReading):
     """Feature maps flow through the network; the parameters of a cell's edges are stacked, (edges, ...).
 
     Attributes:
         cell: see `FeatureReading`.
     """
 
-    cell = staticmethod(rolled_cell)
+    cell = staticmethod(scanned_cell)
 
     def loop(
         self,
@@ -107,20 +107,7 @@ class RolledReading(FeatureReading):
         one = FeatureReading(None)
         share = jnp.asarray(weights)
         jax.eval_shape(partial(edge, one), share[0], origin[0])
-        stacked = {
-            inner: self.parameter(
-                f"{path}.{inner}",
-                (len(edges), *d.shape),
-                d.kind,
-                nodes.dtype,
-                d.initial and partial(_each_edge, d.initial),
-            )
-            for inner, d in one.declared.items()
-        }
-        statistics = None
-        if self._statistics is not None:
-            norms = [inner.removesuffix(".scale") for inner in one.declared if inner.endswith(".scale")]
-            statistics = {inner: self._statistics[f"{path}.{inner}"] for inner in norms}
+        stacked, statistics = self._stacked(path, len(edges), one.declared, nodes.dtype)
 
         def turn(nodes, items):
             parameters, statistics, share, (source, target) = items
@@ -133,6 +120,19 @@ class RolledReading(FeatureReading):
         self.moments |= {f"{path}.{inner}": moment for inner, moment in moments.items()}
         return nodes
 
+    def _stacked(self, path: str, count: int, declared: Mapping[str, Declaration], dtype):
+        """What one edge declares, for all edges of a scan: parameters, and the statistics of its batch norms if any."""
+        parameters = {
+            inner: self.parameter(
+                f"{path}.{inner}", (count, *d.shape), d.kind, dtype, d.initial and partial(_each_edge, d.initial)
+            )
+            for inner, d in declared.items()
+        }
+        if self._statistics is None:
+            return parameters, None
+        norms = [inner.removesuffix(".scale") for inner in declared if inner.endswith(".scale")]
+        return parameters, {inner: self._statistics[f"{path}.{inner}"] for inner in norms}
+
 
 class ScannedNetwork(CellNetwork):
     """`CellNetwork` for spaces with many edges: stacked parameters, and a mask that is always data.
@@ -140,7 +140,7 @@ class ScannedNetwork(CellNetwork):
     Parameters are named `cell0.stride1.edge.OPERATOR...`, with a first axis for the edges of that stride in that cell.
     """
 
-    reading: ClassVar[type[FeatureReading]] = RolledReading
+    reading: ClassVar[type[FeatureReading]] = ScannedReading
 
     def _parameters(self, declared: Mapping[str, Declaration], dtype) -> Parameters:
         if not self.is_initializing():

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt32
 
-from tenas_jax.networks.finite import EPSILON, FeatureReading, open_layer
+from tenas_jax.networks.finite import FeatureReading, open_layer
+from tenas_jax.spaces.operators import EPSILON
 
 FEW_POSITIONS = 16  # up to which a convolution is one product with a matrix
 WORD = 32
@@ -175,7 +176,7 @@ class ImagesLastReading(FeatureReading):
         x = jnp.moveaxis(x, -1, 0).transpose(0, 2, 3, 1)
         opened = open_layer(name, layer, x)
         values = {
-            path: self.parameter(f"{name}.{path}", shape, "own", x.dtype, initial)
+            path: self.parameter(f"{name}.{path}", shape, "custom", x.dtype, initial)
             for path, (shape, initial) in opened.parameters.items()
         }
         return opened.apply(values, x).transpose(3, 1, 2, 0)

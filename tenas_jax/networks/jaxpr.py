@@ -1,7 +1,7 @@
 """A JAX function as a straight line of steps: its jaxpr with the calls in it written out.
 
 Whoever wants to know what a function computes reads steps one after the other, whatever `jit`, `vmap`, `jax.checkpoint`
-or custom derivatives the function was wrapped in. Only loops and branches keep programs of their own inside a step.
+or custom derivatives the function was wrapped in. Only loops and branches keep programs inside a step.
 """
 
 from collections.abc import Iterator, Sequence

@@ -55,11 +55,11 @@ def live_operators(
 
         >>> from tenas_jax import NAS_BENCH_201
         >>> mask = NAS_BENCH_201.parse("|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|nor_conv_1x1~2|")
-        >>> NAS_BENCH_201.choice(live_operators(NAS_BENCH_201, mask)).tolist()
-        [[0, 0, 0, 1, 0, 0]]
+        >>> live_operators(NAS_BENCH_201, mask).any(-1).tolist(), NAS_BENCH_201.operators[1]
+        ([[False, False, False, True, False, False]], 'skip_connect')
     """
     mask = np.asarray(mask, bool)
-    carrying, outputs = space.carries(mask), _outputs(space)
+    carrying, outputs = space.carries(mask), space.output_nodes
     edges = list(enumerate(space.edges))
     reached = _outer_nodes(space, carrying, list(range(space.inputs)))
     for number, (source, target) in edges:
@@ -72,11 +72,6 @@ def live_operators(
     live &= np.isin(np.arange(mask.shape[-1]), space.carriers)
     connected = np.asarray(reached[..., outputs].any(-1).all(-1))
     return live & connected[..., None, None, None]
-
-
-def _outputs(space: SearchSpace) -> list[int]:
-    """The nodes that make a cell's output: the last, or all but the inputs where they are concatenated (DARTS)."""
-    return [space.nodes - 1] if space.inputs == 1 else list(space.inner_nodes)
 
 
 def _outer_nodes(space: SearchSpace, carrying: np.ndarray, nodes: list[int]) -> np.ndarray:
@@ -131,7 +126,7 @@ def _over_paths(space: SearchSpace, live: np.ndarray, weights: np.ndarray) -> np
         here = (operators * weights[..., number, :]).sum(-1)
         summed[..., target] += operators.sum(-1) * summed[..., source] + here * paths[..., source]
         paths[..., target] += operators.sum(-1) * paths[..., source]
-    return summed[..., _outputs(space)].sum((-2, -1))
+    return summed[..., space.output_nodes].sum((-2, -1))
 
 
 def _longest(space: SearchSpace, live: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -141,4 +136,4 @@ def _longest(space: SearchSpace, live: np.ndarray, weights: np.ndarray) -> np.nd
         operators = live[..., number, :]
         here = longest[..., source] + (operators * weights[..., number, :]).max(-1)
         longest[..., target] = np.maximum(longest[..., target], np.where(operators.any(-1), here, 0))
-    return longest[..., _outputs(space)].max(-1).sum(-1)
+    return longest[..., space.output_nodes].max(-1).sum(-1)

@@ -1,13 +1,8 @@
-"""Reads `network.py` as Gaussian-process kernels: the analytic NTK.
+"""The analytic NTK: the kernel of a cell network in the limit of infinite width, without weights, seeds or backward pass.
 
-With infinitely many channels a feature map is a Gaussian process, one independent copy a channel. Its covariance (NNGP
-kernel) K and its neural tangent kernel T go through every operator in closed form: no weights, no seeds, no backward pass.
-`docs/analytic_ntk.md` derives every formula used here.
+`kernel_reading.py` takes kernels through the network; here images go in, and the kernel of the head comes out.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import jax
@@ -18,242 +13,13 @@ from jaxtyping import Array, Bool, Float, Int
 from tenas_jax.errors import InputError, NotAnalyticError
 from tenas_jax.function_identity import is_concrete
 from tenas_jax.networks.apply_function import as_batch
-from tenas_jax.ntk.gaussian_kernels import (
-    Batch,
-    Kernels,
-    Settings,
-    congruence,
-    crop_matrix,
-    input_kernels,
-    normalise,
-    pooling_matrix,
-    relu_kernels,
-    total,
-    window_means,
-)
-from tenas_jax.ntk.gaussian_maps import Field, MaxPooled, gaussian_field, realise, sampled_kernels
+from tenas_jax.ntk.gaussian_kernels import Batch, Settings, input_kernels
+from tenas_jax.ntk.gaussian_maps import Field, gaussian_field, realise
+from tenas_jax.ntk.kernel_reading import KernelReading
 from tenas_jax.program_cache import PROGRAMS, Kept, signature
 from tenas_jax.spaces.network import network, reductions
 from tenas_jax.spaces.skeleton import Skeleton
 from tenas_jax.spaces.space import SearchSpace
-
-
-class KernelReading:
-    """Fields flow through the network. See `operators.Reading` for the operations."""
-
-    def __init__(self, batch: Batch, settings: Settings):
-        """Reads for a batch of images, in the limit that the settings name."""
-        self._batch = batch
-        self._settings = settings
-        self._sources = 0
-
-    def _sealed(self, kernels: Kernels, x: Field, maps, sources) -> Field:
-        """A field in which `kernels` have become a source, for values that several edges are going to share."""
-        self._sources += 1
-        identity = jnp.eye(x.side**2, dtype=kernels.nngp.dtype)
-        return replace(
-            x, maps={**maps, self._sources: identity}, sources={**sources, self._sources: kernels}, fresh=None
-        )
-
-    def cell_inputs(self, values):
-        """A cell's inputs are its first sources; with what came before there is nothing to be correlated."""
-        if any(x.after_relu for x in values):
-            raise NotAnalyticError("network", "a ReLU comes right before a cell, whose inputs are taken for Gaussians")
-        return [self._sealed(self._realise(x), replace(x, pooled=(), entangled=False), {}, {}) for x in values]
-
-    # Operators that bring fresh weights.
-
-    def convolution(self, name, x, channels, *, kernel=1, stride=1, dilation=1):
-        """K' = (s / k^2) sum_o K[p + o, q + o] averaged over channel groups, T' = the same of T + g K'."""
-        kernels = window_means(
-            self._realise(x).map(partial(jnp.mean, axis=0, keepdims=True)), x.side, kernel, stride, dilation
-        )
-        return self._weighted(kernels, x, kernel**2 * x.channels, -(-x.side // stride), channels)
-
-    def depthwise_convolution(self, name, x, *, kernel, stride=1, dilation=1):
-        """As a convolution, group by group. Not Gaussian, but the pointwise convolution that follows is."""
-        kernels = window_means(self._realise(x), x.side, kernel, stride, dilation)
-        return replace(self._weighted(kernels, x, kernel**2, -(-x.side // stride), x.channels), entangled=True)
-
-    def _weighted(self, kernels, x, fan_in: int, side: int, channels: int):
-        gain = 2.0 if x.after_relu else 1.0
-        gradient = 1.0 if self._settings.parametrisation == "ntk" else fan_in / gain
-        nngp = gain * kernels.nngp
-        return gaussian_field(Kernels(nngp, gain * kernels.ntk + gradient * nngp), side, channels)
-
-    def head(self, name, x, classes):
-        """Global average pooling and a linear layer: kernels of one position."""
-        pooled = self._realise(x).map(_overall_mean)
-        return self._weighted(pooled, replace(x, after_relu=False), x.channels, 1, classes)
-
-    # Operators that act on a field pointwise or normalise it.
-
-    def relu(self, x):
-        """The arc-cosine kernel of order 1, and of order 0 for the gradient (Cho and Saul 2009)."""
-        kernels = x.rectified if x.rectified is not None else self._rectified(x)
-        return gaussian_field(kernels, x.side, x.channels, after_relu=True, entangled=True)
-
-    def batch_norm(self, name, x):
-        """Batch norm over images and positions, group by group; without it the field as it came."""
-        if self._settings.batch_norm == "none":
-            return x
-        kernels = normalise(self._realise(x), self._batch, self._settings)
-        return gaussian_field(kernels, x.side, x.channels, entangled=x.is_mixed)
-
-    def custom(self, name, x, layer):
-        """Nothing is known of its kernel."""
-        raise NotAnalyticError(name, "it has a custom layer")
-
-    # Operators that are linear in positions.
-
-    def average_pool(self, x, *, window, stride, padding):
-        """A linear map on positions."""
-        return self._mapped(x, pooling_matrix(x.side, window, stride, padding))
-
-    def crop(self, x, *, offset, stride):
-        """A selection of positions."""
-        return self._mapped(x, crop_matrix(x.side, offset, stride))
-
-    def zero(self, x, *, stride):
-        """The zero map."""
-        return self._mapped(x, np.zeros(((-(-x.side // stride)) ** 2, x.side**2)))
-
-    def _mapped(self, x, matrix):
-        side = round(len(matrix) ** 0.5)
-        if x.fresh is not None:  # outside a cell: nothing that follows is correlated with it
-            kernels = self._realise(x)
-            kernels = congruence(jnp.asarray(matrix, kernels.nngp.dtype), kernels)
-            return gaussian_field(kernels, side, x.channels, x.after_relu, x.is_mixed)
-        maps = {s: _product(matrix, m) for s, m in x.maps.items()}
-        pooled = tuple(replace(t, after=_product(matrix, t.after)) for t in x.pooled)
-        return Field(maps, x.sources, None, None, pooled, side, x.channels)
-
-    def max_pool(self, x, *, window, stride, padding):
-        """No closed form: kept as it is until a ReLU, where channels are drawn (see `_sampled`)."""
-        if x.after_relu:
-            raise NotAnalyticError("max_pool", "it takes maxima right behind a ReLU")
-        if x.fresh is not None:
-            x = self.cell_inputs([x])[0]
-        side = (x.side + 2 * padding - window) // stride + 1
-        after = jnp.eye(side**2, dtype=jax.tree.leaves(x)[0].dtype)
-        pooled = (MaxPooled(after, replace(x, rectified=None), window, stride, padding),)
-        return Field({}, x.sources, None, None, pooled, side, x.channels)
-
-    def _realise(self, x: Field) -> Kernels:
-        return self._behind(lambda values: values, realise, x)
-
-    def _rectified(self, x: Field) -> Kernels:
-        return self._behind(jax.nn.relu, lambda x: relu_kernels(realise(x), self._batch), x)
-
-    def _behind(self, function, closed_form, x: Field) -> Kernels:
-        """The kernels of `function(x)`: in closed form unless a maximum is alive."""
-        if not x.pooled:
-            return closed_form(x)
-        if not x.maps and x.fresh is None:
-            return sampled_kernels(x, self._batch, function)
-        alive = jnp.stack([jnp.abs(t.after).max() > 0 for t in x.pooled]).any()
-        plain = replace(x, pooled=())
-        return jax.lax.cond(alive, lambda: sampled_kernels(x, self._batch, function), lambda: closed_form(plain))
-
-    def concatenate(self, values):
-        """Channel groups side by side; repeated where their numbers differ, so that all stand for equally many channels."""
-        channels = sum(value.channels for value in values)
-        kernels = _stacked([self._realise(value) for value in values])
-        entangled = any(value.is_mixed for value in values)
-        field = gaussian_field(kernels, values[0].side, channels, values[0].after_relu, entangled)
-        if not any(value.pooled for value in values):
-            return field
-        # The ReLU that follows has to see the maxima themselves, not a Gaussian of their moments.
-        return replace(field, rectified=_stacked([self._rectified(value) for value in values]))
-
-    def add(self, values: Sequence[Field]) -> Field:
-        """Adds maps source by source, and the kernels of fresh terms, which are independent."""
-        sources = {s: kernels for value in values for s, kernels in value.sources.items()}
-        maps = {
-            s: total([v.maps[s] for v in values if s in v.maps]) for s in sources if any(s in v.maps for v in values)
-        }
-        pooled = tuple(term for value in values for term in value.pooled)
-        fresh = [value.fresh for value in values if value.fresh is not None]
-        fresh = Kernels.total(fresh) if fresh else None
-        entangled = any(value.entangled for value in values)
-        return replace(
-            values[0], maps=maps, sources=sources, fresh=fresh, rectified=None, pooled=pooled, entangled=entangled
-        )
-
-    def edges(self, x, weights, operators, names):
-        """Every operator is computed once for all edges, which differ by their weights and are independent copies."""
-        if x.fresh is not None:
-            x = self._sealed(x.fresh, x, x.maps, x.sources)
-        # A mask that is known while tracing leaves the dead operators out.
-        static = isinstance(weights, np.ndarray)
-        branches = {o: partial(f, "") for o, f in enumerate(operators) if not static or weights[:, o].any()}
-        shapes = {o: _branch_shape(branch, x, operators[o]) for o, branch in branches.items()}
-        random = [o for o, shape in shapes.items() if shape.fresh is not None]
-        x = replace(x, rectified=_when(_any(weights[:, random]), lambda: self._rectified(x)))
-        outputs = {
-            o: _when(_any(weights[:, o]), partial(branch, x)) if o in random else branch(x)
-            for o, branch in branches.items()
-        }
-        return [self.add([_scaled(y, row[o]) for o, y in outputs.items() if not static or row[o]]) for row in weights]
-
-
-def _branch_shape(branch, x: Field, operator) -> Field:
-    """The shape of an operator's output, which has to be a map of the sources plus a Gaussian with weights of its own."""
-    name = getattr(operator, "name", "operator")
-    try:
-        output = jax.eval_shape(branch, x)
-    except NotAnalyticError as error:
-        raise NotAnalyticError(name, error.reason) from error
-    if output.fresh is not None and output.entangled:
-        raise NotAnalyticError(
-            name, "no convolution follows its last ReLU, depthwise convolution or batch norm of a sum"
-        )
-    if set(output.sources) - set(x.sources):
-        raise NotAnalyticError(name, "it takes maxima behind weights of its own")
-    return output
-
-
-def _overall_mean(kernel):
-    """Over groups and positions. As a product: a sum, fused with the ReLU before it, takes far longer on a CPU."""
-    flat = kernel.reshape(-1, kernel.shape[-1])
-    weights = jnp.full(len(flat), 1 / len(flat), kernel.dtype)
-    return jnp.dot(weights, flat, precision="highest")[None, None, None]
-
-
-def _any(weights):
-    return (weights > 0).any()
-
-
-def _when(condition, compute):
-    """`compute()`, or zeros of the same shape where the condition does not hold."""
-    if isinstance(condition, np.bool_):
-        return compute() if condition else _zeros(compute)
-    return jax.lax.cond(condition, compute, partial(_zeros, compute))
-
-
-def _zeros(compute):
-    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(compute))
-
-
-def _scaled(x: Field, weight) -> Field:
-    weight = jnp.asarray(weight, jax.tree.leaves(x)[0].dtype)
-    maps = {s: weight * matrix for s, matrix in x.maps.items()}
-    pooled = tuple(replace(t, after=weight * t.after) for t in x.pooled)
-    fresh = None if x.fresh is None else x.fresh.map(lambda kernel: weight**2 * kernel)
-    return replace(x, maps=maps, fresh=fresh, rectified=None, pooled=pooled)
-
-
-def _product(matrix, other: Array) -> Array:
-    return jnp.dot(jnp.asarray(matrix, other.dtype), other, precision="highest")
-
-
-def _stacked(kernels: Sequence[Kernels]) -> Kernels:
-    groups = max(len(k.nngp) for k in kernels)
-
-    def stacked(*values):
-        return jnp.concatenate([jnp.repeat(v, groups // len(v), axis=0) for v in values])
-
-    return jax.tree.map(stacked, *kernels)
 
 
 def analytic_ntk(
@@ -357,7 +123,7 @@ def kernel_matrix(output: Field, batch: Batch, first: Int[Array, " n"]) -> Float
 
 
 def analytic_obstacle(space: SearchSpace) -> NotAnalyticError | None:
-    """Why a space has no analytic NTK: the first operator that `analytic_ntk` cannot read, or None. Nothing is computed.
+    """Why a space has no analytic NTK: the first operator without a closed form, or None. Nothing is computed.
 
     Args:
         space: the search space.

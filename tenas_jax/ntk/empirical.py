@@ -91,7 +91,7 @@ def empirical_ntk(
 
     A plain call compiles a program and keeps it: a second call with the same function, and images and variables of the
     same shapes, only runs it. `program_cache.py` says what is kept, and `function_identity.py` when functions are the
-    same. Within `jax.jit`, `jax.grad` or `jax.vmap` of your own the kernel is a part of that program.
+    same. Within your `jax.jit`, `jax.grad` or `jax.vmap` the kernel is a part of that program.
 
     Args:
         apply_fn: `apply_fn(variables, images)` returns logits (n, classes); `tenas_jax.models` makes one of a Flax or
@@ -119,7 +119,7 @@ def empirical_ntk(
     Raises:
         InputError: for integer images, a batch of one image, logits that are not (n, classes), an unknown `batch_stats`,
             `output` or `engine`, a model made for other batch statistics, a parameter that is no floating-point array, a
-            `trainable` that names nothing, or a function that an engine cannot read.
+            `trainable` that names nothing, or a function that an engine cannot take.
 
     Examples:
         For a linear function it is the inner product of the images.

@@ -33,7 +33,7 @@ class Traced(NamedTuple):
         programs: by number of images: of parameters, other arrays and images; they return outputs (n, k).
         parameters: the number of parameters.
         full: the kernel of every pair of outputs, instead of the mean of the outputs' kernels.
-        compiled: `jax.jit`; None within somebody's own, where everything is a part of that program.
+        compiled: `jax.jit`; None inside a caller's `jax.jit`, where everything is a part of that program.
     """
 
     programs: dict[int, ClosedJaxpr]
@@ -197,16 +197,7 @@ def neural_tangents(traced: Traced, engine: str, batch_stats: str, block_size: i
         InputError: where neural-tangents is missing, and for half precision or blocks of a coupled batch, which it cannot
             do.
     """
-    program = next(iter(traced.programs.values()))
-    dtypes = {aval.dtype for aval in (*program.in_avals[: traced.parameters], *program.out_avals)}
-    if any(jnp.finfo(dtype).bits < 32 for dtype in dtypes):
-        raise _refusal(engine, "it would add up in half precision")
-    if batch_stats == "coupled" and block_size is not None:
-        raise _refusal(engine, "it computes a coupled batch without blocks")
-    try:
-        library = neural_tangents_library()
-    except (ImportError, AttributeError) as error:
-        raise _refusal(engine, f"neural-tangents cannot be imported ({error})") from error
+    library = _library_for(traced, engine, batch_stats, block_size)
 
     def contracted(parameters, state, images, others):
         def outputs(parameters, batch):
@@ -246,10 +237,24 @@ def neural_tangents(traced: Traced, engine: str, batch_stats: str, block_size: i
     return kernel
 
 
+def _library_for(traced: Traced, engine: str, batch_stats: str, block_size: int | None) -> Any:
+    """neural-tangents, where it is there and can do what is asked."""
+    program = next(iter(traced.programs.values()))
+    dtypes = {aval.dtype for aval in (*program.in_avals[: traced.parameters], *program.out_avals)}
+    if any(jnp.finfo(dtype).bits < 32 for dtype in dtypes):
+        raise _refusal(engine, "it would add up in half precision")
+    if batch_stats == "coupled" and block_size is not None:
+        raise _refusal(engine, "it computes a coupled batch without blocks")
+    try:
+        return neural_tangents_library()
+    except (ImportError, AttributeError) as error:
+        raise _refusal(engine, f"neural-tangents cannot be imported ({error})") from error
+
+
 def neural_tangents_library() -> Any:
     """The module `neural_tangents`, imported at the first call."""
     return importlib.import_module("tenas_jax.ntk.neural_tangents").load()
 
 
 def _refusal(engine: str, reason: str) -> InputError:
-    return InputError(f"`engine={engine!r}` cannot read this function: {reason}. Take `engine='layerwise'`.")
+    return InputError(f"`engine={engine!r}` cannot take this function: {reason}. Take `engine='layerwise'`.")

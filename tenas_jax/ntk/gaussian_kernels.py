@@ -4,6 +4,7 @@ Formulas and their derivations: `docs/analytic_ntk.md`. Kernels are symmetric un
 position q), so only the pairs a <= b are stored.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from itertools import product
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-EPSILON = 1e-5  # batch norm, as in finite.py
+from tenas_jax.spaces.operators import EPSILON
 
 
 class Kernels(NamedTuple):
@@ -99,8 +100,12 @@ def total(terms: Sequence[Array]) -> Array:
     """The sum of at least one array.
 
     Args:
-        terms: arrays that broadcast.
+        terms: arrays that broadcast; first axes of 2 and 3 channel groups, each of equally many channels, become 6.
     """
+    counts = {len(term) for term in terms} - {1}
+    if len(counts) > 1:
+        groups = math.lcm(*counts)
+        terms = [jnp.repeat(term, groups // len(term), axis=0) for term in terms]
     return sum(terms[1:], start=terms[0])
 
 
@@ -219,9 +224,8 @@ def normalise(kernels: Kernels, batch: Batch, settings: Settings) -> Kernels:
     if settings.batch_norm == "none":
         return kernels
     if settings.batch_norm == "exact":
-        # Channel groups are normalised one by one.
-        exact = jax.vmap(partial(_exact, batch=batch, settings=settings), in_axes=1)
-        return Kernels(*exact(kernels))
+        # Channel groups, the first axis, are normalised one by one.
+        return Kernels(*jax.vmap(partial(_exact, batch=batch, settings=settings))(kernels))
     return _mean_field(kernels, batch, settings)
 
 

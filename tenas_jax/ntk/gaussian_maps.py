@@ -1,4 +1,4 @@
-"""Random feature maps as linear forms over independent sources, and their kernels: what `infinite.py` computes with."""
+"""Random feature maps as linear forms over independent sources, and their kernels."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class MaxPooled:
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["maps", "sources", "fresh", "rectified", "pooled"],
-    meta_fields=["side", "channels", "after_relu", "entangled"],
+    meta_fields=["side", "channels", "after_relu", "is_gaussian"],
 )
 @dataclass(frozen=True)
 class Field:
@@ -56,8 +56,8 @@ class Field:
         side: height and width.
         channels: number of channels (for the standard parametrisation).
         after_relu: whether a ReLU was the last to act, so that a following weight has variance 2 / fan_in.
-        entangled: whether `fresh` is no Gaussian of its own: something nonlinear, or a sum with sources, has become a
-            part of it, and fresh weights have not followed yet.
+        is_gaussian: whether `fresh` is a Gaussian independent of the sources; not where something nonlinear, or a sum with
+            sources, has become a part of it, and fresh weights have not followed yet.
     """
 
     maps: dict[int, Array]
@@ -68,16 +68,16 @@ class Field:
     side: int
     channels: int
     after_relu: bool = False
-    entangled: bool = False
+    is_gaussian: bool = True
 
     @property
     def is_mixed(self) -> bool:
         """Whether a nonlinear function of it would depend on sources."""
-        return self.entangled or bool(self.maps or self.pooled)
+        return not self.is_gaussian or bool(self.maps or self.pooled)
 
 
 def gaussian_field(
-    kernels: Kernels, side: int, channels: int, after_relu: bool = False, entangled: bool = False
+    kernels: Kernels, side: int, channels: int, after_relu: bool = False, is_gaussian: bool = True
 ) -> Field:
     """A field of fresh weights alone.
 
@@ -86,9 +86,9 @@ def gaussian_field(
         side: height and width.
         channels: number of channels.
         after_relu: see `Field`.
-        entangled: see `Field`.
+        is_gaussian: see `Field`.
     """
-    return Field({}, {}, kernels, None, (), side, channels, after_relu, entangled)
+    return Field({}, {}, kernels, None, (), side, channels, after_relu, is_gaussian)
 
 
 def realise(x: Field) -> Kernels:

@@ -220,14 +220,15 @@ def take_apart(closed: ClosedJaxpr, parameters: int, full: bool) -> Layerwise:
         gradients, derivatives = jax.vmap(pull_back)(jnp.eye(len(outputs), dtype=outputs.dtype))
         return list(zip(inputs, derivatives, strict=True)), gradients, mark_of(outputs)
 
-    def contract(left, right):
-        # What is its own partner is computed once.
-        right = left if right is None else right
-        parts = [_product(layer, a, b, full) for layer, a, b in zip(layers, left[0], right[0], strict=True)]
-        parts += [_inner(a, b, full) for a, b in zip(left[1], right[1], strict=True)]
-        return marked(total(parts), left[2], right[2])
+    return Layerwise(jax.vmap(row, (None, None, 0)), partial(_contract, layers, full))
 
-    return Layerwise(jax.vmap(row, (None, None, 0)), contract)
+
+def _contract(layers, full: bool, left, right) -> Array:
+    """The kernel of two batches' rows; of one batch with itself where the second is None."""
+    right = left if right is None else right
+    parts = [_product(layer, a, b, full) for layer, a, b in zip(layers, left[0], right[0], strict=True)]
+    parts += [_inner(a, b, full) for a, b in zip(left[1], right[1], strict=True)]
+    return marked(total(parts), left[2], right[2])
 
 
 def total(parts: Sequence[Array]) -> Array:

@@ -10,6 +10,27 @@ from jaxtyping import Array, Bool, Float
 from tenas_jax.patterns.activations import ActivationPatterns, bits_of
 
 
+def hamming_distances(
+    patterns: Bool[Array, "samples bits"] | ActivationPatterns,
+) -> Float[Array, "samples samples"]:
+    """On how many neurons each pair of patterns differs; jittable.
+
+    Args:
+        patterns: from `activation_patterns`, or bits (samples, bits), one row an input, one column a ReLU. Bits that are
+            the same for all change nothing.
+
+    Returns:
+        (samples, samples), integers in the default floating-point type, exact up to 2^24 bits.
+
+    Raises:
+        InputError: where the patterns are not a two-dimensional bool array, or empty.
+    """
+    on = bits_of(patterns)
+    # Of -1 and 1 the inner product is the agreements less the disagreements.
+    signs = jnp.where(on, 1.0, -1.0)
+    return (on.shape[1] - jnp.dot(signs, signs.T, precision="highest")) / 2
+
+
 def hamming_kernel(
     patterns: Bool[Array, "samples bits"] | ActivationPatterns, neurons: int | None = None
 ) -> Float[Array, "samples samples"]:
@@ -24,18 +45,15 @@ def hamming_kernel(
         (samples, samples), integers in the default floating-point type, exact up to 2^24 bits.
 
     Raises:
-        InputError: where the patterns are not a two-dimensional bool array, or empty.
+        InputError: as `hamming_distances`.
 
     Examples:
-        >>>         >>> hamming_kernel(np.array([[True, False, True], [True, True, True]])).tolist()
+        >>> import numpy as np
+        >>> hamming_kernel(np.array([[True, False, True], [True, True, True]])).tolist()
         [[3.0, 2.0], [2.0, 3.0]]
     """
     on = bits_of(patterns)
-    bits = on.shape[1]
-    # Of -1 and 1 the inner product is the agreements less the disagreements.
-    signs = jnp.where(on, 1.0, -1.0)
-    distance = (bits - jnp.dot(signs, signs.T, precision="highest")) / 2
-    return (bits if neurons is None else neurons) - distance
+    return (on.shape[1] if neurons is None else neurons) - hamming_distances(on)
 
 
 def effective_regions(patterns: Bool[Array, "samples bits"] | ActivationPatterns) -> Float[Array, ""]:
@@ -53,17 +71,17 @@ def effective_regions(patterns: Bool[Array, "samples bits"] | ActivationPatterns
         A number from 1 to the number of distinct patterns.
 
     Raises:
-        InputError: as `hamming_kernel`.
+        InputError: as `hamming_distances`.
 
     Examples:
         Two of four patterns are equal; the others are far from them and from each other: the exponential of 1.5 log 2.
 
-        >>>         >>> patterns = np.repeat(np.eye(3, dtype=bool), 20, axis=1)[[0, 0, 1, 2]]
+        >>> import numpy as np
+        >>> patterns = np.repeat(np.eye(3, dtype=bool), 20, axis=1)[[0, 0, 1, 2]]
         >>> round(float(effective_regions(patterns)), 3), round(2**1.5, 3)
         (2.828, 2.828)
     """
-    on = bits_of(patterns)
-    return effective_number(on.shape[1] - hamming_kernel(on))
+    return effective_number(hamming_distances(patterns))
 
 
 def effective_number(distances: Float[Array, "samples samples"]) -> Float[Array, ""]:
@@ -78,7 +96,7 @@ def effective_number(distances: Float[Array, "samples samples"]) -> Float[Array,
 def regularised_log_determinant(kernel: Float[Array, "n n"]) -> Float[Array, ""]:
     """`log det(K + I)` of a Hamming kernel; jittable, and finite where inputs share a pattern.
 
-    K is positive semi-definite, so this is at least 0. The identity stands for one more neuron an input, of its own: a
+    K is positive semi-definite, so this is at least 0. The identity stands for one more neuron an input, on for it alone: a
     second input of the same pattern adds next to nothing, where the plain log-determinant would drop to minus infinity. It
     counts distinct patterns and grades them by how far they are apart.
 

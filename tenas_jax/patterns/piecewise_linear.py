@@ -19,7 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from tenas_jax.errors import InputError
-from tenas_jax.networks.jaxpr import Program, Step, as_arrays, bodies, program_of
+from tenas_jax.networks.jaxpr import Program, Step, bodies, program_of
+from tenas_jax.patterns.breakpoints import Breakpoint, Plan, observe
 
 # Written by JAX with breakpoints inside, but smooth as a whole, or better known by these names than by what is inside.
 _SMOOTH_FUNCTIONS = frozenset(
@@ -38,31 +39,6 @@ _REARRANGEMENTS = {
     "stop_gradient",
 }
 _REDUCTIONS = ("reduce", "scatter", "select_and", "sort", "argmax", "argmin", "custom_linear_solve")
-
-
-class Breakpoint(NamedTuple):
-    """A source of bits: what it is called and how the operands of its step decide."""
-
-    name: str
-    operation: str
-    bits: Callable[[list[Any]], Any]
-
-
-class _Plan(NamedTuple):
-    """What to observe in a program: breakpoints by step, plans of inner programs by step, and which outputs depend."""
-
-    breakpoints: dict[int, list[Breakpoint]]
-    inner: dict[int, list["_Plan"]]
-    outputs: list[bool]
-
-    def all(self) -> list[Breakpoint]:
-        """In the order in which `_run` returns their bits."""
-        found = []
-        for step in sorted(self.breakpoints.keys() | self.inner.keys()):
-            found += self.breakpoints.get(step, [])
-            for plan in self.inner.get(step, []):
-                found += plan.all()
-        return found
 
 
 class Observer(NamedTuple):
@@ -104,10 +80,7 @@ def observer(fn, fixed, images, threshold) -> Observer:
             "Pass `threshold=0.0` to take the sign of their arguments as the bits."
         )
     held = sum(getattr(value, "nbytes", 0) for value in closed.consts)
-    return Observer(plan.all(), lambda fixed, images: _run(program, plan, [*fixed, images])[1], held)
-
-
-# --- finding breakpoints --------------------------------------------------------------------------------
+    return Observer(plan.all(), lambda fixed, images: observe(program, plan, [*fixed, images])[1], held)
 
 
 class _Uses:
@@ -143,7 +116,7 @@ class _Planner:
         self.threshold = threshold
         self.smooth: set[str] = set()
 
-    def plan(self, program: Program, depends: list[bool]) -> _Plan:
+    def plan(self, program: Program, depends: list[bool]) -> Plan:
         """Which inputs depend on the images decides which steps do."""
         dependent = {number for number, does in zip(program.inputs, depends, strict=True) if does}
         breakpoints, inner = {}, {}
@@ -163,7 +136,7 @@ class _Planner:
             if found:
                 breakpoints[index] = found
             dependent |= {number for number, does in zip(step.outputs, outputs, strict=True) if does}
-        return _Plan(breakpoints, inner, [number in dependent for number in program.outputs])
+        return Plan(breakpoints, inner, [number in dependent for number in program.outputs])
 
     def refuse_inside(self, step: Step) -> None:
         """A primitive with a function inside that is not understood may hide activations."""
@@ -174,7 +147,7 @@ class _Planner:
                     "Use jit, vmap, checkpoint, scan, cond or custom derivatives only."
                 )
 
-    def scan(self, step: Step, flags: list[bool]) -> tuple[list[_Plan], list[bool]]:
+    def scan(self, step: Step, flags: list[bool]) -> tuple[list[Plan], list[bool]]:
         """A carry that depends after one turn depends in the next."""
         consts, carry = step.equation.params["num_consts"], step.equation.params["num_carry"]
         flags = list(flags)
@@ -185,7 +158,7 @@ class _Planner:
                 return [plan], [*after, *plan.outputs[carry:]]
             flags[consts : consts + carry] = after
 
-    def while_loop(self, step: Step, flags: list[bool]) -> tuple[list[_Plan], list[bool]]:
+    def while_loop(self, step: Step, flags: list[bool]) -> tuple[list[Plan], list[bool]]:
         """Bits of an unknown number of turns have no shape."""
         plan = self.plan(step.inner[1], [any(flags)] * len(step.inner[1].inputs))
         if plan.all():
@@ -195,7 +168,7 @@ class _Planner:
             )
         return [], [any(flags)] * len(step.outputs)
 
-    def cond(self, step: Step, flags: list[bool]) -> tuple[list[_Plan], list[bool]]:
+    def cond(self, step: Step, flags: list[bool]) -> tuple[list[Plan], list[bool]]:
         """An output depends where it does in any branch, or where the choice does."""
         plans = [self.plan(branch, flags[1:]) for branch in step.inner]
         outputs = [flags[0] or any(does) for does in zip(*(plan.outputs for plan in plans), strict=True)]
@@ -316,60 +289,3 @@ def _floating(step: Step) -> bool:
 
 
 _INNER = {"scan": _Planner.scan, "while": _Planner.while_loop, "cond": _Planner.cond}
-
-
-# --- running --------------------------------------------------------------------------------------
-
-
-def _run(program: Program, plan: _Plan, inputs) -> tuple[list[Any], list[Any]]:
-    """The outputs of a program, and the bits of its breakpoints."""
-    values = program.constants | dict(zip(program.inputs, inputs, strict=True))
-    bits = []
-    for index, step in enumerate(program.steps):
-        operands = [values[number] for number in step.inputs]
-        bits += [breakpoint.bits(operands) for breakpoint in plan.breakpoints.get(index, [])]
-        if index in plan.inner:
-            run = _run_scan if step.operation == "scan" else _run_cond
-            outputs, found = run(step, plan.inner[index], as_arrays(operands))
-            bits += found
-        else:
-            outputs = step.evaluate(operands)
-        values.update(zip(step.outputs, outputs, strict=True))
-    return [values[number] for number in program.outputs], bits
-
-
-def _run_scan(step: Step, plans: list[_Plan], operands):
-    """The bits of every turn are one more stacked output."""
-    params = step.equation.params
-    consts, carried = params["num_consts"], params["num_consts"] + params["num_carry"]
-
-    def turn(carry, x):
-        outputs, bits = _run(step.inner[0], plans[0], [*operands[:consts], *carry, *x])
-        outputs = as_arrays(outputs)
-        return outputs[: carried - consts], (outputs[carried - consts :], bits)
-
-    carry, (stacked, bits) = jax.lax.scan(
-        turn, operands[consts:carried], operands[carried:], params["length"], params["reverse"], params["unroll"]
-    )
-    return [*carry, *stacked], bits
-
-
-def _run_cond(step: Step, plans: list[_Plan], operands):
-    """The bits of branches that are not taken are off."""
-
-    def run(number, arguments):
-        return _run(step.inner[number], plans[number], arguments)
-
-    numbers = range(len(plans))
-    shapes = [jax.eval_shape(lambda *arguments, n=n: run(n, arguments)[1], *operands[1:]) for n in numbers]
-
-    def branch(taken):
-        def call(*arguments):
-            outputs, found = run(taken, arguments)
-            off = [[jnp.zeros(bits.shape, bool) for bits in others] for others in shapes]
-            off[taken] = found
-            return as_arrays(outputs), [bits for group in off for bits in group]
-
-        return call
-
-    return jax.lax.switch(operands[0], [branch(n) for n in numbers], *operands[1:])

@@ -79,10 +79,10 @@ class _Worker:
     """An actor: keeps its compiled programs from shard to shard."""
 
     def __init__(self, scorer: Scorer):
-        self._recipe = scorer
+        self._scorer = scorer
 
     def evaluate(self, masks: np.ndarray) -> tuple[Table, dict[str, str]]:
-        return self._recipe(masks), fingerprint()
+        return self._scorer(masks), fingerprint()
 
 
 def environment(ray: Any) -> dict[str, str]:
@@ -144,17 +144,25 @@ def evaluate_on_ray(
             table, found = ray.get(done)
         except (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError) as error:
             if attempts[number] >= MOST_ATTEMPTS:
-                raise InputError(
-                    f"{MOST_ATTEMPTS} workers died at shard {number}, for want of memory or of an installed tenas_jax; "
-                    f"Ray says: {str(error).strip().splitlines()[-1]}"
-                ) from error
+                raise _deadly(number, error) from error
             waiting.append(number)
             give(actor.remote(shared))
             continue
-        if environment is not None and found != environment:
-            raise InputError(
-                f"a worker of the cluster computes other last bits than the first ({differences(environment, found)}); "
-                "take machines that are alike."
-            )
+        _check_alike(environment, found)
         yield number, table
         give(worker)
+
+
+def _deadly(number: int, error: Exception) -> InputError:
+    return InputError(
+        f"{MOST_ATTEMPTS} workers died at shard {number}, for want of memory or of an installed tenas_jax; "
+        f"Ray says: {str(error).strip().splitlines()[-1]}"
+    )
+
+
+def _check_alike(environment: dict[str, str] | None, found: dict[str, str]) -> None:
+    if environment is not None and found != environment:
+        raise InputError(
+            f"a worker of the cluster computes other last bits than the first ({differences(environment, found)}); "
+            "take machines that are alike."
+        )

@@ -74,7 +74,7 @@ def correlate(
     """Kendall's tau-b, Spearman's rho, nDCG, and the best accuracy among the first 1, 10 and 100.
 
     Args:
-        goodness: larger is better, no NaN: ranks, for instance `ranking.average_rank` of a score.
+        goodness: larger is better, no NaN: ranks, for instance `scores.ranks.average_rank` of a score.
         accuracy: of the same architectures, in per cent.
         resamples: bootstrap samples of architectures.
         seed: of the bootstrap.

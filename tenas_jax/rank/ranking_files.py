@@ -70,8 +70,8 @@ class RankingFiles:
             identity: everything that decides the ranking; plain JSON values.
 
         Raises:
-            InputError: where another process is the owner, where the files are another ranking's or nobody's, or where
-                their folder cannot be written.
+            InputError: where another process is the owner, where the files are another ranking's or have no record, or
+                where their folder cannot be written.
         """
         self.csv, self.json = output, output.with_suffix(".json")
         self.parts = output.with_name(f"{output.name}.parts")

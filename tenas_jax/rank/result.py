@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tenas_jax.rank.command import RankConfig
+from tenas_jax.rank.config import RankConfig
 from tenas_jax.report.options import config_of
 from tenas_jax.report.page import found_cells, in_notebook, report
 from tenas_jax.report.run_files import Run, read_run

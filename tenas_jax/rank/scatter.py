@@ -45,17 +45,8 @@ def draw(
     # The few that trained badly would press the others into a line.
     floor = float(np.quantile(accuracy, 0.1))
     for ax, (name, values) in zip(axes.flat, goodness.items(), strict=False):
-        # Points are pixels: thousands of vector shapes would make the SVG slow to open.
-        ax.scatter(100 * (1 - values), accuracy, s=3, alpha=0.25, linewidths=0, color="#1f5f8b", rasterized=True)
-        best = int(np.argmax(values))
-        ax.scatter(
-            100 * (1 - values[best]), accuracy[best], s=28, facecolors="none", edgecolors="#c1440e", linewidths=1.3
-        )
+        _panel(ax, values, accuracy, floor)
         ax.set_title(f"{name.replace('_', ' ')}\nKendall's tau {taus[name]:.3f}", fontsize=9)
-        ax.set_ylim(floor, float(accuracy.max()) + 0.03 * (float(accuracy.max()) - floor))
-        ax.set_xlim(101, -1)
-        ax.tick_params(labelsize=8)
-        ax.spines[["top", "right"]].set_visible(False)
     for ax in axes.flat[len(goodness) :]:
         ax.set_visible(False)
     figure.supxlabel("how many rank better, per cent (best on the right; ringed: the first)", fontsize=9)
@@ -69,3 +60,15 @@ def draw(
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror}); choose another --output.") from error
     return files
+
+
+def _panel(ax, values, accuracy, floor: float) -> None:
+    """The architectures by one score; the first is ringed."""
+    # Points are pixels: thousands of vector shapes would make the SVG slow to open.
+    ax.scatter(100 * (1 - values), accuracy, s=3, alpha=0.25, linewidths=0, color="#1f5f8b", rasterized=True)
+    best = int(np.argmax(values))
+    ax.scatter(100 * (1 - values[best]), accuracy[best], s=28, facecolors="none", edgecolors="#c1440e", linewidths=1.3)
+    ax.set_ylim(floor, float(accuracy.max()) + 0.03 * (float(accuracy.max()) - floor))
+    ax.set_xlim(101, -1)
+    ax.tick_params(labelsize=8)
+    ax.spines[["top", "right"]].set_visible(False)

@@ -20,11 +20,12 @@ from tenas_jax.scores.ranks import dense_rank, log_rank_sum, rank_sum
 from tenas_jax.scores.scorer import Scorer, prepare
 from tenas_jax.spaces import equal_cells
 from tenas_jax.spaces.registry import identity_of
-from tenas_jax.spaces.score import Score
+from tenas_jax.spaces.score import REPEATS, Score
 from tenas_jax.spaces.space import SearchSpace
 from tenas_jax.terminal import Progress, doing
 
 Masks = Bool[np.ndarray, "m cells edges ops"]
+SAYING_SECONDS = 4  # between two lines of progress where there is no bar
 
 
 class ScoreTable(NamedTuple):
@@ -53,7 +54,7 @@ def score_architectures(
     folder: Path,
     *,
     seed: int = 0,
-    repeats: int = 8,
+    repeats: int = REPEATS,
     ray: Any = None,
     environment: dict[str, str] | None = None,
     spent: Spent | None = None,
@@ -121,11 +122,11 @@ def _evaluate(
     """All shards' tables as one, and how fast those went that were not finished yet."""
     size = scorer.shard_size
     pieces = {n: distinct[n * size : (n + 1) * size] for n in range(-(-len(distinct) // size))}
-    finished = {}
-    for number, masks in pieces.items():
-        shape = scorer.repeats, len(masks)
-        if (table := shards.load(number, names=tuple(scorer.scores), shape=shape)) is not None:
-            finished[number] = table
+    found = {
+        number: shards.load(number, names=tuple(scorer.scores), shape=(scorer.repeats, len(masks)))
+        for number, masks in pieces.items()
+    }
+    finished = {number: table for number, table in found.items() if table is not None}
     waiting = {number: masks for number, masks in pieces.items() if number not in finished}
     if finished:
         say(f"{sum(len(pieces[n]) for n in finished)} of {len(distinct)} distinct architectures were finished before")
@@ -134,30 +135,46 @@ def _evaluate(
         for number, masks in waiting.items():
             yield number, scorer(masks)
 
-    start, done, said = time.perf_counter(), 0, time.perf_counter()
-    total = sum(map(len, waiting.values()))
+    start, total = time.perf_counter(), sum(map(len, waiting.values()))
+    pace = _Pace(total)
     doing("scoring architectures")
     with Progress(len(distinct), len(distinct) - total, "architectures") as progress:
         for number, table in evaluate_on_ray(ray, scorer, waiting, environment=environment) if ray else here():
             shards.save(number, table)
             finished[number] = table
-            done += len(waiting[number])
-            now, line = time.perf_counter(), None
-            if not progress.is_live and (now - said > 4 or done == total):
-                said, rate = now, done / (now - start)
-                line = (
-                    f"{done} of {total} distinct architectures, {rate:.0f} a second, {(total - done) / rate:.0f} s left"
-                )
-            progress.advance(len(waiting[number]), line)
+            line = pace.line(len(waiting[number]))
+            progress.advance(len(waiting[number]), None if progress.is_live else line)
     seconds = time.perf_counter() - start
+    return _joined_tables(finished, scorer), {"distinct_architectures": total, "seconds": round(seconds, 3)}
+
+
+class _Pace:
+    """How far an evaluation is and how fast, said every few seconds where there is no bar."""
+
+    def __init__(self, total: int):
+        self._total, self._done = total, 0
+        self._start = self._said = time.perf_counter()
+
+    def line(self, count: int) -> str | None:
+        """What is to be said once so many more are done; None for nothing."""
+        self._done += count
+        now = time.perf_counter()
+        if now - self._said <= SAYING_SECONDS and self._done < self._total:
+            return None
+        self._said, rate = now, self._done / (now - self._start)
+        left = (self._total - self._done) / rate
+        return f"{self._done} of {self._total} distinct architectures, {rate:.0f} a second, {left:.0f} s left"
+
+
+def _joined_tables(finished: Mapping[int, Table], scorer: Scorer) -> Table:
+    """One table of the shards' tables, in the order of their numbers."""
     tables = [finished[number] for number in sorted(finished)]
-    whole = Table(
+    return Table(
         *(
             {name: np.concatenate([part[name] for part in parts], axis=1) for name in scorer.scores}
             for parts in zip(*tables, strict=True)
         )
     )
-    return whole, {"distinct_architectures": done, "seconds": round(seconds, 3)}
 
 
 def draws_of(

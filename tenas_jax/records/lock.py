@@ -20,7 +20,7 @@ from tenas_jax.errors import InputError
 from tenas_jax.records.files import make_folder, remove_file, write_all
 
 UNKNOWN = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL)
-WRITING_SECONDS = 10  # after which a file without an owner's name belongs to nobody
+WRITING_SECONDS = 10  # after which a file without an owner's name has no owner
 
 
 class Lock:
@@ -127,7 +127,7 @@ def _take_away_dead(path: Path) -> bool:
     except FileNotFoundError:
         return True
     if _read(aside) != owner:
-        # Somebody was faster and owns the place by now: what was moved is theirs.
+        # Another process was faster and owns the place by now: what was moved is theirs.
         os.rename(aside, path)
         return False
     remove_file(aside)

@@ -123,7 +123,7 @@ class Shards:
         return "Finish that one with its own command, choose another --output, or remove the folder."
 
     def _of_another(self, path: Path) -> bool:
-        """A whole shard of another identity; one that is damaged belongs to nobody."""
+        """A whole shard of another identity; a damaged one has no owner."""
         found = _unsealed(path.read_bytes())
         return found is not None and found[0] != self._identity
 

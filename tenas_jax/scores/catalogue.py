@@ -1,6 +1,6 @@
 """The catalogue of scores: what an architecture of a space can be scored by.
 
-A score is a row, a `spaces.score.Score`. Rows that are read from a network are the space's own; costs hold for every space.
+A score is a row, a `spaces.score.Score`. Rows that are read from a network come from the space; costs hold for every space.
 Search, ranking, evolution and presets all take their scores from here.
 """
 
@@ -14,7 +14,8 @@ from jaxtyping import Bool, Int
 
 from tenas_jax.command_line import say
 from tenas_jax.errors import InputError
-from tenas_jax.networks.cost import check_operators, costs
+from tenas_jax.networks.cost import costs
+from tenas_jax.networks.operator_check import check_operators
 from tenas_jax.networks.yardsticks import yardsticks
 from tenas_jax.ntk.analytic import analytic_obstacle
 from tenas_jax.spaces.score import Kernel, Ntk, Score
@@ -46,7 +47,7 @@ def catalogue(space: SearchSpace, ntk: Ntk | None = None) -> Mapping[str, Score]
 
     Args:
         space: the search space.
-        ntk: which kernel; None for each score's own. The other kernel is taken of a batch and with channels that suit it.
+        ntk: which kernel; None for the one in each score. The other kernel has the batch size and channels that suit it.
     """
     return {name: _with_kernel(score, ntk) for name, score in space.scores.items()} | COSTS
 
@@ -82,7 +83,7 @@ def chosen_scores(space: SearchSpace, names: Sequence[str], ntk: Ntk | None = No
     Args:
         space: the search space.
         names: of scores.
-        ntk: which kernel; None for each score's own.
+        ntk: which kernel; None for the one in each score.
 
     Returns:
         By name, in the order of the names.
@@ -117,7 +118,7 @@ def readable_scores(space: SearchSpace, names: Sequence[str], ntk: Ntk | None = 
     Args:
         space: the search space.
         names: of scores.
-        ntk: which kernel; None for each score's own.
+        ntk: which kernel; None for the one in each score.
 
     Raises:
         InputError: as `chosen_scores`; for an operator that fails, or makes something of another shape than an edge's.
@@ -127,7 +128,7 @@ def readable_scores(space: SearchSpace, names: Sequence[str], ntk: Ntk | None = 
     obstacle = analytic_obstacle(space) if read_from_kernel(scores, "analytic") else None
     if obstacle is None:
         return scores
-    what = f"the operator {obstacle.name!r}" if obstacle.name in space.operators else "the network"
+    what = f"operator {obstacle.name!r}" if obstacle.name in space.operators else "the network"
     say(f"`analytic_ntk` has no closed form for {what} ({obstacle.reason}); the empirical NTK is taken instead")
     return chosen_scores(space, names, "empirical")
 

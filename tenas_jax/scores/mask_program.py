@@ -1,8 +1,8 @@
 """Many masks by one compiled program.
 
-A mask is data, so a whole search, or a whole space, compiles an indicator once. On a CPU masks are worked off one by one,
+A mask is data, so a whole search, or a whole space, compiles an indicator once. On a CPU masks are evaluated one by one,
 which lets every mask skip its dead operators, on as many threads as there are processors; on an accelerator they are a
-batch dimension. Where there are several devices, each has its share of the masks, by a program of its own: partitioned
+batch dimension. Where there are several devices, each has its share of the masks, by a separate program: partitioned
 over devices, one program would be compiled in another way, with other roundings.
 """
 

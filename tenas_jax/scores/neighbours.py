@@ -60,4 +60,6 @@ def _groups(choices: Choices, space: CellGraph) -> Iterator[tuple[Rows, Rows]]:
 
 def _numbered(keys: Int[np.ndarray, "p k"]) -> Rows:
     """Equal rows have equal numbers."""
+    if not len(keys):
+        return np.zeros(0, int)
     return np.unique(keys, axis=0, return_inverse=True)[1].ravel()

@@ -9,7 +9,7 @@ from tenas_jax.spaces.score import Kernel
 from tenas_jax.spaces.space import SearchSpace
 
 PRESETS = ("default", "paper", "released")
-IMAGENET = ("imagenet", "imagenet16-120")  # data sets with presets of their own
+IMAGENET = ("imagenet", "imagenet16-120")  # data sets with other presets
 
 
 def check_kernel(ntk: str | None) -> None:
@@ -39,8 +39,8 @@ def preset(
         name: one of `PRESETS`.
         ntk: "analytic", "empirical" or None; naming one takes the condition number in, where no kernel takes part.
         space: the search space.
-        dataset: the data set's name; ImageNet's two may have presets of their own.
-        prune_number: operators that go from every edge in a round; None for the preset's own.
+        dataset: the data set's name; ImageNet's two may have other presets.
+        prune_number: operators that go from every edge in a round; None for that of the preset.
 
     Raises:
         InputError: for an unknown preset or kernel, or a prune number below 1.

@@ -6,6 +6,7 @@ images.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +22,13 @@ from tenas_jax.ntk.analytic import analytic_ntk
 from tenas_jax.ntk.empirical import empirical_ntk, is_weight
 from tenas_jax.ntk.gaussian_kernels import Settings
 from tenas_jax.ntk.spectrum import log_determinants, statistics
-from tenas_jax.patterns.hamming import effective_number, effective_regions, hamming_kernel, regularised_log_determinant
+from tenas_jax.patterns.hamming import (
+    effective_number,
+    effective_regions,
+    hamming_distances,
+    hamming_kernel,
+    regularised_log_determinant,
+)
 from tenas_jax.patterns.regions import SATURATED, count_hashes, hash_patterns
 from tenas_jax.scores.mask_program import MaskProgram
 from tenas_jax.scores.shared_kernels import KernelWork
@@ -112,17 +119,9 @@ def _of_kernel(space: SearchSpace, work: Kernel, wanted: dict[str, str]) -> Scor
 
 def _of_patterns(space: SearchSpace, work: Patterns, wanted: dict[str, str]) -> ScoreProgram:
     net = finite_network(space, work.skeleton, work.fan)
-    # Cells of DARTS begin with convolutions of their own, which take any number of colours.
-    mixes = not work.skeleton.stem and space.inputs == 1 and work.skeleton.channels != work.channels
+    mixes = not (work.skeleton.stem or space.family.takes_any_channels) and work.skeleton.channels != work.channels
 
-    def draw(key, source):
-        words, patches = jax.random.split(key)
-        count = work.samples * work.batches
-        if work.whole:
-            drawn = image_batch(patches, source, count, side=work.side)
-        else:
-            drawn = patch_batch(patches, source, count, patch=work.side, channels=work.channels)
-        return (_host_key(words), np.asarray(drawn).reshape(work.batches, work.samples, *drawn.shape[1:]))
+    draw = partial(_draw_inputs, work)
 
     def inputs(words, batches):
         weights, mixing = jax.random.split(jax.random.wrap_key_data(words))
@@ -154,6 +153,17 @@ def _of_patterns(space: SearchSpace, work: Patterns, wanted: dict[str, str]) -> 
     return ScoreProgram(draw, SharedProgram(space, tree, plain), read)
 
 
+def _draw_inputs(work: Patterns, key, source: ImageSource) -> tuple[np.ndarray, ...]:
+    """A key for the weights, and batches of patches or images."""
+    words, patches = jax.random.split(key)
+    count = work.samples * work.batches
+    if work.whole:
+        drawn = image_batch(patches, source, count, side=work.side)
+    else:
+        drawn = patch_batch(patches, source, count, patch=work.side, channels=work.channels)
+    return (_host_key(words), np.asarray(drawn).reshape(work.batches, work.samples, *drawn.shape[1:]))
+
+
 def _count(bits) -> Array:
     return count_hashes(jnp.concatenate([hash_patterns(batch) for batch in bits]))
 
@@ -169,7 +179,7 @@ def _log_determinant(bits) -> Array:
 _READ: dict[str, Callable[[Any], Array]] = {
     "linear_regions": _count,
     "effective_regions": lambda bits: effective_regions(bits[0][:_COMPARED]),
-    "hamming": lambda bits: bits[0].shape[1] - hamming_kernel(bits[0][:_COMPARED]),
+    "hamming": lambda bits: hamming_distances(bits[0][:_COMPARED]),
     "hamming_log_determinant": _log_determinant,
 }
 # The same of the distances of the first batch's patterns, which add up over ReLUs. Counts are of more inputs than can be

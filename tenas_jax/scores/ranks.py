@@ -1,5 +1,7 @@
 """From scores to ranks: changes, rounding, dense ranks, and ways to add ranks up. NumPy on the host, float64.
 
+`scipy.stats.rankdata` gives the same ranks, and the tests compare with it; a search would wait for SciPy to be imported.
+
 A score that is not finite is never an accident of sorting: infinity on the bad side and NaN rank last.
 """
 

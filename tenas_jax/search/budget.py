@@ -1,9 +1,9 @@
-"""Budget on cost: which architectures meet them, and which operators of a mask still can.
+"""Budgets on cost: which architectures meet them, and which operators of a mask still can.
 
 A cost is a sum over edges (`cost.py`), so the cheapest architecture that a mask holds has the cheapest operator on every
 edge and, where a node keeps some of its input edges only, the cheapest edges. As long as that one meets the limits, the
 mask holds an architecture that does. With two limits at once, what is cheapest is asked by three prices: each cost, and
-their sum in units of the limits. That never admits what is too dear, and is exact where one architecture is the cheapest
+their sum in units of the limits. That never admits what is over budget, and is exact where one architecture is the cheapest
 by both.
 """
 
@@ -20,6 +20,8 @@ from tenas_jax.spaces.space import SearchSpace, host_generator
 
 Mask = Bool[np.ndarray, "cells edges ops"]
 Prices = Float[np.ndarray, "cells edges ops"]
+# Of the option, and of what is counted.
+_NAMES = {"parameters": ("--max-params", "parameters"), "flops": ("--max-flops", "multiply-adds")}
 MOST_ENUMERATED = 4096  # architectures that are gone through one by one, rather than sampled
 
 
@@ -57,8 +59,10 @@ class Budget(NamedTuple):
         for name, limit in self._set():
             least = cost.costs(space, _cheapest(space, whole, _price(space, name)))._asdict()[name]
             if least > limit:
+                option, unit = _NAMES[name]
                 raise InputError(
-                    f"no architecture of {space.name} has at most {limit:,} {name}; the least is {least:,}. Raise it."
+                    f"`{option} {limit}` is below the smallest architecture of {space.name} ({least:,} {unit}); "
+                    "raise it to at least that."
                 )
         if self.cheapest(space, whole) is None:
             raise InputError(f"no architecture of {space.name} was found that meets both limits; raise one of them.")
@@ -94,7 +98,7 @@ class Budget(NamedTuple):
         """Single architectures that a mask holds and that meet the limits.
 
         All of them, where there are at most `count` and few enough to go through. Otherwise those of
-        `sampling.architectures`, of which what is too dear is made cheaper edge by edge, at random, until it meets the
+        `sampling.architectures`, of which those over budget are made cheaper edge by edge, at random, until it meets the
         limits; and, for an operator that none of them holds, the cheapest architecture that holds it.
 
         Args:

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenas_jax.command_line import SPACE_NAMES, Parser, amount, check_devices, exit_code, provenance, say
-from tenas_jax.search.config import EVALUATIONS, REPEATS, Config
+from tenas_jax import options
+from tenas_jax.command_line import Parser, amount, check_devices, exit_code, provenance, say
+from tenas_jax.search.config import EVALUATIONS, Config
+from tenas_jax.spaces.score import REPEATS
 from tenas_jax.terminal import speaking
 
 # JAX is imported where it is used: `--help` and a mistyped option answer at once.
 if TYPE_CHECKING:
-    from argparse import _ArgumentGroup as ArgumentGroup
-
     from tenas_jax.rank.benchmark_table import BenchmarkTable
     from tenas_jax.records.run_folder import RunFolder
     from tenas_jax.search.job import Job
@@ -34,33 +34,15 @@ def _arguments(argv: list[str] | None) -> Config:
     return Config(**vars(parser.parse_args(argv)))
 
 
-def _what_options(group: "ArgumentGroup") -> None:
+def _what_options(group: options.Options) -> None:
+    options.add_space(group, Config.space)
+    options.add_images(group)
     add = group.add_argument
-    add(
-        "--space", default=Config.space, metavar="NAME",
-        help=f"search space: {', '.join(SPACE_NAMES)}, or a custom one as FILE.py:NAME or package.module:NAME, "
-        "whose code is run (default: %(default)s)",
-    )  # fmt: skip
-    add(
-        "--dataset", metavar="NAME",
-        help="synthetic (default; drawn by the program, nothing to download), cifar10, cifar100, imagenet16-120 or "
-        "imagenet, by tensorflow-datasets; with --data: how to normalise that data",
-    )  # fmt: skip
-    add(
-        "--data", type=Path, metavar="PATH",
-        help="your images: an .npz with `x` uint8 (n, height, width, 3), a folder of images, or the original batches of "
-        "CIFAR or ImageNet16",
-    )  # fmt: skip
-    add(
-        "--side", type=int, metavar="N",
-        help="height and width of the images: synthetic ones are drawn so, all others cut from their middle at their own "
-        "resolution (default: 32, to which pictures are resized, as the released TE-NAS does; arrays keep their size)",
-    )  # fmt: skip
     add("--max-params", type=amount, metavar="N", help="the most parameters that the trained network may have: 1.5M")
     add("--max-flops", type=amount, metavar="N", help="the most multiply-adds for a 32 x 32 image: 200M")
 
 
-def _how_options(group: "ArgumentGroup") -> None:
+def _how_options(group: options.Options) -> None:
     add = group.add_argument
     add(
         "--strategy", default=Config.strategy, metavar="NAME",
@@ -87,37 +69,21 @@ def _how_options(group: "ArgumentGroup") -> None:
         "--evaluations", type=int, metavar="N",
         help=f"architectures that an evolution scores (default: {EVALUATIONS})",
     )  # fmt: skip
-    add(
-        "--repeats", type=int, metavar="N",
-        help=f"draws of images and weights over which a score is averaged (default: {REPEATS}, of pruning the preset's)",
-    )  # fmt: skip
-    add(
-        "--seed", type=int, default=Config.seed, metavar="N",
-        help="random seed for images, weights and sampling (default: %(default)s)",
-    )  # fmt: skip
+    options.add_repeats(group, None, f"{REPEATS}, of pruning the preset's")
+    options.add_seed(group, Config.seed)
 
 
-def _record_options(group: "ArgumentGroup") -> None:
-    add = group.add_argument
-    add(
-        "--benchmark", type=Path, metavar="TABLE",
-        help="csv or csv.gz with `architecture` and an accuracy column, or what the packages of NATS-Bench and "
-        "NAS-Bench-201 read (pickles, which can run code): report what the architecture found reaches there; takes no part "
-        "in the search",
-    )  # fmt: skip
-    add("--benchmark-column", metavar="NAME", help="the accuracy column, where the table has several")
-    add(
-        "--figures",
-        type=Path,
-        metavar="DIR",
-        help="every plot of the report also as SVG, PDF and PNG; needs Matplotlib",
-    )
-    add(
+def _record_options(group: options.Options) -> None:
+    options.add_benchmark(group, "report what the architecture found reaches there; takes no part in the search")
+    options.add_figures(group)
+    group.add_argument(
         "--seeds", metavar="A-B",
         help="several searches, one a seed, such as 0-9 or 0,3,7, in folders of their own, with a page that compares them; "
         "the architecture is the one that most agree with",
     )  # fmt: skip
-    add("--output", type=Path, metavar="DIR", help="run folder (default: runs/SPACE-DATASET-PRESET-seedN)")
+    group.add_argument(
+        "--output", type=Path, metavar="DIR", help="run folder (default: runs/SPACE-DATASET-PRESET-seedN)"
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -162,16 +128,10 @@ def run(config: Config, callback: "Callable[[dict[str, Any]], None] | None" = No
         with RunFolder(job.output, job.identity, fingerprint()) as folder:
             folder.spent.started = start
             folder.callback = callback
-            result = folder.result()
+            result = _found_before(folder)
             if result is None:
-                if folder.rounds:
-                    say(
-                        f"{folder.path} was interrupted after round {folder.rounds[-1]['round']}; it goes on from there"
-                    )
                 result = _result(job, folder, search(job, folder))
                 folder.finish(result)
-            else:
-                say(f"{folder.path} was finished before, and is not computed again")
             if job.table:
                 result["benchmark"] = _reported(job.table, result["architecture"])
                 folder.finish(result)
@@ -183,13 +143,23 @@ def run(config: Config, callback: "Callable[[dict[str, Any]], None] | None" = No
     return result["architecture"]
 
 
+def _found_before(folder: "RunFolder") -> dict[str, Any] | None:
+    """The result of a finished run; says what of a run was done before."""
+    result = folder.result()
+    if result is not None:
+        say(f"{folder.path} was finished before, and is not computed again")
+    elif folder.rounds:
+        say(f"{folder.path} was interrupted after round {folder.rounds[-1]['round']}; it goes on from there")
+    return result
+
+
 def _say_summary(path: Path, result: dict[str, Any]) -> None:
-    """What a person wants to know at the end, in five lines."""
-    cost = result["cost"]
+    """What a person wants to know at the end, in five lines; a result of an earlier version may say less."""
+    cost = result.get("cost", {})
     say(f"found: {result['architecture']}")
-    say(f"trained, it has {cost['parameters']:,} parameters and {cost['flops']:,} multiply-adds")
+    say("trained, it has " + " and ".join(f"{number:,} {name}" for name, number in cost.items()))
     say(f"by {result['strategy']}: {result['evaluations']:,} evaluations in {result['rounds']} rounds")
-    say(f"in {result['wall_seconds']:.1f} s, {result['compile_seconds']:.1f} s of them compiling")
+    say(f"in {result.get('wall_seconds', 0):.1f} s, {result.get('compile_seconds', 0):.1f} s of them compiling")
     say(f"report: {path / 'report.html'}")
 
 

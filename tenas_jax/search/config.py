@@ -5,8 +5,6 @@ from pathlib import Path
 
 STRATEGIES = ("prune", "evolve", "exhaustive")
 EVALUATIONS = 1000  # of an evolution
-MOST_SIDE = 1024  # pixels: some hundred images of 12 MB each as floats are in memory at once
-REPEATS = 8  # draws over which scores are averaged, as in a ranking
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 The youngest architectures are the population. A child is a mutation of the best of a random few of them, whatever its age
 and however good its parents were; the oldest die. What is best is told by the sum of log ranks among all architectures
-that have been seen (`ranking.log_rank_sum`), so several scores need no common scale.
+that have been seen (`scores.ranks.log_rank_sum`), so several scores need no common scale.
 
 Children are made many at a time, all from the same population, because scores are evaluated many at a time.
 """
@@ -37,7 +37,7 @@ class Evolution(NamedTuple):
 
 
 def first_generation(
-    key: Key[Array, ""], space: SearchSpace, settings: Evolution, limits: Budget | None = None
+    key: Key[Array, ""], space: SearchSpace, settings: Evolution, budget: Budget | None = None
 ) -> Choices:
     """Random architectures that meet the limits, no two alike.
 
@@ -45,7 +45,7 @@ def first_generation(
         key: decides them.
         space: the search space.
         settings: of the evolution.
-        limits: on what the network may cost.
+        budget: on what the network may cost.
 
     Returns:
         Operator numbers (m, cells, edges); m is less than the population where the space has no more.
@@ -54,7 +54,7 @@ def first_generation(
     mask = space.alternatives()
     found: dict[bytes, np.ndarray] = {}
     for choice in space.sample(key, wanted * MOST_ATTEMPTS).argmax(-1):
-        affordable = limits.lower(rng, choice, mask, space) if limits else choice
+        affordable = budget.lower(rng, choice, mask, space) if budget else choice
         found.setdefault(affordable.tobytes(), affordable)
         if len(found) == wanted:
             break
@@ -67,17 +67,17 @@ def next_generation(
     goodness: Float[np.ndarray, " m"],
     space: SearchSpace,
     settings: Evolution,
-    limits: Budget | None = None,
+    budget: Budget | None = None,
 ) -> Choices:
     """Children of the youngest, none of which has been seen.
 
     Args:
         key: decides parents and mutations.
         history: all architectures that have been scored, the oldest first.
-        goodness: of each, larger is better; see `ranking.log_rank_sum`.
+        goodness: of each, larger is better; see `scores.ranks.log_rank_sum`.
         space: the search space.
         settings: of the evolution.
-        limits: on what the network may cost.
+        budget: on what the network may cost.
 
     Returns:
         Operator numbers (k, cells, edges); k is 0 where nothing new is found near the population.
@@ -91,8 +91,8 @@ def next_generation(
             break
         rivals = rng.choice(alive, min(settings.tournament, len(alive)), replace=False)
         child = mutate(rng, history[rivals[np.argmax(goodness[rivals])]], space)
-        if limits:
-            child = limits.lower(rng, child, space.alternatives(), space)
+        if budget:
+            child = budget.lower(rng, child, space.alternatives(), space)
         if child.tobytes() not in seen:
             seen.add(child.tobytes())
             children.append(child)

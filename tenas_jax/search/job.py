@@ -7,17 +7,17 @@ from typing import Any
 
 import jax
 
-from tenas_jax.command_line import check_seed
 from tenas_jax.data import ImageSource, image_batch, open_images, patch_batch
 from tenas_jax.errors import InputError
+from tenas_jax.options import check_shared
 from tenas_jax.rank.benchmark_table import BenchmarkTable, read_table
 from tenas_jax.scores.catalogue import catalogue, definitions_of, readable_scores
 from tenas_jax.scores.presets import preset
 from tenas_jax.search.budget import Budget
-from tenas_jax.search.config import EVALUATIONS, MOST_SIDE, REPEATS, STRATEGIES, Config
+from tenas_jax.search.config import EVALUATIONS, STRATEGIES, Config
 from tenas_jax.spaces.preset import Preset
 from tenas_jax.spaces.registry import find_space, identity_of
-from tenas_jax.spaces.score import Kernel, Patterns, Score
+from tenas_jax.spaces.score import REPEATS, Kernel, Patterns, Score
 from tenas_jax.spaces.space import SearchSpace
 
 
@@ -125,13 +125,12 @@ def _ranking_scores(config: Config, space: SearchSpace) -> tuple[str, ...]:
 
 def _check(config: Config) -> None:
     """Refuses options that make no sense, alone or together."""
-    check_seed(config.seed)
-    if config.side is not None and config.side > MOST_SIDE:
-        raise InputError(f"--side must be at most {MOST_SIDE} pixels; it is {config.side}.")
+    check_shared(
+        seed=config.seed, side=config.side, repeats=config.repeats,
+        benchmark=config.benchmark, benchmark_column=config.benchmark_column,
+    )  # fmt: skip
     if config.output is not None and not config.output.name:
-        raise InputError(f"--output must name a folder of its own; it is {str(config.output)!r}.")
-    if config.benchmark_column is not None and config.benchmark is None:
-        raise InputError("--benchmark-column names a column of the table that --benchmark gives; give both.")
+        raise InputError(f"--output must name a folder; it is {str(config.output)!r}.")
     if config.strategy not in STRATEGIES:
         raise InputError(f"the strategy {config.strategy!r} is unknown; choose one of {', '.join(STRATEGIES)}.")
     if config.evaluations is not None and (config.evaluations < 1 or config.strategy != "evolve"):
@@ -144,8 +143,7 @@ def _check(config: Config) -> None:
             f"--preset and --prune-number are about pruning; --strategy {config.strategy} goes by the scores of "
             "tenas_jax.rank. Leave them out, or take --strategy prune."
         )
-    limits = (("--max-params", config.max_params), ("--max-flops", config.max_flops), ("--repeats", config.repeats))
-    for option, value in limits:
+    for option, value in (("--max-params", config.max_params), ("--max-flops", config.max_flops)):
         if value is not None and value < 1:
             raise InputError(f"{option} must be at least 1; it is {value}.")
 

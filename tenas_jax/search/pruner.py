@@ -11,11 +11,9 @@ rules say what an operator is worth:
   Scores are sums of log ranks, so that the best architectures say most about an operator; and as fewer are left to
   compare, each is scored on more batches.
 
-Where a node of a final architecture keeps some of its input edges only (DARTS), edges go once every edge has one operator
-left: node by node, cell by cell, by the same scores, ranked within the node. A dropped edge holds "none".
+Who competes with whom, edges too where a node keeps some of its inputs only, is said in `contest.py`.
 """
 
-import itertools
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
@@ -34,15 +32,14 @@ from tenas_jax.scores.ranks import (
     round_decimals,
 )
 from tenas_jax.search.budget import Budget
+from tenas_jax.search.contest import NOTHING, contest, crowded_node, without
+from tenas_jax.spaces.cell_graph import Mask
 from tenas_jax.spaces.sampling import architectures
 from tenas_jax.spaces.space import SearchSpace
 
 MOST_BATCHES = 8  # of one completion: more would cost more than they tell
 
-NOTHING = np.zeros((0, 3), int)  # no candidates
-
 Rule = Literal["completion", "removal"]
-Mask = Bool[np.ndarray, "cells edges ops"]
 
 
 class State(NamedTuple):
@@ -93,20 +90,6 @@ def init(space: SearchSpace) -> State:
     return State(space.supernet(), 0)
 
 
-def crowded_node(mask: Mask, space: SearchSpace) -> tuple[int, int] | None:
-    """The first cell and node, in order, with more input edges than an architecture keeps there; None without any.
-
-    Args:
-        mask: the operators that are alive.
-        space: the search space.
-    """
-    carrying = space.carries(mask)
-    for cell, node in itertools.product(range(len(space.cells)), space.inner_nodes):
-        if carrying[cell, space.entering(node)].sum() > space.kept(node):
-            return cell, node
-    return None
-
-
 def is_done(state: State, space: SearchSpace) -> bool:
     """Whether every edge has one operator left, and no node an edge too many.
 
@@ -115,51 +98,6 @@ def is_done(state: State, space: SearchSpace) -> bool:
         space: the search space.
     """
     return bool((state.mask.sum(-1) <= 1).all()) and crowded_node(state.mask, space) is None
-
-
-def surplus(mask: Mask, space: SearchSpace) -> int:
-    """How many operators still have to go.
-
-    Args:
-        mask: the operators that are alive, without "none" on edges with a choice.
-        space: the search space.
-    """
-    space.check(mask)
-    final = sum(space.kept(node) for node in space.inner_nodes)
-    return int(mask[..., space.carriers].sum()) - final * len(space.cells)
-
-
-def candidates(mask: Mask, space: SearchSpace) -> Int[np.ndarray, "c 3"]:
-    """(cell, edge, operator) of what may go: all that is alive on edges with a choice left, then the edges of a node.
-
-    Args:
-        mask: the operators that are alive.
-        space: the search space.
-    """
-    options = np.argwhere(mask & (mask.sum(-1, keepdims=True) > 1))
-    crowded = crowded_node(mask, space)
-    if len(options) or crowded is None:
-        return options
-    cell, node = crowded
-    return np.array(
-        [(cell, e, o) for e in space.entering(node) for o in np.flatnonzero(mask[cell, e]) if o in space.carriers]
-    )
-
-
-def without(mask: Mask, pruned: Int[np.ndarray, "k 3"], space: SearchSpace) -> Mask:
-    """The mask without some operators; an edge that has lost its last one holds "none".
-
-    Args:
-        mask: the operators that are alive; it stays as it is.
-        pruned: cell, edge and operator of each.
-        space: the search space.
-    """
-    mask = mask.copy()
-    mask[tuple(pruned.T)] = False
-    empty = ~mask.any(-1)
-    if empty.any():
-        mask[empty, space.none] = True
-    return mask
 
 
 def step(
@@ -172,7 +110,7 @@ def step(
     paths: int = 96,
     fresh: bool = False,
     prune_number: int | None = None,
-    limits: Budget | None = None,
+    budget: Budget | None = None,
 ) -> tuple[State, Info]:
     """Prunes once.
 
@@ -184,11 +122,11 @@ def step(
         rule: see the module.
         paths: completion: architectures drawn. Where fewer are left, each is scored on as many batches, up to
             `MOST_BATCHES`, as keep their product below it.
-        fresh: removal: a batch and an initialisation of its own for every candidate, as in the released code, instead of
+        fresh: removal: a new batch and initialisation for every candidate, as in the released code, instead of
             the same for all.
         prune_number: how many operators go from every edge, the last one stays. By default one; with completion one of
             the whole network. Where edges go, all that a node has too many of go at once.
-        limits: on what the network may cost. Operators that no affordable architecture holds go first; after that the
+        budget: on what the network may cost. Operators that no affordable architecture holds go first; after that the
             mask always holds an architecture that meets the limits, and completions are architectures that do.
 
     Returns:
@@ -204,58 +142,20 @@ def step(
     if prune_number is not None and prune_number < 1:
         raise InputError(f"the prune number must be at least 1; it is {prune_number}.")
     key = jax.random.fold_in(key, state.round)
-    unaffordable = limits.unaffordable(space, state.mask) if limits else NOTHING
+    unaffordable = budget.unaffordable(space, state.mask) if budget else NOTHING
     mask = without(state.mask, unaffordable, space)
     if is_done(State(mask, state.round), space):
         info = Info(NOTHING, {}, {}, {}, np.zeros(0), {}, 0, NOTHING)
     elif rule == "completion":
-        info = _by_completion(key, mask, space, indicators, paths, prune_number, limits)
+        info = _by_completion(key, mask, space, indicators, paths, prune_number, budget)
     else:
-        info = _by_removal(key, mask, space, indicators, fresh, prune_number or 1, limits)
+        info = _by_removal(key, mask, space, indicators, fresh, prune_number or 1, budget)
     return State(without(mask, info.pruned, space), state.round + 1), info._replace(unaffordable=unaffordable)
 
 
-class _Contest(NamedTuple):
-    """Who competes with whom in a step: operators of an edge, or edges of a node.
-
-    Attributes:
-        options: (c, 3) candidates.
-        groups: (c,) the group of each.
-        whole: the step is about edges.
-    """
-
-    options: Int[np.ndarray, "c 3"]
-    groups: Int[np.ndarray, " c"]
-    whole: bool
-
-    def losers(self, total, tie_break, mask: Mask, space: SearchSpace, number: int, limits: Budget | None):
-        """The candidates (k, 3) with the smallest totals, `number` a group; the last one stays, or the edges to keep.
-
-        Of equal totals the smaller `tie_break` goes first. None goes without which the mask would hold nothing that meets
-        the limits.
-        """
-        gone = NOTHING
-        for group in np.unique(self.groups):
-            members = np.flatnonzero(self.groups == group)
-            surplus = len(members) - (space.kept_edges or 0 if self.whole else 1)
-            left = surplus if self.whole else min(number, surplus)
-            for member in members[np.lexsort((tie_break[members], total[members]))]:
-                tried = np.concatenate([gone, self.options[[member]]])
-                if left and (limits is None or limits.cheapest(space, without(mask, tried, space)) is not None):
-                    gone, left = tried, left - 1
-        return gone
-
-
-def _contest(mask: Mask, space: SearchSpace) -> _Contest:
-    options = candidates(mask, space)
-    whole = bool((mask.sum(-1) <= 1).all())
-    groups = np.zeros(len(options), int) if whole else options[:, 0] * mask.shape[1] + options[:, 1]
-    return _Contest(options, groups, whole)
-
-
-def _by_completion(key, mask, space, indicators, paths, prune_number, limits) -> Info:
+def _by_completion(key, mask, space, indicators, paths, prune_number, budget) -> Info:
     draw, score = jax.random.split(key)
-    choices = (limits.sample if limits else architectures)(draw, mask, paths, space)
+    choices = (budget.sample if budget else architectures)(draw, mask, paths, space)
     batches = max(1, min(MOST_BATCHES, paths // len(choices)))
     results = {i.name: _on_batches(i, score, space.one_hot(choices), batches) for i in indicators}
     means = {i.name: _mean(results[i.name].values, i.geometric) for i in indicators}
@@ -265,8 +165,8 @@ def _by_completion(key, mask, space, indicators, paths, prune_number, limits) ->
         for i in indicators
     }
 
-    contest = _contest(mask, space)
-    options = contest.options
+    rivals = contest(mask, space)
+    options = rivals.options
     holds = np.stack([choices[:, cell, edge] == operator for cell, edge, operator in options])
 
     def mean(values):
@@ -274,13 +174,13 @@ def _by_completion(key, mask, space, indicators, paths, prune_number, limits) ->
 
     def lead(log_ranks):
         means = mean(log_ranks)
-        return np.array([means[contest.groups == group].mean() for group in contest.groups]) - means
+        return np.array([means[rivals.groups == group].mean() for group in rivals.groups]) - means
 
     changes = {name: lead(values) for name, values in log_ranks.items()}
     total = np.sum(list(changes.values()), axis=0)
-    if prune_number is None and not contest.whole:
+    if prune_number is None and not rivals.whole:
         # All operators compete with each other: one group, of which one goes.
-        contest = contest._replace(groups=np.zeros(len(options), int))
+        rivals = rivals._replace(groups=np.zeros(len(options), int))
     return Info(
         candidates=options,
         scores={name: mean(values) for name, values in means.items()},
@@ -289,7 +189,7 @@ def _by_completion(key, mask, space, indicators, paths, prune_number, limits) ->
         total=total,
         health=_health(results),
         evaluations=len(choices) * batches,
-        pruned=contest.losers(total, np.arange(len(total)), mask, space, prune_number or 1, limits),
+        pruned=rivals.losers(total, np.arange(len(total)), mask, space, prune_number or 1, budget),
         noise=_standard_errors(np.sum(list(log_ranks.values()), axis=0), holds),
     )
 
@@ -312,9 +212,9 @@ def _on_batches(indicator: Indicator, key, masks, batches: int) -> Scores:
     return Scores(*(np.concatenate(parts) for parts in zip(*results, strict=True)))
 
 
-def _by_removal(key, mask, space, indicators, fresh, prune_number, limits) -> Info:
-    contest = _contest(mask, space)
-    options = contest.options
+def _by_removal(key, mask, space, indicators, fresh, prune_number, budget) -> Info:
+    rivals = contest(mask, space)
+    options = rivals.options
     masks = np.stack([without(mask, option[None], space) for option in options])
     results = {i.name: _compared(i, key, mask, masks, fresh) for i in indicators}
     scores, changes, ranks = {}, {}, {}
@@ -329,7 +229,7 @@ def _by_removal(key, mask, space, indicators, fresh, prune_number, limits) -> In
     total = rank_sum(list(ranks.values()))
     # As the released code, which sorts the sums of ranks, stably, in the order of its first indicator.
     first = released_order(changes[indicators[0].name], descending=not indicators[0].lower_is_better)
-    pruned = contest.losers(total, first, mask, space, prune_number, limits)
+    pruned = rivals.losers(total, first, mask, space, prune_number, budget)
     evaluations = len(options) * 2 if fresh else len(options) + 1
     return Info(options, scores, changes, ranks, total.astype(float), _health(results), evaluations, pruned)
 
@@ -364,19 +264,19 @@ def prune(
     paths: int = 96,
     fresh: bool = False,
     prune_number: int | None = None,
-    limits: Budget | None = None,
+    budget: Budget | None = None,
 ) -> tuple[Mask, list[Info]]:
     """The whole search: from the supernet to one architecture.
 
     Args:
-        key: everything random depends on it.
+        key: images, weights and samples depend on it.
         space: the search space.
         indicators: what to score by, for instance those of `tenas_jax.scores.indicators`.
         rule: see the module.
         paths: see `step`.
         fresh: see `step`.
         prune_number: see `step`.
-        limits: see `step`.
+        budget: see `step`.
 
     Returns:
         The mask of the architecture found, and what every step saw.
@@ -385,7 +285,7 @@ def prune(
         InputError: as `step`, or for limits that no architecture meets.
 
     Examples:
-        A score of one's own needs no compiled program: the search for the most parameters.
+        A custom score needs no compiled program: the search for the most parameters.
 
         >>> from tenas_jax import NAS_BENCH_201
         >>> from tenas_jax.networks import cost
@@ -399,9 +299,9 @@ def prune(
         >>> len(infos)  # each takes one of 24 operators; six edges keep one
         18
     """
-    if limits is not None:
-        limits.check(space)
-    settings = {"rule": rule, "paths": paths, "fresh": fresh, "prune_number": prune_number, "limits": limits}
+    if budget is not None:
+        budget.check(space)
+    settings = {"rule": rule, "paths": paths, "fresh": fresh, "prune_number": prune_number, "budget": budget}
     taken = list(steps(key, init(space), space=space, indicators=indicators, **settings))
     return taken[-1][0].mask if taken else space.supernet(), [info for _, info in taken]
 
@@ -410,7 +310,7 @@ def steps(key: Key[Array, ""], state: State, *, space: SearchSpace, **settings) 
     """Prunes until one architecture is left.
 
     Args:
-        key: everything random depends on it.
+        key: images, weights and samples depend on it.
         state: where to begin.
         space: the search space.
         **settings: as `step`.

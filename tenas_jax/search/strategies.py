@@ -21,15 +21,15 @@ from tenas_jax.records.files import remove_tree, sha256_of, write_csv
 from tenas_jax.records.run_folder import RunFolder
 from tenas_jax.scores.indicators import Indicator, indicators
 from tenas_jax.scores.ranks import log_rank_sum
-from tenas_jax.scores.scorer import prepare
-from tenas_jax.search import evolution, pruner
+from tenas_jax.scores.scorer import Scorer, prepare
+from tenas_jax.search import contest, evolution, pruner
 from tenas_jax.search.beside import keep, kernels_beside, scores_beside
 from tenas_jax.search.evolution import Evolution
 from tenas_jax.search.job import Job
 from tenas_jax.search.pruner import Info
 from tenas_jax.spaces.cell_graph import Mask
 from tenas_jax.spaces.preset import Preset
-from tenas_jax.spaces.space import SearchSpace
+from tenas_jax.spaces.space import Masks, SearchSpace
 from tenas_jax.terminal import Progress, doing
 
 
@@ -82,7 +82,7 @@ def prune_in_folder(
     by: list[Indicator],
     settings: Preset,
     folder: RunFolder,
-    limits: Any = None,
+    budget: Any = None,
 ) -> Mask:
     """Prunes by any indicators, or goes on with it, and records every round.
 
@@ -92,18 +92,18 @@ def prune_in_folder(
         by: the indicators.
         settings: the preset.
         folder: with the rounds that have been taken.
-        limits: on what the network may cost, a `budget.Budget`.
+        budget: on what the network may cost, a `budget.Budget`.
 
     Returns:
         The mask of one architecture.
     """
     state = pruner.init(space)
     for record in folder.rounds:
-        state = pruner.State(pruner.without(state.mask, _gone(record), space), record["round"] + 1)
-    total, left = pruner.surplus(space.supernet(), space), pruner.surplus(state.mask, space)
+        state = pruner.State(contest.without(state.mask, _gone(record), space), record["round"] + 1)
+    total, left = contest.surplus(space.supernet(), space), contest.surplus(state.mask, space)
     steps = pruner.steps(
         jax.random.key(seed), state, space=space, indicators=by, rule=settings.rule, paths=settings.paths,
-        fresh=settings.fresh, prune_number=settings.prune_number, limits=limits,
+        fresh=settings.fresh, prune_number=settings.prune_number, budget=budget,
     )  # fmt: skip
     with Progress(total, total - left, "operators") as progress:
         start, mask = time.perf_counter(), state.mask
@@ -205,31 +205,31 @@ def evolve(job: Job, folder: RunFolder) -> Mask:
                 young = evolution.first_generation(generation, space, settings, job.budget)
             if not len(young):
                 break  # nothing new is left near the population
-            masks = space.one_hot(young)
             doing(f"scoring generation {len(folder.rounds)}")
-            scored, places = scorer(masks), np.arange(len(masks))
-            draws = draws_of(space, job.scores, masks, scored, places)
-            found = averages(job.scores, draws, scored, places)
+            draws, record = _generation_record(job, scorer, space.one_hot(young))
             choices = np.concatenate([choices, young])
             values = {name: np.concatenate([values[name], draws[name].astype(float)], axis=1) for name in job.scores}
             goodness = log_rank_sum(values, lower)
             best = space.format(space.one_hot(choices[np.argmax(goodness)]))
-            folder.append(
-                {
-                    "round": len(folder.rounds),
-                    "architectures": [space.format(mask) for mask in masks],
-                    "scores": {name: [_plain(value) for value in found[name]] for name in job.scores},
-                    "draws": {name: [[_plain(v) for v in draw] for draw in draws[name]] for name in job.scores},
-                    "health": {name: found[f"{name}_health"].tolist() for name in scorer.scores},
-                    "best": best,
-                    "evaluations": len(young) * scorer.repeats,
-                    "seconds": round(time.perf_counter() - start, 3),
-                }
-            )
+            seconds = round(time.perf_counter() - start, 3)
+            folder.append({"round": len(folder.rounds), **record, "best": best, "seconds": seconds})
             line = f"generation {len(folder.rounds) - 1}: {len(choices)} architectures, the best is {best}"
-            medians = {name.replace("_", " "): f"{np.nanmedian(found[name]):.4g} (median)" for name in job.scores}
-            progress.advance(len(young), line, {"best": best, **medians})
+            progress.advance(len(young), line, {"best": best})
     return space.parse(folder.rounds[-1]["best"])
+
+
+def _generation_record(job: Job, scorer: Scorer, masks: Masks) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Every draw of every score of some architectures, and what the record of their generation says of them."""
+    scored, places = scorer(masks), np.arange(len(masks))
+    draws = draws_of(job.space, job.scores, masks, scored, places)
+    found = averages(job.scores, draws, scored, places)
+    return draws, {
+        "architectures": [job.space.format(mask) for mask in masks],
+        "scores": {name: [_plain(value) for value in found[name]] for name in job.scores},
+        "draws": {name: [[_plain(v) for v in draw] for draw in draws[name]] for name in job.scores},
+        "health": {name: found[f"{name}_health"].tolist() for name in scorer.scores},
+        "evaluations": len(masks) * scorer.repeats,
+    }
 
 
 def _history(

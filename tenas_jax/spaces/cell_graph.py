@@ -70,6 +70,11 @@ class CellGraph:
         return range(self.inputs, self.nodes)
 
     @property
+    def output_nodes(self) -> list[int]:
+        """The nodes that make a cell's output: the last, or with several inputs, as in DARTS, all inner ones."""
+        return [self.nodes - 1] if self.inputs == 1 else list(self.inner_nodes)
+
+    @property
     def none(self) -> int:
         """The number of the operator "none"; -1 where there is none."""
         return self.operators.index(NONE) if NONE in self.operators else -1
@@ -215,8 +220,7 @@ class CellGraph:
         reached[..., : self.inputs] = True
         for edge, (source, target) in enumerate(self.edges):
             reached[..., target] |= carries[..., edge] & reached[..., source]
-        outputs = [self.nodes - 1] if self.inputs == 1 else list(self.inner_nodes)
-        return np.asarray(reached[..., outputs].any(-1).all(-1))
+        return np.asarray(reached[..., self.output_nodes].any(-1).all(-1))
 
     # How many architectures there are, and which is which.
 
@@ -314,5 +318,11 @@ def complete_edges(inputs: int, nodes: int) -> tuple[tuple[int, int], ...]:
 
     Returns:
         (source, target) pairs.
+
+    Examples:
+        >>> complete_edges(1, 3)
+        ((0, 1), (0, 2), (1, 2))
+        >>> len(complete_edges(2, 6))  # of a cell of DARTS
+        14
     """
     return tuple((source, target) for target in range(inputs, nodes) for source in range(target))

@@ -40,7 +40,7 @@ def _in_smallest_order(space: SearchSpace, mask: Mask) -> Mask:
     """
     # Properties are computed whenever they are asked for, and this runs for every order of every architecture.
     nodes, inputs, none = space.nodes, space.inputs, space.none
-    last = nodes if space.family.concatenates else nodes - 1
+    last = nodes if len(space.output_nodes) > 1 else nodes - 1
     numbers = {edge: e for e, edge in enumerate(space.edges)}
     cells = []
     for choice in space.choice(mask).tolist():

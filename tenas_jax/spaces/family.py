@@ -1,7 +1,7 @@
 """What spaces with cells of one sort have in common: how cells are stacked, and how they are scored."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tenas_jax.spaces.preset import Preset
@@ -19,10 +19,14 @@ class Family:
         strides: of an edge.
         skeletons: sizes of networks by purpose.
         concatenates: whether a cell's output is all of its inner nodes, and not the last one alone.
+        takes_any_channels: whether convolutions come before the edges of the first cell even without a stem, as in DARTS,
+            so that images may have any number of channels.
         scores: what an architecture can be scored by, by name and costs aside, for the skeletons of "ntk" and "regions".
         presets: settings of a search by name.
         imagenet_presets: where they are others on ImageNet.
         default_scores: what a ranking goes by.
+        trained: how cells are stacked in the networks that are trained, for "small" images and where it differs for
+            "imagenet"; by default as in `network`.
     """
 
     network: Callable[..., Any]
@@ -30,7 +34,9 @@ class Family:
     strides: tuple[int, ...]
     skeletons: Mapping[Purpose, Skeleton]
     concatenates: bool
+    takes_any_channels: bool
     scores: Callable[[Skeleton, Skeleton], Mapping[str, Score]]
     presets: Mapping[str, Preset]
     imagenet_presets: Mapping[str, Preset]
     default_scores: tuple[str, ...]
+    trained: Mapping[str, Callable[..., Any]] = field(default_factory=dict)

@@ -25,7 +25,7 @@ def network(read: Reading[Value], space: SearchSpace, mask, images: Value, skele
 
 
 def reductions(space: SearchSpace, skeleton: Skeleton) -> int:
-    """How often the network of a space halves the sides of its images; 0 for a network function of the space's own.
+    """How often the network of a space halves the sides of its images; 0 for a custom network function.
 
     Args:
         space: the search space.

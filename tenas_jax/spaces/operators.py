@@ -1,8 +1,9 @@
 """Operators, written once against a small set of operations.
 
 An operator is a function of a *reading*: an object that says what a convolution, a batch norm, a ReLU, ... means for the
-kind of value that flows through. `finite.py` reads feature maps with weights, `infinite.py` Gaussian-process kernels,
-`cost.py` parameters and multiply-adds. An operator is therefore written in one place, and every reading understands it.
+kind of value that flows through. `networks/finite.py` reads feature maps with weights, `ntk/kernel_reading.py`
+Gaussian-process kernels, `networks/cost.py` parameters and multiply-adds. An operator is therefore written in one place,
+and every reading understands it.
 
 Blocks have the order ReLU, convolution, batch norm, as TE-NAS (Chen et al. 2021) uses those of NAS-Bench-201 (Dong and
 Yang 2020, section 2) and DARTS (Liu et al. 2019, section 3).
@@ -13,6 +14,8 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 Value = TypeVar("Value")
+EPSILON = 1e-5  # of every batch norm, as in PyTorch
+
 Operator = Callable[["Reading[Value]", str, Value, int, int], Value]
 
 
@@ -71,7 +74,7 @@ class Reading(Protocol[Value]):
         """The edges that leave node `x`: edge e is the sum over o of `weights[e, o] * operators[o](names[e] + ..., x)`.
 
         `weights` (edges, operators) may be traced; an operator whose weights are zero need not be computed. Edges have
-        weights of their own, so a finite reading calls every operator for every edge.
+        separate weights, so a finite reading calls every operator for every edge.
         """
         ...
 

@@ -24,7 +24,7 @@ def find_space(reference: str) -> SearchSpace:
         return SPACES[reference]
     if ":" not in reference:
         raise InputError(
-            f"the search space {reference!r} is unknown; choose one of {', '.join(SPACES)}, or FILE.py:NAME for your own."
+            f"the search space {reference!r} is unknown; choose one of {', '.join(SPACES)}, or FILE.py:NAME."
         )
     return space_from(find_source(reference))
 

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from tenas_jax.spaces.skeleton import Skeleton
 
 Ntk = Literal["analytic", "empirical"]
+REPEATS = 8  # draws of images and weights over which a score is averaged where nothing else is said
 
 
 class Kernel(NamedTuple):

@@ -68,6 +68,7 @@ def scores(ntk: Skeleton, thin: Skeleton) -> dict[str, Score]:
     Returns:
         By name.
     """
+    # One table, not split: it is read as a whole.
     # The settings of the released code (TE-NAS, commit 9df78ff), and of the paper's text: batch 32, 5000 samples.
     kernel = Kernel(ntk._replace(channels=3), "empirical", images=72, side=None, batch_stats="coupled", fan="fan_out")
     patterns = Patterns(thin._replace(channels=1, cells=1), channels=1, samples=1000, batches=3)
@@ -143,6 +144,7 @@ SINGLE_INPUT = Family(
     strides=(1,),
     skeletons=_SKELETONS,
     concatenates=False,
+    takes_any_channels=False,
     presets=PRESETS,
     imagenet_presets=PRESETS,
     scores=scores,

@@ -66,8 +66,13 @@ class SearchSpace(CellGraph):
         return self.like or (SINGLE_INPUT if self.inputs == 1 else TWO_INPUTS)
 
     @property
+    def output_nodes(self) -> list[int]:
+        """The nodes that make a cell's output, as its family says: the last one, or all inner ones."""
+        return list(self.inner_nodes) if self.family.concatenates else [self.nodes - 1]
+
+    @property
     def is_custom(self) -> bool:
-        """Whether something of the space's own decides what its networks compute."""
+        """Whether custom operators or a custom network function decide what its networks compute."""
         return bool(self.definitions) or self.network is not None
 
     @property
@@ -98,6 +103,8 @@ class SearchSpace(CellGraph):
             InputError: where the mask is not a single architecture.
 
         Examples:
+            >>> import numpy as np
+            >>> from tenas_jax import NAS_BENCH_201
             >>> NAS_BENCH_201.format(NAS_BENCH_201.one_hot(np.array([[3, 1, 0, 0, 2, 0]])))
             '|nor_conv_3x3~0|+|skip_connect~0|none~1|+|none~0|nor_conv_1x1~1|none~2|'
         """
@@ -124,6 +131,7 @@ class SearchSpace(CellGraph):
             InputError: for text of another form, a wrong operator, node or count.
 
         Examples:
+            >>> from tenas_jax import NAS_BENCH_201
             >>> mask = NAS_BENCH_201.parse("|nor_conv_3x3~0|+|skip_connect~0|none~1|+|none~0|nor_conv_1x1~1|none~2|")
             >>> mask.shape, NAS_BENCH_201.choice(mask).tolist()
             ((1, 6, 5), [[3, 1, 0, 0, 2, 0]])
@@ -139,6 +147,7 @@ class SearchSpace(CellGraph):
 
         Examples:
             >>> import jax
+            >>> from tenas_jax import NAS_BENCH_201
             >>> masks = NAS_BENCH_201.sample(jax.random.key(0), 10)
             >>> masks.shape, masks.sum(-1).max().item()
             ((10, 1, 6, 5), 1)

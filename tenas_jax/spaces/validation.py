@@ -111,6 +111,6 @@ def check_network(space: CellGraph, network: Any, skeletons: Any) -> None:
             raise InputError(f"`network` of {space.name} must be a function or None; it is {network!r}.")
     elif (space.inputs, len(space.cells)) not in ((1, 1), (2, 2)):
         raise InputError(
-            f"without a `network` of its own a space has cells of one kind with one input (NAS-Bench-201) or of two kinds "
+            f"without a custom `network` a space has cells of one kind with one input (NAS-Bench-201) or of two kinds "
             f"with two inputs (DARTS); {space.name} has {len(space.cells)} with {space.inputs}."
         )

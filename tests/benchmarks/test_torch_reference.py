@@ -87,7 +87,7 @@ def test_kernel_by_finite_differences(space, small, rng):
                 w.add_(0 if d is None else shift * d)
             sides.append(network(images, mask).sum(1))
     slope = ((sides[0] - sides[1]) / (2 * step)).numpy()
-    # 1e-4: what is left of the second-order error, since a step may cross a ReLU's kink.
+    # 1e-4: what is left of the second-order error, since a step may cross a ReLU's breakpoint.
     np.testing.assert_allclose(slope, (kernel @ u).numpy(), rtol=1e-4, atol=1e-4 * float(kernel.abs().max()))
 
 
@@ -209,6 +209,20 @@ def test_small_search_ends_with_one_operator_an_edge(monkeypatch, rng):
     assert [c.operator for c in limited.rounds[0]] == [result.rounds[0][0].operator, result.rounds[0][12].operator]
     assert limited.rounds[0][0].condition_numbers == result.rounds[0][0].condition_numbers
     assert not limited.finished
+
+
+def test_a_stopped_search_goes_on_with_the_same_candidates(monkeypatch, rng):
+    monkeypatch.setitem(search.NTK_BATCH, "nasbench201", 4)
+    monkeypatch.setattr(search, "REPEATS", 1)
+    monkeypatch.setattr(search, "REGION_BATCH", 20)
+    images = rng.integers(256, size=(8, 4, 4, 3), dtype=np.uint8)
+    seen, again = [], []
+    whole = search.search(images, 0, on_candidate=seen.append)
+    assert len(seen) == 24 + 18 + 12
+    resumed = search.search(images, 0, finished=seen[:30], on_candidate=again.append)
+    scores = [c._replace(seconds=0) for c in seen[30:]]
+    assert [c._replace(seconds=0) for c in again] == scores
+    np.testing.assert_array_equal(resumed.mask, whole.mask)
 
 
 def test_search_refuses_images_of_another_kind():

@@ -25,12 +25,14 @@ class Calls:
         return self.reduced
 
 
-def refused(path, content, match=REFUSED):
+def refusal(path, content):
+    """What is said of a file that must be refused, as a pickle and as images."""
     path.write_bytes(content)
-    with pytest.raises(InputError, match=match):
+    with pytest.raises(InputError) as caught:
         load_pickle(path)
     with pytest.raises(InputError):
         open_images("imagenet16-120", path)
+    return str(caught.value)
 
 
 RECONSTRUCT = np.zeros(1).__reduce__()[0]
@@ -46,7 +48,7 @@ def test_a_structured_dtype_whose_flags_lie_is_refused(tmp_path, protocol, membe
     scalar = Calls(np.float64(0).__reduce__()[0], dtype, POINTER)
     for attack in (array, scalar):
         content = {"data": np.zeros((1, 3), np.uint8), "labels": [1], member: attack}
-        refused(tmp_path / "batch", pickle.dumps(content, protocol))
+        assert REFUSED in refusal(tmp_path / "batch", pickle.dumps(content, protocol))
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -54,9 +56,8 @@ def test_a_structured_dtype_whose_flags_lie_is_refused(tmp_path, protocol, membe
     "name", ["O", "V8", "object", "i4,O", "m8[s]", "S0", "S", "u1,u1", "|O8", "float64", "a3", "U1_"]
 )
 def test_dtypes_that_are_no_plain_numbers_or_strings_are_refused(tmp_path, protocol, name):
-    refused(
-        tmp_path / "batch", pickle.dumps({"data": Calls(np.dtype, name, False, True)}, protocol), "neither of numbers"
-    )
+    attack = pickle.dumps({"data": Calls(np.dtype, name, False, True)}, protocol)
+    assert "neither of numbers" in refusal(tmp_path / "batch", attack)
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -68,8 +69,8 @@ def test_numpys_own_dtypes_stay_as_they_are(tmp_path, protocol):
     load_pickle(path)
     plain = np.dtype("u1")
     assert (plain.itemsize, plain.alignment, plain.flags) == (1, 1, 0)
-    refused(path, pickle.dumps(Calls(np.dtype, "i8", False, True, state=(3, ">", None, None, None, -1, -1, 0)), protocol),
-            "byte order")  # fmt: skip
+    swapped = Calls(np.dtype, "i8", False, True, state=(3, ">", None, None, None, -1, -1, 0))
+    assert "byte order" in refusal(path, pickle.dumps(swapped, protocol))
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -82,7 +83,8 @@ def test_numpys_own_dtypes_stay_as_they_are(tmp_path, protocol):
     ],
 )
 def test_arrays_are_not_made_by_their_constructor(tmp_path, protocol, arguments):
-    refused(tmp_path / "batch", pickle.dumps({"data": Calls(np.ndarray, *arguments)}, protocol), "no constructor")
+    attack = pickle.dumps({"data": Calls(np.ndarray, *arguments)}, protocol)
+    assert "no constructor" in refusal(tmp_path / "batch", attack)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +93,7 @@ def test_arrays_are_not_made_by_their_constructor(tmp_path, protocol, arguments)
 def test_an_array_is_as_long_as_its_bytes(tmp_path, shape):
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         attack = Calls(RECONSTRUCT, np.ndarray, (0,), b"b", state=(1, shape, np.dtype("u1"), False, b"four"))
-        refused(tmp_path / "batch", pickle.dumps({"data": attack}, protocol), "an array ")
+        assert "an array " in refusal(tmp_path / "batch", pickle.dumps({"data": attack}, protocol))
 
 
 def test_an_array_without_its_bytes_is_no_array(tmp_path):
@@ -115,7 +117,8 @@ def test_an_array_and_its_second_mention_are_the_same(tmp_path):
 
 def test_a_character_beyond_all_characters_is_refused(tmp_path):
     state = (1, (1,), np.dtype("U1"), False, b"\xff\xff\xff\xff")
-    refused(tmp_path / "batch", pickle.dumps(Calls(RECONSTRUCT, np.ndarray, (0,), b"b", state=state)), "no character")
+    attack = pickle.dumps(Calls(RECONSTRUCT, np.ndarray, (0,), b"b", state=state))
+    assert "no character" in refusal(tmp_path / "batch", attack)
 
 
 NESTED = b"N\x85" + b"".join(b"q\x00h\x00\x86" for _ in range(60))  # 2^60 elements to whoever counts or compares them
@@ -178,9 +181,9 @@ def test_damage_is_refused_in_no_more_memory_than_the_file(tmp_path, content):
 
 def test_a_large_file_of_small_objects_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(_pickles, "MOST_OPERATIONS", 1000)
-    refused(tmp_path / "batch", b"(" + b"]" * 1000 + b"l.", "more than 1000 operations")
+    assert "more than 1000 operations" in refusal(tmp_path / "batch", b"(" + b"]" * 1000 + b"l.")
     monkeypatch.setattr(_pickles, "LARGEST_FILE", 100)
-    refused(tmp_path / "batch", b"(" + b"]" * 200 + b"l.", "it has more than")
+    assert "it has more than" in refusal(tmp_path / "batch", b"(" + b"]" * 200 + b"l.")
 
 
 @pytest.mark.parametrize(

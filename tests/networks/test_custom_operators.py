@@ -7,7 +7,7 @@ import pytest
 
 import tenas_jax
 from tenas_jax import CellNetwork, InputError, SearchSpace, Skeleton, complete_edges, costs
-from tenas_jax.networks.cost import check_operators
+from tenas_jax.networks.operator_check import check_operators
 
 
 def space_of(operator):

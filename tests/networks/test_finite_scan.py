@@ -1,4 +1,4 @@
-"""A cell as a loop over edges gives what the cell written out gives."""
+"""One `lax.scan` over the edges of a cell gives what the cell written out gives."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
 from tenas_jax.spaces.registry import SPACES
 from tenas_jax.spaces.skeleton import Skeleton
 
-MACRO = Skeleton(channels=2, cells=1, stages=1)
+SKELETON = Skeleton(channels=2, cells=1, stages=1)
 
 
 def unstacked(stacked):
@@ -32,28 +32,28 @@ def unstacked(stacked):
 def networks():
     rng = np.random.default_rng(0)
     images = jnp.asarray(rng.normal(size=(5, 4, 4, 3)))
-    rolled, unrolled = ScannedNetwork(NAS_BENCH_201, MACRO), CellNetwork(NAS_BENCH_201, MACRO)
+    scanned, written_out = ScannedNetwork(NAS_BENCH_201, SKELETON), CellNetwork(NAS_BENCH_201, SKELETON)
     mask = np.ones(NAS_BENCH_201.mask_shape, bool)
-    shapes = jax.eval_shape(lambda: rolled.init(jax.random.key(0), images, mask))
+    shapes = jax.eval_shape(lambda: scanned.init(jax.random.key(0), images, mask))
     variables = jax.tree.map(lambda leaf: jnp.asarray(1 + rng.normal(size=leaf.shape) / 4), shapes)
     same = {collection: unstacked(values) for collection, values in variables.items()}
-    expected = jax.eval_shape(lambda: unrolled.init(jax.random.key(0), images, mask))
+    expected = jax.eval_shape(lambda: written_out.init(jax.random.key(0), images, mask))
     assert jax.tree.map(jnp.shape, same) == jax.tree.map(jnp.shape, expected)
     mask = NAS_BENCH_201.supernet()
     mask[0, 2] = [True, False, False, False, False]
     mask[0, 4, 3] = False
-    return images, jnp.asarray(mask), (rolled, variables), (unrolled, same)
+    return images, jnp.asarray(mask), (scanned, variables), (written_out, same)
 
 
 def test_logits_and_batch_statistics(networks):
-    images, mask, (rolled, variables), (unrolled, same) = networks
+    images, mask, (scanned, variables), (written_out, same) = networks
 
     def both(net, variables, mask):
         trained, state = net.apply(variables, images, mask, mutable=["batch_stats"])
         return trained, state["batch_stats"], net.apply(variables, images, mask, train=False)
 
-    mine, seen, frozen = jax.jit(lambda v, m: both(rolled, v, m))(variables, mask)
-    theirs, expected, frozen_expected = jax.jit(lambda v, m: both(unrolled, v, m))(same, mask)
+    mine, seen, frozen = jax.jit(lambda v, m: both(scanned, v, m))(variables, mask)
+    theirs, expected, frozen_expected = jax.jit(lambda v, m: both(written_out, v, m))(same, mask)
     np.testing.assert_allclose(mine, theirs, atol=1e-12)
     np.testing.assert_allclose(frozen, frozen_expected, atol=1e-12)
     assert np.ptp(theirs, axis=0).min() > 1e-3
@@ -64,7 +64,7 @@ def test_logits_and_batch_statistics(networks):
 
 
 def test_gradients(networks):
-    images, mask, (rolled, variables), (unrolled, same) = networks
+    images, mask, (scanned, variables), (written_out, same) = networks
 
     def gradient(net, variables):
         def loss(params):
@@ -72,7 +72,7 @@ def test_gradients(networks):
 
         return jax.jit(jax.grad(loss))(variables["params"])
 
-    mine, theirs = unstacked(gradient(rolled, variables)), gradient(unrolled, same)
+    mine, theirs = unstacked(gradient(scanned, variables)), gradient(written_out, same)
     for name, expected in theirs.items():
         np.testing.assert_allclose(mine[name], expected, atol=1e-10, err_msg=name)
     assert not np.any(mine["stage0.cell0.edge2.nor_conv_3x3.conv.kernel"])  # a dead operator
@@ -80,10 +80,10 @@ def test_gradients(networks):
 
 
 def test_activation_bits_are_the_same_neurons(networks):
-    images, mask, (rolled, variables), (unrolled, same) = networks
+    images, mask, (scanned, variables), (written_out, same) = networks
     mine, theirs = (
         np.asarray(jax.jit(lambda v, m, net=net: net.apply(v, images, m, method="activation_bits"))(v, mask))
-        for net, v in ((rolled, variables), (unrolled, same))
+        for net, v in ((scanned, variables), (written_out, same))
     )
     assert mine.shape == theirs.shape
     # Written out, a network meets its ReLUs node by node, in a loop edge by edge: the columns are in another order.
@@ -92,9 +92,9 @@ def test_activation_bits_are_the_same_neurons(networks):
 
 
 def test_a_mask_that_is_known_gives_the_same_logits(networks):
-    images, mask, (rolled, variables), _ = networks
-    known, data = np.asarray(mask), jax.jit(lambda m: rolled.apply(variables, images, m))(mask)
-    np.testing.assert_allclose(jax.jit(lambda: rolled.apply(variables, images, known))(), data, atol=1e-12)
+    images, mask, (scanned, variables), _ = networks
+    known, data = np.asarray(mask), jax.jit(lambda m: scanned.apply(variables, images, m))(mask)
+    np.testing.assert_allclose(jax.jit(lambda: scanned.apply(variables, images, known))(), data, atol=1e-12)
 
 
 @pytest.mark.parametrize("fan", ["fan_in", "fan_out"])

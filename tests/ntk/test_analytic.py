@@ -18,13 +18,15 @@ from common.finite_twin import (
 from tenas_jax.data import image_batch, open_images
 from tenas_jax.errors import InputError
 from tenas_jax.ntk import neural_tangents as _neural_tangents
-from tenas_jax.ntk.analytic import KernelReading, analytic_ntk
+from tenas_jax.ntk.analytic import analytic_ntk
 from tenas_jax.ntk.gaussian_kernels import Batch, Settings, input_kernels
 from tenas_jax.ntk.gaussian_maps import gaussian_field
+from tenas_jax.ntk.kernel_reading import KernelReading
 from tenas_jax.ntk.spectrum import condition_number
 from tenas_jax.program_cache import PROGRAMS
 from tenas_jax.spaces.darts import DARTS
 from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
+from tenas_jax.spaces.skeleton import Skeleton
 
 SEEDS = 24
 # A skip beside a pool, convolutions of both sizes, one behind a pool: paths of one, two and three edges.
@@ -130,6 +132,65 @@ def test_mean_of_finite_cells_without_batch_norm(images, parametrisation):
     settings = Settings(parametrisation, "none")
     build = cell_network(NAS_BENCH_201.parse(MIXED))
     assert_mean_is(limit_kernel(build, images, settings, 24), draw_kernels(build, images, 24, SEEDS, settings), 24)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_without_batch_norm_kernels_of_some_images_are_a_sub_matrix(images, dtype):
+    """Bit for bit, so that one kernel serves any number of batches; a batch norm makes images depend on each other."""
+    images, mask, settings = images.astype(dtype), NAS_BENCH_201.parse(MIXED), Settings("standard", "none")
+    skeleton = Skeleton(channels=16, cells=1, stages=1)
+    whole = np.asarray(analytic_ntk(NAS_BENCH_201, mask, images, skeleton=skeleton, settings=settings))
+    for some in ([0, 1, 2], [1, 3], [0, 1, 3, 4]):
+        part = analytic_ntk(NAS_BENCH_201, mask, images[np.array(some)], skeleton=skeleton, settings=settings)
+        np.testing.assert_array_equal(part, whole[np.ix_(some, some)])
+    normalised = np.asarray(analytic_ntk(NAS_BENCH_201, mask, images, skeleton=skeleton))
+    part = analytic_ntk(NAS_BENCH_201, mask, images[:3], skeleton=skeleton)
+    assert relative(part - normalised[:3, :3], normalised[:3, :3]) > 1e-3
+
+
+def paths(mask):
+    """The operators of every path from the input to the output of a cell, found by going along them."""
+    cell, names = mask[0].argmax(-1), NAS_BENCH_201.operators
+    leaving = {}
+    for (source, target), operator in zip(NAS_BENCH_201.edges, cell, strict=True):
+        if names[operator] != "none":
+            leaving.setdefault(source, []).append((target, names[operator]))
+
+    def from_node(node):
+        if node == NAS_BENCH_201.edges[-1][1]:
+            yield []
+        for target, operator in leaving.get(node, []):
+            yield from ([operator, *rest] for rest in from_node(target))
+
+    return list(from_node(0))
+
+
+@pytest.mark.parametrize("parametrisation", ["ntk", "standard"])
+def test_the_diagonal_without_batch_norm_counts_convolutions_over_paths(rng, parametrisation):
+    """The formula of `docs/analytic_ntk.md` on images of one pixel, where of nine taps of a 3x3 kernel one sees it."""
+    images, channels = jnp.asarray(rng.normal(size=(2, 1, 1, 3))), 16
+    convolutions = [NAS_BENCH_201.operators.index(name) for name in ("none", "nor_conv_1x1", "nor_conv_3x3")]
+    masks = NAS_BENCH_201.one_hot(rng.choice(convolutions, size=(12, 1, 6)))
+    skeleton = Skeleton(channels=channels, cells=1, stages=1)
+    taps = {"nor_conv_1x1": 1, "nor_conv_3x3": 9}
+
+    def gradient(fan_in, gain):
+        return 1 if parametrisation == "ntk" else fan_in / gain
+
+    variances = (np.asarray(images) ** 2).mean((1, 2, 3)) / 9  # behind the stem
+    begun = gradient(27, 1) * variances
+    connected = [mask for mask in masks if paths(mask)]
+    assert len(connected) > 6
+    for mask in connected:
+        nngp = sum(np.prod([1 / taps[o] for o in path]) * variances for path in paths(mask))
+        ntk = sum(
+            np.prod([1 / taps[o] for o in path])
+            * (begun + variances * sum(gradient(taps[o] * channels, 2) for o in path))
+            for path in paths(mask)
+        )
+        output = ntk / 2 + gradient(channels, 1) * nngp / 2  # a ReLU, and the head
+        found = analytic_ntk(NAS_BENCH_201, mask, images, skeleton=skeleton, settings=Settings(parametrisation, "none"))
+        np.testing.assert_allclose(np.diag(found), output, rtol=1e-10)
 
 
 @pytest.mark.slow

@@ -8,14 +8,16 @@ import pytest
 from tenas_jax.errors import InputError
 from tenas_jax.networks.finite import FeatureReading
 from tenas_jax.ntk import neural_tangents as _neural_tangents
-from tenas_jax.ntk.analytic import KernelReading, analytic_ntk
+from tenas_jax.ntk.analytic import analytic_ntk
 from tenas_jax.ntk.empirical import empirical_ntk
-from tenas_jax.ntk.gaussian_kernels import EPSILON, Batch, Settings, input_kernels, normalise, relu_kernels, square
+from tenas_jax.ntk.gaussian_kernels import Batch, Settings, input_kernels, normalise, relu_kernels, square
 from tenas_jax.ntk.gaussian_maps import gaussian_field
+from tenas_jax.ntk.kernel_reading import KernelReading
 from tenas_jax.ntk.spectrum import condition_number
 from tenas_jax.scores.mask_program import MaskProgram
 from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
 from tenas_jax.spaces.network import network
+from tenas_jax.spaces.operators import EPSILON
 from tenas_jax.spaces.skeleton import Skeleton
 
 SINGLE = "|nor_conv_3x3~0|+|nor_conv_1x1~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_1x1~1|nor_conv_3x3~2|"

@@ -50,7 +50,7 @@ def network(values, space, skeleton, folder, inputs, module=CellNetwork):
 
 
 @cache
-def rolled_darts(which):
+def scanned_darts(which):
     """A compiled `(mask) -> (logits, kernel)` for the DARTS supernet."""
     net, variables, images = network(
         stored(which), "darts", SPACES["darts"].skeleton("ntk"), "ntk_net", "images", ScannedNetwork
@@ -86,14 +86,14 @@ def test_nas_bench_201_kernel_and_logits(which, name):
 @pytest.mark.parametrize("which", WITH_RELEASED)
 def test_darts_kernel_and_logits(which, name):
     values = stored(which)
-    logits, kernel = rolled_darts(which)(jnp.asarray(values[f"darts/{name}/mask"]))
+    logits, kernel = scanned_darts(which)(jnp.asarray(values[f"darts/{name}/mask"]))
     np.testing.assert_allclose(logits, values[f"darts/{name}/logits"], rtol=0, atol=1e-9)
     assert_kernel(kernel, values, f"darts/{name}")
 
 
 @pytest.mark.parametrize("name", MASKS)
 @pytest.mark.parametrize("which", WITH_RELEASED)
-def test_darts_logits_of_the_unrolled_network(which, name):
+def test_darts_logits_of_the_network_written_out(which, name):
     values = stored(which)
     net, variables, images = network(values, "darts", SPACES["darts"].skeleton("ntk"), "ntk_net", "images")
     logits = net.apply(variables, images, values[f"darts/{name}/mask"])
@@ -107,16 +107,16 @@ def test_darts_logits_of_the_unrolled_network(which, name):
 def test_linear_regions(which, space, module):
     values = stored(which)
     net, variables, patches = network(values, space, SPACES[space].skeleton("regions"), "lr_net", "patches", module)
-    rolled = jax.jit(lambda mask: net.apply(variables, patches, mask, method="activation_bits"))
+    scanned = jax.jit(lambda mask: net.apply(variables, patches, mask, method="activation_bits"))
     for name in MASKS:
         mask, count = values[f"{space}/{name}/mask"], int(values[f"{space}/{name}/linear_regions"])
         if module is CellNetwork:
             bits = net.apply(variables, patches, mask, method="activation_bits")
             assert bits.shape[1] == int(values[f"{space}/{name}/n_neurons"])
             assert count_linear_regions(bits).count == count
-        # An unrolled DARTS supernet takes minutes to compile.
+        # A DARTS supernet written out takes minutes to compile.
         if (space, module) != ("darts", CellNetwork):
-            bits = rolled(jnp.asarray(mask))
+            bits = scanned(jnp.asarray(mask))
             assert count_linear_regions(bits).count == count
             assert int(bits.any(0).sum()) <= int(values[f"{space}/{name}/n_neurons"]) <= bits.shape[1]
 

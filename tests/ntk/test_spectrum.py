@@ -18,7 +18,7 @@ def test_statistics_of_known_eigenvalues(rng):
     eigenvalues = np.array([1.0, 1.0, 2.0, 4.0])
     found = statistics(rotated(eigenvalues, rng))
     # Shares 1/8, 1/8, 1/4, 1/2: entropy (3/8 + 3/8 + 2/4 + 1/2) log 2.
-    expected = [4.0, 1.0, 8.0, 1.75 * np.log(2), 2**1.75]
+    expected = [4.0, 1.0, 8.0, 8.0, 1.75 * np.log(2), 2**1.75]
     np.testing.assert_allclose(found[:-1], expected, rtol=1e-12)
     assert found.health == "full rank"
 
@@ -59,7 +59,7 @@ def test_stacks_are_treated_one_by_one(rng):
 
 def test_what_is_worst_says_so():
     zero = statistics(np.zeros((3, 3)))
-    assert [float(value) for value in zero[:-1]] == [np.inf, 0, 0, -np.inf, 0]
+    assert [float(value) for value in zero[:-1]] == [np.inf, 0, 0, np.inf, -np.inf, 0]
     assert zero.health == "rank-deficient"
     broken = statistics(np.full((3, 3), np.inf))
     assert broken.condition_number == np.inf

@@ -67,10 +67,11 @@ def test_another_server_is_no_cluster(answer):
 )
 def test_what_speaks_http_2_is_connected_to(host, form):
     try:
-        with server(SETTINGS, host) as (port, _):
+        with server(SETTINGS, host) as (port, heard):
             cluster._check_answers(form.format(port))
     except OSError:
         pytest.skip("this machine has no IPv6")
+    assert heard[0].startswith(b"PRI * HTTP/2.0")
 
 
 def test_a_real_server_of_grpc_is_recognised():
@@ -83,7 +84,9 @@ def test_a_real_server_of_grpc_is_recognised():
     try:
         cluster._check_answers(f"127.0.0.1:{port}")
     finally:
-        running.stop(None)
+        running.stop(None).wait()
+    with pytest.raises(InputError, match="nothing answers at the Ray address"):
+        cluster._check_answers(f"127.0.0.1:{port}")
 
 
 def test_a_cluster_is_joined_before_jax_starts(tmp_path):

@@ -1,17 +1,12 @@
 """Helpers of the benchmarks that rank architectures and measure costs."""
 
-import csv
-import gzip
-
 import numpy as np
 import pytest
-from conftest import outside_file
 
 from common.statistics import judged, over_batches
 from ntk_choices import Choice, statistics
-from rank_correlation import combined, convolution_cost
+from rank_defaults import discounted_gain, of_random
 from tenas_jax.ntk.gaussian_kernels import Settings
-from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
 
 
 def random_kernels(count=3, n=6):
@@ -45,19 +40,6 @@ def test_a_choice_names_what_is_not_the_default():
     assert choice.changes() == {"stages": 1, "parametrisation": "standard"}
 
 
-def test_aggregates_put_what_is_not_connected_last():
-    values = {
-        "condition_number": np.array([3.0, np.nan, 5.0, 50.0]),
-        "condition_number_of_one_stage": np.array([2.0, np.nan, 7.0, 9.0]),
-        "linear_regions": np.array([40.0, np.nan, 80.0, 2.0]),
-    }
-    scores = combined(values)
-    assert all(score.argmin() == 1 for score in scores.values())
-    np.testing.assert_allclose(scores["sum of ranks"], [1.75, 0.5, 1.75, 1.0])
-    np.testing.assert_allclose(scores["sum of log ranks"], np.log([3 / 4, 1 / 16, 3 / 4, 1 / 4]))
-    np.testing.assert_allclose(scores["sum of log places"], -np.log([2, 16, 2, 9]))
-
-
 def test_a_score_is_judged_by_all_it_orders_and_by_what_it_puts_first():
     accuracy = np.arange(20.0)
     assert judged(np.exp(accuracy), accuracy) == {
@@ -73,26 +55,24 @@ def test_a_score_is_judged_by_all_it_orders_and_by_what_it_puts_first():
     assert result["first"] == 18
 
 
+def test_discounted_gain_by_hand():
+    accuracy = np.array([2.0, 1.0, 3.0, 0.0])
+    found = (2**1 - 1) / np.log2(2) + (2**3 - 1) / np.log2(3)  # the second and the third come first
+    ideal = (2**3 - 1) / np.log2(2) + (2**2 - 1) / np.log2(3)
+    assert discounted_gain(np.array([0.0, 9.0, 8.0, 1.0]), accuracy, cut=2) == pytest.approx(found / ideal)
+    assert discounted_gain(accuracy, accuracy, cut=4) == pytest.approx(1)
+
+
+def test_the_best_of_random_architectures():
+    accuracy = np.random.default_rng(0).normal(size=4000)
+    found = of_random(accuracy, accuracy)  # of 3,000 of 4,000, five times: the best of all, or one of the next few
+    assert np.sort(accuracy)[-8] < found <= accuracy.max()
+    assert of_random(-accuracy, accuracy) < np.sort(accuracy)[8]
+
+
 def test_figures_over_batches():
     assert over_batches([1.0, 3.0]) == {"mean": 2.0, "standard_deviation": 1.4142, "batches": [1.0, 3.0]}
     assert over_batches([1.0]) == {"mean": 1.0, "batches": [1.0]}
-
-
-def test_convolution_cost_by_hand():
-    cell = "|nor_conv_3x3~0|+|nor_conv_1x1~0|avg_pool_3x3~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
-    assert convolution_cost(NAS_BENCH_201.parse(cell)[None]).tolist() == [19]
-
-
-def test_convolution_cost_is_linear_in_the_flops_of_the_benchmark():
-    with gzip.open(outside_file("TENAS_NASBENCH201"), "rt") as file:
-        rows = [row for row in csv.DictReader(file) if row.get("flops_millions")]
-    if not rows:
-        pytest.skip("the table holds no FLOPs")
-    cost = convolution_cost(np.stack([NAS_BENCH_201.parse(row["architecture"]) for row in rows]))
-    # 15 cells; a 1x1 convolution at 16 channels and 32 x 32 pixels costs as much as at 64 and 8 x 8.
-    per_unit = 15 * 16 * 16 * 32 * 32 / 1e6
-    base = [float(row["flops_millions"]) - per_unit * c for row, c in zip(rows, cost, strict=True)]
-    np.testing.assert_allclose(base, base[0], atol=1e-3)
 
 
 def test_scaling_of_a_power_law():

@@ -82,7 +82,7 @@ def test_no_value_depends_on_what_is_ranked_beside_it(tmp_path):
 
 
 def test_an_interrupted_run_goes_on(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("tenas_jax.rank.score_table.SIZE", 8)
+    monkeypatch.setattr(Scorer, "shard_size", 8)
     argv = ["--architectures", "60", "--scores", CHEAP]
     assert called(tmp_path, *argv) == 0
     whole = (tmp_path / "scores.csv").read_text()
@@ -118,7 +118,7 @@ def test_another_run_is_not_mixed_in(tmp_path, capsys):
 
 
 def test_a_disc_that_is_full_loses_nothing(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("tenas_jax.rank.score_table.SIZE", 8)
+    monkeypatch.setattr(Scorer, "shard_size", 8)
     argv = ["--architectures", "30", "--scores", CHEAP]
     saved = np.savez
     count = []

@@ -19,7 +19,7 @@ def campaign(tmp_path_factory):
         yield faults.Campaign(tmp_path_factory.mktemp("faults"), seed=1)
 
 
-def right(campaign, counts, *allowed):
+def assert_right(campaign, counts, *allowed):
     assert campaign.failures == []
     assert counts["right"] > 0
     assert set(counts) <= {"right", "kills", "told that the place is in use", *allowed}
@@ -27,16 +27,16 @@ def right(campaign, counts, *allowed):
 
 def test_a_kill_before_a_file_operation(campaign):
     counts = faults.kills_before_operations(campaign, stride=17)
-    right(campaign, counts)
+    assert_right(campaign, counts)
     assert counts["kills"] > 9
 
 
 def test_a_power_cut_loses_nothing(campaign):
-    right(campaign, faults.power_cuts(campaign, 16))
+    assert_right(campaign, faults.power_cuts(campaign, 16))
 
 
 def test_damage_is_named_or_made_good(campaign):
-    right(campaign, faults.corruptions(campaign, 24), "refused", "named")
+    assert_right(campaign, faults.corruptions(campaign, 24), "refused", "named")
 
 
 @pytest.mark.parametrize("name", ["prune", "evolve", "exhaustive", "rank"])
@@ -75,7 +75,7 @@ def test_a_layer_that_loses_writes_loses_what_is_not_synced(tmp_path):
 def test_processes_that_are_killed_and_two_at_once(campaign):
     starter = multiprocessing.get_context("forkserver")
     starter.set_forkserver_preload(faults.PRELOADED)
-    right(campaign, faults.real_kills(campaign, 3, starter))
+    assert_right(campaign, faults.real_kills(campaign, 3, starter))
     counts = faults.two_processes(campaign, 4, starter)
-    right(campaign, counts)
+    assert_right(campaign, counts)
     assert counts["told that the place is in use"] == 4

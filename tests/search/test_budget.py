@@ -9,7 +9,7 @@ from conftest import scored_by
 
 from tenas_jax import DARTS, NAS_BENCH_201, InputError
 from tenas_jax.networks import cost
-from tenas_jax.search import pruner
+from tenas_jax.search import contest, pruner
 from tenas_jax.search.budget import Budget
 
 ALL_COSTS = cost.costs(NAS_BENCH_201, np.stack(list(NAS_BENCH_201.enumerate())))
@@ -30,32 +30,32 @@ def random_mask(rng):
 LIMITS = [Budget(parameters=500_000), Budget(flops=60_000_000), Budget(parameters=500_000, flops=40_000_000)]
 
 
-@pytest.mark.parametrize("limits", LIMITS)
-def test_unaffordable_operators_are_in_no_architecture_that_meets_the_limits(rng, limits):
+@pytest.mark.parametrize("budget", LIMITS)
+def test_unaffordable_operators_are_in_no_architecture_that_meets_the_limits(rng, budget):
     for _ in range(5):
         mask = random_mask(rng)
         everything = held(mask)
-        affordable = everything[limits.meet(NAS_BENCH_201, everything)].any(0) if len(everything) else ~mask
+        affordable = everything[budget.meet(NAS_BENCH_201, everything)].any(0) if len(everything) else ~mask
         gone = np.zeros_like(mask)
-        gone[tuple(limits.unaffordable(NAS_BENCH_201, mask).T)] = True
+        gone[tuple(budget.unaffordable(NAS_BENCH_201, mask).T)] = True
         np.testing.assert_array_equal(gone, mask & ~affordable)
 
 
-@pytest.mark.parametrize("limits", LIMITS)
-def test_samples_meet_the_limits_and_show_every_operator(limits):
+@pytest.mark.parametrize("budget", LIMITS)
+def test_samples_meet_the_limits_and_show_every_operator(budget):
     mask = NAS_BENCH_201.supernet()
-    mask[tuple(limits.unaffordable(NAS_BENCH_201, mask).T)] = False
-    masks = NAS_BENCH_201.one_hot(limits.sample(jax.random.key(0), mask, 96, NAS_BENCH_201))
-    assert limits.meet(NAS_BENCH_201, masks).all()
+    mask[tuple(budget.unaffordable(NAS_BENCH_201, mask).T)] = False
+    masks = NAS_BENCH_201.one_hot(budget.sample(jax.random.key(0), mask, 96, NAS_BENCH_201))
+    assert budget.meet(NAS_BENCH_201, masks).all()
     np.testing.assert_array_equal(masks.any(0), mask)
 
 
 def test_few_architectures_are_all_sampled(rng):
-    limits = Budget(flops=60_000_000)
+    budget = Budget(flops=60_000_000)
     mask = NAS_BENCH_201.one_hot(np.full((1, 6), 1)) | NAS_BENCH_201.one_hot(np.full((1, 6), 3))
-    found = limits.sample(jax.random.key(0), mask, 64, NAS_BENCH_201)
+    found = budget.sample(jax.random.key(0), mask, 64, NAS_BENCH_201)
     everything = held(mask)
-    expected = everything[limits.meet(NAS_BENCH_201, everything)]
+    expected = everything[budget.meet(NAS_BENCH_201, everything)]
     assert 1 < len(expected) < 64
     np.testing.assert_array_equal(
         np.unique(found.reshape(len(found), -1), axis=0),
@@ -84,16 +84,16 @@ def test_cheapest_genotype_is_that_of_brute_force(rng):
     assert cheapest is not None
     assert cost.parameters(DARTS, cheapest) == least
     assert Budget(parameters=int(least) - 1).cheapest(DARTS, mask) is None
-    # Forced through the dearest operator of an edge that it would not keep.
-    dear = Budget(parameters=10**9).cheapest(DARTS, mask, (0, 13, 3))
-    assert dear[0, 13, 3]
-    assert DARTS.parse(DARTS.format(dear)).shape == DARTS.mask_shape
+    # Forced through the most expensive operator of an edge that it would not keep.
+    forced = Budget(parameters=10**9).cheapest(DARTS, mask, (0, 13, 3))
+    assert forced[0, 13, 3]
+    assert DARTS.parse(DARTS.format(forced)).shape == DARTS.mask_shape
 
 
 def test_genotypes_meet_the_limits():
-    limits = Budget(parameters=2_500_000)
-    masks = DARTS.one_hot(limits.sample(jax.random.key(0), DARTS.supernet(), 240, DARTS))
-    assert limits.meet(DARTS, masks).all()
+    budget = Budget(parameters=2_500_000)
+    masks = DARTS.one_hot(budget.sample(jax.random.key(0), DARTS.supernet(), 240, DARTS))
+    assert budget.meet(DARTS, masks).all()
     assert not Budget(parameters=2_400_000).meet(DARTS, masks).all(), "they are near the limit"
     for mask in masks:
         DARTS.format(mask)
@@ -101,30 +101,32 @@ def test_genotypes_meet_the_limits():
 
 
 @pytest.mark.parametrize("rule", ["completion", "removal"])
-@pytest.mark.parametrize(("space", "limits"), [(NAS_BENCH_201, LIMITS[1]), (DARTS, Budget(parameters=2_500_000))])
-def test_pruning_ends_below_the_limit(rng, space, limits, rule):
+@pytest.mark.parametrize(("space", "budget"), [(NAS_BENCH_201, LIMITS[1]), (DARTS, Budget(parameters=2_500_000))])
+def test_pruning_ends_below_the_limit(rng, space, budget, rule):
     indicators = [scored_by("condition_number", True, rng.normal(size=space.mask_shape))]
-    mask, infos = pruner.prune(jax.random.key(0), space, indicators, rule=rule, paths=240, limits=limits)
-    assert limits.meet(space, mask)
+    mask, infos = pruner.prune(jax.random.key(0), space, indicators, rule=rule, paths=240, budget=budget)
+    assert budget.meet(space, mask)
     space.format(mask)
     gone = sum(len(info.pruned) + len(info.unaffordable) for info in infos)
-    assert gone == pruner.surplus(space.supernet(), space)
+    assert gone == contest.surplus(space.supernet(), space)
 
 
 def test_limits_that_bind_nothing_change_nothing(rng):
     indicators = [scored_by("condition_number", True, rng.normal(size=NAS_BENCH_201.mask_shape))]
     search = {"space": NAS_BENCH_201, "indicators": indicators, "rule": "removal"}
     free, _ = pruner.prune(jax.random.key(0), **search)
-    bound, _ = pruner.prune(jax.random.key(0), **search, limits=Budget(parameters=10**9))
+    bound, _ = pruner.prune(jax.random.key(0), **search, budget=Budget(parameters=10**9))
     np.testing.assert_array_equal(free, bound)
 
 
 def test_limits_below_the_cheapest_are_refused():
     least = ALL_COSTS.parameters.min()
     Budget(parameters=int(least)).check(NAS_BENCH_201)
-    with pytest.raises(InputError, match=f"at most {least - 1:,} parameters; the least is {least:,}"):
+    with pytest.raises(
+        InputError, match=f"`--max-params {least - 1}` is below .* \\({least:,} parameters\\); raise it to"
+    ):
         Budget(parameters=int(least) - 1).check(NAS_BENCH_201)
-    with pytest.raises(InputError, match="flops"):
+    with pytest.raises(InputError, match="`--max-flops 1` is below"):
         pruner.prune(
-            jax.random.key(0), NAS_BENCH_201, [scored_by("a", True, np.ones((1, 6, 5)))], limits=Budget(flops=1)
+            jax.random.key(0), NAS_BENCH_201, [scored_by("a", True, np.ones((1, 6, 5)))], budget=Budget(flops=1)
         )

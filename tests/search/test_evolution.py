@@ -13,19 +13,19 @@ from tenas_jax.search.evolution import Evolution, first_generation, mutate, next
 SMALL = Evolution(population=16, tournament=5, children=8, evaluations=240)
 
 
-def evolved(space, weights, settings=SMALL, limits=None, seed=0):
+def evolved(space, weights, settings=SMALL, budget=None, seed=0):
     """The whole history, with a score that is a sum over edges."""
     key = jax.random.key(seed)
 
     def score(choices):
         return {"sum": (space.one_hot(choices) * weights).sum((1, 2, 3))}
 
-    history = first_generation(jax.random.fold_in(key, 0), space, settings, limits)
+    history = first_generation(jax.random.fold_in(key, 0), space, settings, budget)
     generation = 0
     while len(history) < settings.evaluations:
         generation += 1
         goodness = log_rank_sum(score(history), {"sum": False})
-        young = next_generation(jax.random.fold_in(key, generation), history, goodness, space, settings, limits)
+        young = next_generation(jax.random.fold_in(key, generation), history, goodness, space, settings, budget)
         if not len(young):
             break
         history = np.concatenate([history, young])
@@ -51,12 +51,12 @@ def test_nothing_is_scored_twice_and_all_are_architectures(rng, space):
 
 
 @pytest.mark.parametrize(
-    ("space", "limits"), [(NAS_BENCH_201, Budget(flops=60_000_000)), (DARTS, Budget(parameters=2_500_000))]
+    ("space", "budget"), [(NAS_BENCH_201, Budget(flops=60_000_000)), (DARTS, Budget(parameters=2_500_000))]
 )
-def test_all_meet_the_limits(rng, space, limits):
+def test_all_meet_the_limits(rng, space, budget):
     weights = np.asarray(cost.prices(space, space.skeleton("trained"), 32)[1].flops, float)
-    history, scores = evolved(space, weights, SMALL._replace(evaluations=80), limits)
-    assert limits.meet(space, space.one_hot(history)).all()
+    history, scores = evolved(space, weights, SMALL._replace(evaluations=80), budget)
+    assert budget.meet(space, space.one_hot(history)).all()
     assert scores[-16:].mean() > scores[:16].mean(), "it climbs towards the limit"
 
 

@@ -16,7 +16,7 @@ KEY = jax.random.key(0)
 
 
 def indicator(name, lower_is_better, score, calls=None):
-    """Scores every mask by `score(mask)`, three times."""
+    """Scores every mask by `score(mask)`, three times; a condition number is averaged by its logarithm."""
 
     def evaluate(key, masks):
         if calls is not None:
@@ -24,7 +24,7 @@ def indicator(name, lower_is_better, score, calls=None):
         values = np.array([[score(mask) for mask in masks]] * 3, float)
         return Scores(values, np.where(np.isfinite(values), "full rank", "rank-deficient"))
 
-    return Indicator(name, lower_is_better, evaluate, program=None)
+    return Indicator(name, lower_is_better, evaluate, geometric=name == "condition_number")
 
 
 def worth(operator):
@@ -165,6 +165,22 @@ def test_completion_finds_the_best_of_an_additive_score(seed):
     mask, _ = pruner.prune(jax.random.key(seed), NAS_BENCH_201, [score], paths=1024)
     values[..., 0] = 0  # "none" is no part of the supernet
     np.testing.assert_array_equal(mask.argmax(-1), values.argmax(-1))
+
+
+@pytest.mark.parametrize("geometric", [False, True])
+@pytest.mark.parametrize("lower_is_better", [False, True])
+def test_scores_of_any_sign_are_ranked(geometric, lower_is_better):
+    """Completion goes by ranks: a score below zero decides as the same score above it."""
+    values = np.random.default_rng(7).normal(size=NAS_BENCH_201.mask_shape)
+
+    def pruned(offset):
+        score = indicator("own", lower_is_better, lambda mask: (mask * values).sum() + offset)
+        score = score._replace(geometric=geometric)
+        mask, infos = pruner.prune(KEY, NAS_BENCH_201, [score], paths=40)
+        assert all(np.isfinite(info.total).all() for info in infos)
+        return mask.tolist(), [info.pruned.tolist() for info in infos]
+
+    assert pruned(-1e3) == pruned(1e3) == pruned(0.0)
 
 
 def test_completion_by_hand():

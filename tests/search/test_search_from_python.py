@@ -9,7 +9,8 @@ import pytest
 
 import tenas_jax
 from tenas_jax.errors import InputError
-from tenas_jax.rank.command import RankConfig, arguments
+from tenas_jax.rank.command import arguments
+from tenas_jax.rank.config import RankConfig
 from tenas_jax.report.run_files import read_run
 from tenas_jax.search import several
 from tenas_jax.search.command import _arguments

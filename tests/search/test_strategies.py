@@ -99,7 +99,7 @@ def test_pruning_keeps_to_the_limits(tmp_path):
     records = rounds(tmp_path / "run")
     gone = [tuple(p) for r in records for p in r["pruned"] + r["unaffordable"]]
     assert len(gone) == len(set(gone)) == 18
-    # Rounds are replayed with what went because it was too dear.
+    # Rounds are replayed with what went because it was over budget.
     lines = (tmp_path / "run" / "rounds.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "run" / "rounds.jsonl").write_text("".join(lines[:-1]))
     (tmp_path / "run" / "result.json").unlink()
@@ -127,8 +127,14 @@ def test_darts_evolves_below_the_limit(tmp_path, capsys):
         (["--strategy", "evolve", "--evaluations", "0"], "from 1"),
         (["--max-params", "0"], "at least 1"),
         (["--max-params", "many"], "'many' is not a number such as"),
-        (["--max-params", "1K"], "the least is"),
-        (["--max-flops", "1M", "--space", "darts", "--strategy", "evolve"], "the least is"),
+        (
+            ["--max-params", "1K"],
+            "1000` is below the smallest architecture of nasbench201 (73,306 parameters); raise it",
+        ),
+        (
+            ["--max-flops", "1M", "--space", "darts", "--strategy", "evolve"],
+            "is below the smallest architecture of darts",
+        ),
     ],
 )
 def test_nonsense_is_one_sentence(arguments, part, tmp_path, capsys):

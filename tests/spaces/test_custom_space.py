@@ -1,4 +1,4 @@
-"""Search spaces of one's own: what is refused, and everything that ours can do, by second routes."""
+"""Custom search spaces: what is refused, and everything that ours can do, by second routes."""
 
 import json
 import pickle
@@ -191,6 +191,28 @@ def test_a_space_too_large_to_list_is_sampled(tmp_path):
     assert choose(large, "20", jax.random.key(0)).masks.shape == (20, 1, 21, 5)
 
 
+def test_as_many_architectures_as_are_asked_for(rng):
+    """Where nodes keep some of their edges only, and one choice of operators stands for few architectures."""
+    from tenas_jax.rank.architectures import choose
+
+    space = SearchSpace(
+        name="topology", operators=("none", "skip_connect"), edges=complete_edges(2, 4), inputs=2, kept_edges=2,
+        network=stacked,
+    )  # fmt: skip
+    everything = space.enumerated()
+    for count in (1, len(everything) // 2, len(everything)):
+        found = choose(space, str(count), jax.random.key(3))
+        assert len(np.unique(found.masks, axis=0)) == len(found.masks) == count
+        assert found.duplicates == 0
+        assert {space.format(mask) for mask in found.masks} <= {space.format(mask) for mask in everything}
+    with pytest.raises(InputError, match=f"from 1 to {len(everything)}"):
+        choose(space, str(len(everything) + 1), jax.random.key(3))
+    # Too many to shuffle all: those that come twice are drawn again.
+    large = replace(space, name="large", edges=complete_edges(2, 8), operators=("none", "skip_connect", "nor_conv_1x1"))
+    found = choose(large, "3000", jax.random.key(0)).masks
+    assert len(np.unique(found, axis=0)) == 3000
+
+
 # --- the same space under other names ---------------------------------------------------------------
 
 
@@ -310,11 +332,11 @@ def test_multiply_adds_of_loops_branches_and_strides():
 
 
 @pytest.mark.parametrize("space", [INVERTED, GATED], ids=lambda space: space.name)
-def test_rolled_networks_give_the_same_logits(space, images):
+def test_scanned_networks_give_the_same_logits(space, images):
     skeleton = Skeleton(channels=2, cells=1, stages=1)
-    rolled, unrolled = ScannedNetwork(space, skeleton), CellNetwork(space, skeleton)
+    scanned, written_out = ScannedNetwork(space, skeleton), CellNetwork(space, skeleton)
     mask = jnp.asarray(space.supernet())
-    stacked_variables = jax.jit(rolled.init)(jax.random.key(0), images, mask)["params"]
+    stacked_variables = jax.jit(scanned.init)(jax.random.key(0), images, mask)["params"]
     separate = {}
     for name, values in stacked_variables.items():
         place, _, rest = name.partition(".stride1.edge.")
@@ -322,11 +344,11 @@ def test_rolled_networks_give_the_same_logits(space, images):
             separate |= {f"{place}.edge{e}.{rest}": values[e] for e in range(len(space.edges))}
         else:
             separate[name] = values
-    shapes = jax.eval_shape(lambda: unrolled.init(jax.random.key(0), images, mask))["params"]
+    shapes = jax.eval_shape(lambda: written_out.init(jax.random.key(0), images, mask))["params"]
     assert jax.tree.map(jnp.shape, separate) == jax.tree.map(jnp.shape, shapes)
     logits = [
         jax.jit(partial(net.apply, mutable=["batch_stats"]))({"params": params}, images, mask)[0]
-        for net, params in ((rolled, stacked_variables), (unrolled, separate))
+        for net, params in ((scanned, stacked_variables), (written_out, separate))
     ]
     np.testing.assert_allclose(logits[0], logits[1], atol=1e-12)
     assert np.ptp(logits[0], axis=0).min() > 1e-3
@@ -578,7 +600,8 @@ def test_search_takes_the_empirical_kernel_and_says_so(small, tmp_path, capsys, 
     captured = capsys.readouterr()
     lines = [line for line in captured.err.splitlines() if "analytic" in line]
     assert lines == [
-        "the analytic NTK cannot read the operator 'gated_conv' (it has a custom layer); the empirical NTK is taken instead"
+        "`analytic_ntk` has no closed form for operator 'gated_conv' (it has a custom layer); the empirical NTK is taken "
+        "instead"
     ]
     find_space(f"{gated_file}:SPACE").parse(captured.out.strip())
     (folder,) = (tmp_path / "runs").iterdir()
@@ -604,7 +627,7 @@ def test_rank_an_own_space(tmp_path, capsys, gated_file):
 def test_rank_takes_the_empirical_kernel_and_says_so(tmp_path, capsys, gated_file):
     argv = ["--repeats", "1", "--architectures", "6", "--output", str(tmp_path / "scores.csv")]
     assert rank.main([*argv, "--scores", "condition_number", "--space", f"{gated_file}:SPACE"]) == 0
-    assert "cannot read the operator 'gated_conv'" in capsys.readouterr().err
+    assert "no closed form for operator 'gated_conv'" in capsys.readouterr().err
     assert json.loads((tmp_path / "scores.json").read_text())["ntk"] == "empirical"
 
 
