@@ -1,9 +1,10 @@
 """Kills, power cuts, two processes, corrupted records, fuzzed input: what becomes of runs, counted.
 
-    python benchmarks/fault_campaign.py [--kills 100] [--stride 1] [--pairs 20] [--cuts 400] [--corruptions 1000]
+    python benchmarks/fault_campaign.py [--kills 100] [--stride 1] [--pairs 20] [--cuts 400] [--corruptions 1000] --write
 
-How a fault is made and what counts as right: `common/faults.py`. Writes `results/fault_campaign.json`; the exit code is 0
-where nothing failed.
+How a fault is made and what counts as right: `common/faults.py`. With `--write` the counts go into
+`results/fault_campaign.json`, each part with its own record; parts that are not run stay as they are there. The exit code
+is 0 where nothing failed.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from typing import Any
 
 from common import fault_fuzz, faults
 from common import fault_layers as layers
-from common.records import RESULTS, write
+from common.records import RESULTS, record, write
 
 
 def parts(options: argparse.Namespace) -> dict[str, Callable[[faults.Campaign, Any], faults.Counts]]:
@@ -50,40 +51,51 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
-    """The campaign; counts by part, and every failure.
+def run(options: argparse.Namespace) -> list[str]:
+    """The campaign; every part is written when it is done.
 
     Args:
         options: from `arguments`.
+
+    Returns:
+        Every failure.
     """
     # Children come from a server that has loaded the package and not started JAX: they begin at once.
     starter = multiprocessing.get_context("forkserver")
     starter.set_forkserver_preload(faults.PRELOADED)
-    result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder, layers.cheap():
         campaign = faults.Campaign(Path(folder), options.seed)
         for name, part in parts(options).items():
             if options.only and name not in options.only:
                 continue
-            start = time.perf_counter()
-            counts = part(campaign, starter)
-            result[name] = {**dict(sorted(counts.items())), "seconds": round(time.perf_counter() - start, 1)}
-            print(name, result[name], file=sys.stderr, flush=True)
-    return {**result, "failures": campaign.failures[:50]}
+            start, before = time.perf_counter(), len(campaign.failures)
+            counts = dict(sorted(part(campaign, starter).items()))
+            seconds = round(time.perf_counter() - start, 1)
+            print(name, counts, seconds, file=sys.stderr, flush=True)
+            if options.write:
+                failures = campaign.failures[before:][:50]
+                keep(name, {"counts": counts, "failures": failures, "seconds": seconds, "record": record()})
+    return campaign.failures
+
+
+def keep(name: str, found: dict[str, Any]) -> None:
+    """Writes what a part has found; the other parts stay as they are in the file.
+
+    Args:
+        name: of the part.
+        found: counts, failures and record.
+    """
+    path = RESULTS / "fault_campaign.json"
+    before = json.loads(path.read_text()) if path.exists() else {}
+    before.pop("record", None)
+    write("fault_campaign", {**before, name: found})
 
 
 def main() -> int:
     """The exit code: 0 where nothing failed."""
-    options = arguments()
-    result = run(options)
-    if options.write:
-        path = RESULTS / "fault_campaign.json"
-        if options.only and path.exists():  # the other parts stay
-            before = json.loads(path.read_text())
-            result = {**before, **result, "failures": before["failures"] + result["failures"]}
-        write("fault_campaign", result)
-    print("\n".join(result["failures"]) or "nothing failed")
-    return 1 if result["failures"] else 0
+    failures = run(arguments())
+    print("\n".join(failures) or "nothing failed")
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

@@ -2,18 +2,20 @@
 
     python benchmarks/library_start.py [--repeats 20]
 
-Starts take turns, so that whatever else the machine does meets all of them. "python" is an interpreter that does nothing:
-what the others take beyond it is ours. Writes results/library_start.json.
+Starts take turns, so that whatever else the machine does meets all of them; processor seconds are those of the interpreter,
+which other work lengthens little. "python" is an interpreter that does nothing: what the others take beyond it is ours.
+Writes results/library_start.json.
 """
 
 import argparse
+import resource
+import statistics
 import subprocess
 import sys
-from functools import partial
+import time
 from typing import Any
 
 from common.records import write
-from common.timing import seconds_in_turn, summary
 
 STARTS = {
     "python": ["-c", "pass"],
@@ -23,13 +25,24 @@ STARTS = {
 }
 
 
-def start(arguments: list[str]) -> None:
+def _processor_seconds() -> float:
+    """Of all interpreters that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def start(arguments: list[str]) -> tuple[float, float]:
     """Runs an interpreter to its end.
 
     Args:
         arguments: of Python.
+
+    Returns:
+        Seconds on the clock, and processor seconds.
     """
+    clock, used = time.perf_counter(), _processor_seconds()
     subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - clock, _processor_seconds() - used
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
@@ -38,15 +51,22 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--name", default="library_start", help="of the result's file; empty writes none")
     options = parser.parse_args(arguments)
-    functions = {name: partial(start, call) for name, call in STARTS.items()}
-    # Once before: later starts find the compiled bytecode and the files in memory.
-    seconds_in_turn(functions, dict.fromkeys(functions, 1))
-    seconds = seconds_in_turn(functions, dict.fromkeys(functions, options.repeats))
-    content: dict[str, Any] = {"starts": {name: summary(values) for name, values in seconds.items()}}
-    for found in content["starts"].values():
-        del found["processor_seconds"]  # of this process, which only waits
-    for name, found in content["starts"].items():
-        print(f"{name}: {found['seconds']:.3f} s")
+    measured: dict[str, list[tuple[float, float]]] = {name: [] for name in STARTS}
+    for turn in range(options.repeats + 1):
+        for name, call in STARTS.items():
+            seconds = start(call)
+            if turn:  # the first has left compiled bytecode, and the files in memory
+                measured[name].append(seconds)
+    content: dict[str, Any] = {"starts": {}}
+    for name, values in measured.items():
+        clock, processor = zip(*values, strict=True)
+        content["starts"][name] = {
+            "median_seconds": round(statistics.median(clock), 4),
+            "minimum_seconds": round(min(clock), 4),
+            "median_processor_seconds": round(statistics.median(processor), 4),
+            "all_seconds": [round(value, 4) for value in clock],
+        }
+        print(f"{name}: {content['starts'][name]}", flush=True)
     if options.name:
         write(options.name, content)
     return content

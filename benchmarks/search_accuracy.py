@@ -27,10 +27,10 @@ from tenas_jax.scores.catalogue import chosen_scores
 from tenas_jax.scores.indicators import indicators
 from tenas_jax.scores.ranks import log_rank_sum
 from tenas_jax.scores.scorer import prepare
-from tenas_jax.search.config import REPEATS
 from tenas_jax.search.evolution import Evolution, first_generation, next_generation
 from tenas_jax.search.pruner import prune
 from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
+from tenas_jax.spaces.score import REPEATS
 from tenas_jax.spaces.single_input import DEFAULT_SCORES, PRESETS
 
 SPACE = NAS_BENCH_201

@@ -100,7 +100,7 @@ def nasbench201(accuracies: dict[str, float], seeds: dict[str, range]) -> list[d
 def darts(seeds: range) -> list[dict[str, Any]]:
     """Both strategies on DARTS, judged by fresh draws of the score that they go by."""
     score = "hamming_log_determinant"
-    judge = prepare(DARTS, chosen_scores(DARTS, (score,)), open_images(seed=JUDGE), seed=JUDGE, repeats=8)
+    judge = prepare(DARTS, chosen_scores(DARTS, (score,)), open_images(seed=JUDGE), seed=JUDGE)
     rows = []
     for strategy in ("prune", "evolve"):
         found = runs_of(["--space", "darts", "--strategy", strategy], seeds)

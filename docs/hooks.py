@@ -33,7 +33,7 @@ def on_files(files, config):
 
 
 def on_page_markdown(markdown, page, config, files):
-    """Leads links that leave `docs/` for one of these pages to where it is on the site.
+    """Leads links that leave `docs/` for one of these pages to where it is on the site; drops the marks of figures.
 
     Args:
         markdown: text of a page.
@@ -43,8 +43,9 @@ def on_page_markdown(markdown, page, config, files):
     """
     up = "../" * page.file.src_uri.count("/")
     for source, target in PAGES.items():
-        markdown = markdown.replace(f"]({up}../{source})", f"]({up}{target})")
-    return markdown
+        markdown = re.sub(rf"\]\({re.escape(f'{up}../{source}')}(#[^)]*)?\)", rf"]({up}{target}\1)", markdown)
+    # A mark may hold brackets, which would be read as a link.
+    return re.sub(r"<!--=.*?-->", "", markdown)
 
 
 def on_page_content(html, page, config, files):

@@ -127,7 +127,14 @@ PROGRAMS = ProgramCache()
 
 
 def clear_cache() -> None:
-    """Forgets the compiled programs that `empirical_ntk`, `activation_patterns`, `evaluate` and `analytic_ntk` keep."""
+    """Forgets the compiled programs that `empirical_ntk`, `activation_patterns`, `evaluate` and `analytic_ntk` keep.
+
+    Examples:
+        >>> from tenas_jax import activation_patterns
+        >>> activation_patterns(jax.nn.relu, jax.numpy.ones((2, 3))).bits.shape
+        (2, 3)
+        >>> clear_cache()  # what was compiled for this function is free to go
+    """
     PROGRAMS.clear()
 
 

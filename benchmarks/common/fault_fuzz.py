@@ -1,4 +1,4 @@
-"""Input that nobody meant: strings, tables, masks and kernels at random, and what becomes of them.
+"""Input that nobody meant: strings, tables, masks, kernels and images at random, and what becomes of them.
 
 Every input must be taken, or refused as `InputError`; the condition number of a kernel that is taken is at least 1 or
 infinite, never NaN.
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from common.fuzz_images import fuzz_images
 
 WORDS = (
     "none",
@@ -49,7 +51,7 @@ PIECES = (
     "é",
     "\ud800",
 )
-SHARES = {"strings": 0.7, "tables": 0.1, "masks": 0.1, "kernels": 0.1}
+SHARES = {"strings": 0.7, "tables": 0.1, "masks": 0.09, "kernels": 0.09, "images": 0.02}
 
 
 def fuzz(rng: random.Random, number: int, folder: Path, failures: list[str]) -> collections.Counter:
@@ -82,6 +84,10 @@ def fuzz(rng: random.Random, number: int, folder: Path, failures: list[str]) -> 
             except Exception:
                 counts[f"{kind} uncaught"] += 1
                 failures.append(f"{kind}: {traceback.format_exc()[-500:]}")
+    images = fuzz_images(rng.randrange(2**32), round(number * SHARES["images"]))
+    failures += [f"images ({kind}): {error}" for kind, error, _ in images["failures"]]
+    for kind, found in images["counts"].items():
+        counts.update({f"{kind} {outcome.replace('read', 'taken')}": n for outcome, n in found.items()})
     return counts
 
 
@@ -189,7 +195,8 @@ def _kernels(rng: random.Random) -> Callable[[], Any]:
         if rng.random() < 0.1:
             kernel = kernel[: rng.randint(0, n)]
         if rng.random() < 0.3:
-            kernel = kernel.astype(rng.choice([np.float32, np.int64, np.complex128]), casting="unsafe")
+            with np.errstate(all="ignore"):
+                kernel = kernel.astype(rng.choice([np.float32, np.int64, np.complex128]), casting="unsafe")
         found = condition_number(kernel)
         value = float(found.value)
         assert value >= 1 or math.isinf(value), f"condition number {value}"

@@ -273,9 +273,11 @@ class Disc:
 class CheapScorer:
     """Stands in for `scorer.Scorer`: numbers from a hash of the mask, so that a command takes a moment."""
 
+    shard_size = SHARD
+
     def __init__(self, space, scores, source, *, repeats=REPEATS, seed=0, **more):
         self.space = space
-        self.scores = tuple(name for name in scores if name not in ("parameters", "flops"))
+        self.scores = tuple(name for name, score in scores.items() if score.work is not None)
         self.drawn = ((),) * repeats if not self.scores else (((),) * repeats,) * len(self.scores)
         self.repeats, self.compile_seconds, self.shard_size = repeats, 0.0, SHARD
         self._seed = seed

@@ -18,6 +18,7 @@ last phase of the DARTS search, which keeps two edges a node, is left out: here 
 # pyright: reportMissingImports=false
 
 import time
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -156,10 +157,20 @@ class Scorer:
         """
         self._batch = NTK_BATCH[space]
         self._images = images
-        self._rng = np.random.default_rng(seed)
-        self._weights = torch.Generator().manual_seed(seed)
+        self._seed = seed
         self._network = ntk_network(space)
         self._thin = region_network(space)
+        self.reseed(0, 0)
+
+    def reseed(self, round_number: int, number: int) -> None:
+        """Starts the random numbers of a candidate, so that it comes out alike wherever a search begins or goes on.
+
+        Args:
+            round_number: from 0.
+            number: of the candidate among those of its round.
+        """
+        self._rng = np.random.default_rng([self._seed, round_number, number])
+        self._weights = torch.Generator().manual_seed(int(self._rng.integers(2**62)))
 
     def condition_numbers(self, *masks: np.ndarray) -> list[float]:
         """The condition number of every mask, on one fresh batch and initialisation."""
@@ -242,6 +253,8 @@ def search(
     space: Space = "nasbench201",
     limit_rounds: int | None = None,
     limit_candidates: int | None = None,
+    finished: Sequence[Candidate] = (),
+    on_candidate: Callable[[Candidate], None] = lambda candidate: None,
 ) -> Result:
     """The pruning search with the released settings, or a part of it.
 
@@ -252,6 +265,8 @@ def search(
         limit_rounds: stop after so many rounds.
         limit_candidates: score only so many candidates of every round, evenly spread; a round that was cut short prunes
             nothing and is the last one.
+        finished: the first candidates, in order, of an earlier session with these arguments: they are not scored again.
+        on_candidate: is called with every candidate that has been scored.
 
     Returns:
         The mask at the end, and what every candidate did.
@@ -265,12 +280,19 @@ def search(
             f"they are {images.dtype} {images.shape}."
         )
     start = time.perf_counter()
-    scorer, mask, rounds = Scorer(space, images, seed), supernet(space), []
+    scorer, mask, rounds, known = Scorer(space, images, seed), supernet(space), [], iter(finished)
     while candidates(mask) and (limit_rounds is None or len(rounds) < limit_rounds):
         chosen = everything = candidates(mask)
         if limit_candidates is not None and limit_candidates < len(everything):
             chosen = [everything[i * len(everything) // limit_candidates] for i in range(limit_candidates)]
-        rounds.append([scorer.candidate(mask, operator) for operator in chosen])
+        rounds.append([])
+        for operator in chosen:
+            candidate = next(known, None)
+            if candidate is None:
+                scorer.reseed(len(rounds) - 1, everything.index(operator))
+                candidate = scorer.candidate(mask, operator)
+                on_candidate(candidate)
+            rounds[-1].append(candidate)
         if len(chosen) < len(everything):
             break
         mask = prune(mask, rounds[-1], PRUNE_NUMBER[space])

@@ -95,7 +95,7 @@ def _pixels(path: Path, dataset: str | None, side: int | None) -> Pixels:
         raise InputError(
             f"{path} does not exist; expected an .npz, a folder of images, or original CIFAR or ImageNet16 batches."
         )
-    batches = _original_batches(path)
+    batches = original_batches(path)
     if path.is_dir() and not batches:
         return folder_pixels(path, side=side, squash=16 if dataset == "imagenet16-120" else SMALL_SIDE)
     if batches:
@@ -103,8 +103,12 @@ def _pixels(path: Path, dataset: str | None, side: int | None) -> Pixels:
     return cropped(npz_pixels(path), side)
 
 
-def _original_batches(path: Path) -> list[Path]:
-    """The training files, in order, of an original CIFAR or ImageNet16 folder, or one such file; else nothing."""
+def original_batches(path: Path) -> list[Path]:
+    """The training files, in order, of an original CIFAR or ImageNet16 folder, or one such file; else nothing.
+
+    Args:
+        path: of a folder or a file.
+    """
     if path.is_file():
         with path.open("rb") as file:
             return [] if path.suffix == ".npz" or file.read(2) == b"PK" else [path]
@@ -115,5 +119,5 @@ def _original_batches(path: Path) -> list[Path]:
         return [path / "train"]
     for name in _ORIGINAL_FOLDERS:
         if (path / name).is_dir():
-            return _original_batches(path / name)
+            return original_batches(path / name)
     return []

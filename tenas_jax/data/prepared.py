@@ -76,8 +76,37 @@ def prepared_pixels(dataset: str, *, data_dir: str | os.PathLike[str] | None = N
     return Pixels(len(chosen), shape, read, hashlib.sha256(identity.encode()).hexdigest())
 
 
-def _open_records(kind: Prepared, dataset: str, data_dir: str | os.PathLike[str] | None):
-    """The records of the training split, images still encoded."""
+def prepared_records(
+    dataset: str, split: str, *, data_dir: str | os.PathLike[str] | None = None, side: int | None = None
+):
+    """The records of a split, images still encoded, and what reads the images at some positions.
+
+    Args:
+        dataset: a name in `PREPARED`.
+        split: "train" or "test".
+        data_dir: see `prepared_pixels`.
+        side: see `pictures.decode`.
+
+    Returns:
+        The records, and a function of positions (n,) that returns uint8 (n, h, w, 3).
+
+    Raises:
+        InputError: as `prepared_pixels`.
+    """
+    kind = PREPARED[dataset]
+    records = _open_records(kind, dataset, data_dir, split)
+
+    def read(indices: np.ndarray) -> np.ndarray:
+        positions = np.asarray(indices).tolist()
+        examples = _fetch(records, positions, kind)
+        names = [f"record {position} of {kind.tfds_name}" for position in positions]
+        return np.stack([decode(e["image"], name, side, kind.squash) for e, name in zip(examples, names, strict=True)])
+
+    return records, read
+
+
+def _open_records(kind: Prepared, dataset: str, data_dir: str | os.PathLike[str] | None, split: str = "train"):
+    """The records of a split, images still encoded."""
     import tensorflow_datasets as tfds
 
     try:
@@ -88,7 +117,7 @@ def _open_records(kind: Prepared, dataset: str, data_dir: str | os.PathLike[str]
             builder.download_and_prepare()
         # Images stay encoded: labels are looked at without decoding, and the same code decodes pictures of any origin.
         decoders = {"image": tfds.decode.SkipDecoding()}
-        return builder.as_data_source("train", decoders=decoders)  # pyright: ignore[reportCallIssue] (its decorator)
+        return builder.as_data_source(split, decoders=decoders)  # pyright: ignore[reportCallIssue] (its decorator)
     except (Exception, SystemExit) as error:  # downloads, manual steps, formats: whatever its modules raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300].rstrip(".: ")
         prepare = f"t.builder('{kind.tfds_name}', data_dir='DIR', file_format='array_record').download_and_prepare()"

@@ -5,8 +5,10 @@ kernel) K and its neural tangent kernel T go through every operator in closed fo
 formula used here.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from functools import partial
 from itertools import count
 
@@ -20,6 +22,7 @@ from tenas_jax.ntk.gaussian_kernels import (
     Batch,
     Kernels,
     Settings,
+    block_means,
     congruence,
     crop_matrix,
     normalise,
@@ -32,6 +35,8 @@ from tenas_jax.ntk.gaussian_maps import Field, MaxPooled, gaussian_field, realis
 from tenas_jax.ntk.gaussian_maxima import max_pooled
 
 MOST_MAXIMA = 64  # in one operator: so many numbers are kept free for their sources
+
+MOST_GROUPS = 64  # of channels, where parts of unlike sizes are concatenated
 
 
 class KernelReading:
@@ -105,6 +110,9 @@ class KernelReading:
 
     def average_pool(self, x, *, window, stride, padding):
         """A linear map on positions."""
+        if x.fresh is not None and window == stride and padding == 0 and x.side % window == 0:
+            pooled = self._realise(x).map(partial(block_means, side=x.side, window=window))
+            return gaussian_field(pooled, x.side // window, x.channels, x.after_relu, not x.is_mixed)
         return self._mapped(x, pooling_matrix(x.side, window, stride, padding))
 
     def crop(self, x, *, offset, stride):
@@ -188,15 +196,15 @@ class KernelReading:
         return jax.lax.cond(alive, lambda: sampled_kernels(x, self._batch, function), lambda: closed_form(plain))
 
     def concatenate(self, values):
-        """Channel groups side by side; repeated where their numbers differ, so that all stand for equally many channels."""
-        channels = sum(value.channels for value in values)
-        kernels = _stacked([self._realise(value) for value in values])
+        """Channel groups side by side; repeated where they stand for more channels, so that all stand for equally many."""
+        sizes = [value.channels for value in values]
+        kernels = _stacked([self._realise(value) for value in values], sizes)
         is_gaussian = not any(value.is_mixed for value in values)
-        field = gaussian_field(kernels, values[0].side, channels, values[0].after_relu, is_gaussian)
+        field = gaussian_field(kernels, values[0].side, sum(sizes), values[0].after_relu, is_gaussian)
         if not any(value.pooled for value in values):
             return field
         # The ReLU that follows has to see the maxima themselves, not a Gaussian of their moments.
-        return replace(field, rectified=_stacked([self._rectified(value) for value in values]))
+        return replace(field, rectified=_stacked([self._rectified(value) for value in values], sizes))
 
     def add(self, values: Sequence[Field]) -> Field:
         """Adds maps source by source, and the kernels of fresh terms, which are independent."""
@@ -225,11 +233,14 @@ class KernelReading:
             for o, f in enumerate(operators)
             if not static or weights[:, o].any()
         }
-        shapes = {o: _branch_shape(branch, x, operators[o]) for o, branch in branches.items()}
+        rectified = jax.eval_shape(self._rectified, x)  # once, since it takes as long to trace as all the rest
+        shapes = {
+            o: _branch_shape(branch, replace(x, rectified=rectified), operators[o]) for o, branch in branches.items()
+        }
         random = [o for o, shape in shapes.items() if shape.fresh is not None]
-        x = replace(x, rectified=_when(_any(weights[:, random]), lambda: self._rectified(x)))
+        x = replace(x, rectified=_when(_any(weights[:, random]), lambda: self._rectified(x), rectified))
         outputs = {
-            o: _when(_any(weights[:, o]), partial(branch, x)) if o in random else branch(x)
+            o: _when(_any(weights[:, o]), partial(branch, x), shapes[o]) if o in random else branch(x)
             for o, branch in branches.items()
         }
         return [self.add([_scaled(y, row[o]) for o, y in outputs.items() if not static or row[o]]) for row in weights]
@@ -260,15 +271,16 @@ def _any(weights):
     return (weights > 0).any()
 
 
-def _when(condition, compute):
-    """`compute()`, or zeros of the same shape where the condition does not hold."""
+def _when(condition, compute, shape=None):
+    """`compute()`, or zeros of the same shape, where it is known, if the condition does not hold."""
+    shape = jax.eval_shape(compute) if shape is None else shape
+
+    def zeros():
+        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shape)
+
     if isinstance(condition, np.bool_):
-        return compute() if condition else _zeros(compute)
-    return jax.lax.cond(condition, compute, partial(_zeros, compute))
-
-
-def _zeros(compute):
-    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(compute))
+        return compute() if condition else zeros()
+    return jax.lax.cond(condition, compute, zeros)
 
 
 def _scaled(x: Field, weight) -> Field:
@@ -283,10 +295,19 @@ def _product(matrix, other: Array) -> Array:
     return jnp.dot(jnp.asarray(matrix, other.dtype), other, precision="highest")
 
 
-def _stacked(kernels: Sequence[Kernels]) -> Kernels:
-    groups = max(len(k.nngp) for k in kernels)
+def _stacked(kernels: Sequence[Kernels], channels: Sequence[int]) -> Kernels:
+    """Kernels of concatenated fields, of which each has so many channels; every group stands for equally many."""
+    sizes = [Fraction(count, len(k.nngp)) for k, count in zip(kernels, channels, strict=True)]
+    common = math.lcm(*(size.denominator for size in sizes))
+    whole = [int(size * common) for size in sizes]
+    times = [size // math.gcd(*whole) for size in whole]
+    if sum(len(k.nngp) * count for k, count in zip(kernels, times, strict=True)) > MOST_GROUPS:
+        parts = ", ".join(map(str, channels))
+        raise NotAnalyticError(
+            "concatenate", f"parts of {parts} channels make more than {MOST_GROUPS} groups of one size; make them alike"
+        )
 
     def stacked(*values):
-        return jnp.concatenate([jnp.repeat(v, groups // len(v), axis=0) for v in values])
+        return jnp.concatenate([jnp.repeat(v, count, axis=0) for v, count in zip(values, times, strict=True)])
 
     return jax.tree.map(stacked, *kernels)

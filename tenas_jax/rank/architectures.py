@@ -17,7 +17,7 @@ from tenas_jax.spaces.darts import DARTS
 from tenas_jax.spaces.space import SearchSpace, host_generator
 
 MOST_DRAWN = 10_000_000  # random architectures of one ranking
-ROW_BYTES = 3200  # of memory that an architecture takes: measured on DARTS, costs only
+ROW_BYTES = 5000  # of memory that an architecture takes: benchmarks/rank_driver.py measures it on DARTS, costs only
 
 
 class Listing(NamedTuple):

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from tenas_jax.spaces.score import REPEATS
+
 
 @dataclass(frozen=True)
 class RankConfig:
@@ -15,9 +17,11 @@ class RankConfig:
     data: Path | None = None
     side: int | None = None
     ntk: str | None = None
-    repeats: int = 8
+    ntk_engine: str | None = None
+    repeats: int = REPEATS
     seed: int = 0
     benchmark: Path | None = None
     benchmark_column: str | None = None
     ray: str | None = None
+    figures: Path | None = None
     output: Path = Path("scores.csv")

@@ -1,12 +1,14 @@
-"""What decides the last bits of a result beside its settings: versions, precision and the processor's instructions.
+"""What decides a result beside its settings: this package's code, versions, precision and the processor's instructions.
 
 A half-finished evaluation that goes on elsewhere would mix numbers that differ in their last bits, and ranks with them.
 """
 
+import hashlib
 import os
 import platform
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 # Vectors and fused multiply-adds: what a compiler chooses by. The rest of the flags says nothing about arithmetic.
@@ -15,13 +17,14 @@ HARMLESS = ("--xla_force_host_platform_device_count", "--xla_dump")
 
 
 def fingerprint() -> dict[str, str]:
-    """Of this process: jax, jaxlib, numpy, backend, device, instruction set, flags of XLA, precision."""
+    """Of this process: code, jax, jaxlib, numpy, backend, device, instruction set, flags of XLA, precision."""
     from importlib.metadata import version
 
     import jax
 
     device = jax.devices()[0]
     return {
+        "tenas_jax": code(Path(__file__).parents[1]),
         **{name: version(name) for name in ("jax", "jaxlib", "numpy")},
         "backend": device.platform,
         "device": device.device_kind,
@@ -31,6 +34,19 @@ def fingerprint() -> dict[str, str]:
         "precision": "double" if jax.config.values["jax_enable_x64"] else "single",
         "matmul_precision": str(jax.config.values["jax_default_matmul_precision"]),
     }
+
+
+@lru_cache
+def code(package: Path) -> str:
+    """What a package's modules are, in 16 digits: after an upgrade a score of the same name may be another number.
+
+    Args:
+        package: its folder.
+    """
+    found = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        found.update(str(path.relative_to(package)).encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return found.hexdigest()[:16]
 
 
 def _instructions() -> list[str]:

@@ -6,6 +6,7 @@ run whatever is whole is shown. Folders of format 1, which nothing seals, are sh
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ class RunFolder:
         rounds: what earlier sessions of the run have recorded, a dict a round.
         damage: what of the folder could not be believed, a sentence each.
         spent: how long this session and those before it have taken.
+        callback: gets every record that is added, once it is on the disc.
     """
 
     def __init__(self, path: Path, config: dict[str, Any], environment: dict[str, str] | None = None):
@@ -56,6 +58,7 @@ class RunFolder:
         self.rounds: list[dict[str, Any]] = []
         self.damage: list[str] = []
         self.spent = Spent()
+        self.callback: Callable[[dict[str, Any]], None] | None = None
         self._lock: Lock | None = None
         self._whole = b""  # lines that can be believed
         try:
@@ -109,7 +112,7 @@ class RunFolder:
             return self._open_unnamed(config, environment, lines, missing=recorded is None)
         begun = recorded.content.pop("environment", {})
         self._check_same(config, recorded.content, config.keys() | recorded.content.keys())
-        self._checksum = _beginning(config, begun)
+        self._checksum = beginning(config, begun)
         self._believe(lines)
         if self.result() is not None:
             return self._count_rounds()
@@ -121,7 +124,7 @@ class RunFolder:
         self, config: dict[str, Any], environment: dict[str, str], lines: bytes, *, missing: bool
     ) -> None:
         """Without a whole config.json: a new run, or one whose rounds say themselves that they are of this command."""
-        self._checksum = _beginning(config, environment)
+        self._checksum = beginning(config, environment)
         self._believe(lines)
         if not self.rounds and (lines or self._result is not None):
             raise InputError(
@@ -218,6 +221,8 @@ class RunFolder:
                 f"{self._rounds_file} cannot be written ({error.strerror}); make room and run again."
             ) from error
         self.rounds.append(record)
+        if self.callback is not None:
+            self.callback(record)
 
     def result(self) -> dict[str, Any] | None:
         """The result of a finished run; None where there is none that can be believed."""
@@ -270,6 +275,11 @@ def _plain(content: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name not in ("format", "sha256")}
 
 
-def _beginning(config: dict[str, Any], environment: dict[str, str]) -> str:
-    """What the first line is chained to."""
+def beginning(config: dict[str, Any], environment: dict[str, str]) -> str:
+    """What the first line of a journal is chained to.
+
+    Args:
+        config: of the run.
+        environment: in which it was begun.
+    """
     return seal.digest({"config": config, "environment": environment})

@@ -13,7 +13,7 @@ from tenas_jax.records.shards import SIZE, Table
 from tenas_jax.scores.programs import ScoreProgram, score_programs
 from tenas_jax.scores.shared_work import BLOCK
 from tenas_jax.scores.sharing import is_shared
-from tenas_jax.spaces.score import Score
+from tenas_jax.spaces.score import REPEATS, Score
 from tenas_jax.spaces.space import SearchSpace
 
 DISCONNECTED = "disconnected"
@@ -80,7 +80,7 @@ class Scorer:
 
 
 def prepare(
-    space: SearchSpace, scores: Mapping[str, Score], source: ImageSource, *, seed: int = 0, repeats: int = 8
+    space: SearchSpace, scores: Mapping[str, Score], source: ImageSource, *, seed: int = 0, repeats: int = REPEATS
 ) -> Scorer:
     """Draws images and weights for some scores.
 

@@ -12,8 +12,8 @@ from jaxtyping import Array, Float, Int
 from tenas_jax.networks.finite import CellNetwork
 from tenas_jax.networks.images_last import ImagesLastReading, Pattern, convolution_matrix
 from tenas_jax.scores.mask_program import MaskProgram
-from tenas_jax.scores.shared_work import Entered, NotShared, Tables, capped, enter, first_given, row, summed
-from tenas_jax.scores.sharing import Sharing
+from tenas_jax.scores.shared_work import Entered, NotShared, Rows, Tables, enter, first_given, row
+from tenas_jax.scores.sharing import Sharing, share
 from tenas_jax.spaces.network import network
 from tenas_jax.spaces.stacking import bound_operators, cell
 
@@ -24,11 +24,8 @@ class PatternWork:
     """Hamming distances of the activation patterns of a `CellNetwork`, and what is read from them.
 
     Attributes:
-        alike: the weights of edges differ.
         programs: what it compiles.
     """
-
-    alike = False
 
     def __init__(
         self,
@@ -45,6 +42,7 @@ class PatternWork:
         self._space, self._skeleton = net.space, net.skeleton
         self._edges, self._ends = MaskProgram(self._edge), MaskProgram(self._end)
         self.programs = [self._edges, self._ends]
+        self._values, self._outputs, self._apart, self._records = Rows(), Rows(), Rows(), Rows()
         self._channels, self._name = 0, ""
         self._images: tuple[int, ...] = ()
         self._shapes: dict[str, tuple[int, ...]] = {}
@@ -112,32 +110,41 @@ class PatternWork:
         share = jax.nn.one_hot(operator, len(self._space.operators), dtype=values.dtype)[None]
         return jax.lax.switch(number, [partial(along, edge) for edge in range(len(self._space.edges))], share)
 
-    def grow(self, begun, sharing: Sharing) -> Tables:
+    def plan(self, choice: Int[np.ndarray, "m edges"]) -> Sharing:
         """See `shared_work.Work`."""
-        weights, values, before = begun
-        outputs, distances = [np.zeros_like(values[:1])], [np.zeros_like(before)[None]]
-        sums = []
-        for level in sharing.levels:
-            if len(level.outputs):
-                output, distance = self._edges(level.outputs, weights, capped(values))
-                outputs.append(output)
-                distances.append(distance)
-            sums.append(level.terms)
-            held = np.concatenate(outputs)
-            if level is not sharing.levels[-1]:
-                values = np.concatenate([values, summed(held, level.rows)])
-        held, apart = np.concatenate(outputs), np.concatenate(distances)
-        widest = max(terms.shape[1] for terms in sums)
-        padded = np.stack([np.pad(terms, ((0, 0), (0, widest - terms.shape[1]))) for terms in sums], 1)
-        records, recorded = self._recorded(apart, np.concatenate(sums, axis=1))
-        return Tables(held, records + before[None], padded, recorded)
+        return share(self._space, choice)
 
-    def _recorded(self, apart, terms):
+    def grow(self, begun, plan: Sharing) -> Tables:
+        """See `shared_work.Work`."""
+        weights, inputs, before = begun
+        values, outputs, apart, levels = self._values, self._outputs, self._apart, plan.levels
+        for table, first in (
+            (values, inputs),
+            (outputs, np.zeros_like(inputs[:1])),
+            (apart, np.zeros_like(before)[None]),
+        ):
+            table.clear()
+            table.append(first)
+        for level in levels:
+            if len(level.outputs):
+                output, distance = self._edges(level.outputs, weights, values.arrays)
+                outputs.append(output)
+                apart.append(distance)
+            if level is not levels[-1]:
+                values.append(outputs.summed(level.rows))
+        recorded = self._recorded(before, np.concatenate([level.terms for level in levels], axis=1))
+        widest = max(level.terms.shape[1] for level in levels)
+        padded = [np.pad(level.terms, ((0, 0), (0, widest - level.terms.shape[1]))) for level in levels]
+        return Tables(outputs.arrays, self._records.arrays, np.stack(padded, 1), recorded)
+
+    def _recorded(self, before, terms):
         """The distances of the ReLUs in the first cell, one sum for all architectures that have the same ones."""
-        noted = apart.any((1, 2))
+        noted = self._apart.arrays[: len(self._apart)].any((1, 2))
         terms = np.sort(np.where(noted[terms], terms, 0), axis=1)
         sums, of = np.unique(terms, axis=0, return_inverse=True)
-        return summed(apart, sums), of.ravel()
+        self._records.clear()
+        self._records.append(self._apart.summed(sums) + before[None])
+        return of.ravel()
 
     def row_bytes(self, begun) -> int:
         """See `shared_work.Work`."""

@@ -14,12 +14,34 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from tenas_jax.scores.mask_program import MaskProgram
-from tenas_jax.scores.sharing import Sharing, is_shared, share
+from tenas_jax.scores.sharing import is_shared
 from tenas_jax.spaces.space import SearchSpace
 
-BLOCK = 1024  # architectures whose beginnings are held at a time, at most
+BLOCK = 2048  # architectures whose beginnings are held at a time, at most: seconds of work
 MOST_BYTES = 2**27  # of the tables of one block
-CAPACITIES = [32 * 4**power for power in range(12)]  # rows of a table: few sizes, so that few programs are compiled
+CAPACITY = 512  # rows of a table at first: more than a block needs, so that one program serves all of them
+_ALIGNED = 64  # bytes; JAX copies arrays of the host that begin elsewhere
+
+
+class Plan(Protocol):
+    """What some architectures share, which holds for every draw of images and weights."""
+
+    @property
+    def rows(self) -> int:
+        """How many rows of values they take."""
+        ...
+
+
+class Block(NamedTuple):
+    """Architectures that are evaluated together.
+
+    Attributes:
+        places: of them among all.
+        plan: what they share.
+    """
+
+    places: Int[np.ndarray, " m"]
+    plan: Any
 
 
 class Tables(NamedTuple):
@@ -42,24 +64,25 @@ class Work(Protocol):
     """How the values of one reading are shared.
 
     Attributes:
-        alike: see `sharing.share`.
-        row_bytes: of an output of an operator.
         programs: what it compiles.
     """
 
-    alike: bool
     programs: list[MaskProgram]
 
     def row_bytes(self, begun: Any) -> int:
-        """Of one output of an operator."""
+        """Of one row of values."""
         ...
 
     def begin(self, *arguments: Any) -> Any:
         """What comes before the first cell, for arrays that all architectures share."""
         ...
 
-    def grow(self, begun: Any, sharing: Sharing) -> Tables:
-        """The tree of the first cell."""
+    def plan(self, choice: Int[np.ndarray, "m edges"]) -> Plan:
+        """What architectures share, by the operators of their first cells; `begin` was called before."""
+        ...
+
+    def grow(self, begun: Any, plan: Any) -> Tables:
+        """The tree of the first cell; what it returns is good until it is called again."""
         ...
 
     def finish(self, requests: Int[np.ndarray, "m fields"], begun: Any, tables: Sequence[Any]) -> Any:
@@ -71,23 +94,25 @@ class SharedProgram:
     """A drop-in for `MaskProgram` that shares the work of single architectures of a small space.
 
     Attributes:
+        plain: the program that takes one mask after the other.
         compilations: how often something has been compiled.
         compile_seconds: how long tracing and compiling took.
     """
 
     def __init__(self, space: SearchSpace, work: Work, plain: MaskProgram):
         """Shares by `work`; `plain` takes half-pruned masks, and all where a network cannot be shared."""
-        self._space, self._work, self._plain = space, work, plain
+        self._space, self._work, self.plain = space, work, plain
+        self._planned: tuple[bytes, list[Block]] = b"", []
 
     @property
     def compilations(self) -> int:
         """How often something has been compiled."""
-        return sum(program.compilations for program in (*self._work.programs, self._plain))
+        return sum(program.compilations for program in (*self._work.programs, self.plain))
 
     @property
     def compile_seconds(self) -> float:
         """How long tracing and compiling took."""
-        return sum(program.compile_seconds for program in (*self._work.programs, self._plain))
+        return sum(program.compile_seconds for program in (*self._work.programs, self.plain))
 
     def __call__(self, masks: Bool[np.ndarray, "m cells edges ops"], *arguments: Any) -> Any:
         """Evaluates masks with the same further arguments.
@@ -101,70 +126,105 @@ class SharedProgram:
         """
         single = (masks.sum(-1) == 1).all((1, 2)) & is_shared(self._space)
         if not single.any():
-            return self._plain(masks, *arguments)
+            return self.plain(masks, *arguments)
         try:
             shared = self._tree(masks[single].argmax(-1).astype(np.int32), arguments)
         except NotShared:
-            return self._plain(masks, *arguments)
+            return self.plain(masks, *arguments)
         if single.all():
             return shared
         place = np.argsort(np.concatenate([np.flatnonzero(single), np.flatnonzero(~single)]))
-        others = self._plain(masks[~single], *arguments)
+        others = self.plain(masks[~single], *arguments)
         return jax.tree.map(lambda *parts: np.concatenate(parts)[place], shared, others)
 
     def _tree(self, choice, arguments):
         begun = self._work.begin(*arguments)
-        # Neighbours in this order share most of the tree.
-        order = np.lexsort(choice.reshape(len(choice), -1).T[::-1])
-        results = [self._block(choice[places], begun) for places in self._blocks(choice, order, begun)]
-        place = np.argsort(order)
+        blocks = self._blocks(choice, begun)
+        results = [self._block(choice[block.places], block, begun) for block in blocks]
+        place = np.argsort(np.concatenate([block.places for block in blocks]))
         return jax.tree.map(lambda *parts: np.concatenate(parts)[place], *results)
 
-    def _blocks(self, choice, order, begun) -> list[np.ndarray]:
+    def _blocks(self, choice, begun) -> list[Block]:
+        """In an order in which neighbours share most of the tree; those of the last call are kept for its next draw."""
         most = max(MOST_BYTES // self._work.row_bytes(begun), 1)
 
-        def halved(places) -> list[np.ndarray]:
-            if len(places) == 1 or (len(places) <= BLOCK and self._shared(choice[places]).outputs <= most):
-                return [places]
+        def halved(places) -> list[Block]:
+            plan = self._work.plan(choice[places, 0]) if len(places) <= BLOCK else None
+            if plan is not None and (len(places) == 1 or plan.rows <= most):
+                return [Block(places, plan)]
             middle = (len(places) + 1) // 2
             return halved(places[:middle]) + halved(places[middle:])
 
-        return halved(order)
+        asked = choice.tobytes()
+        if self._planned[0] != asked:
+            self._planned = asked, halved(np.lexsort(choice.reshape(len(choice), -1).T[::-1]))
+        return self._planned[1]
 
-    def _shared(self, choice) -> Sharing:
-        return share(self._space, choice[:, 0], alike=self._work.alike)
-
-    def _block(self, choice, begun):
-        tables = self._work.grow(begun, self._shared(choice))
+    def _block(self, choice, block: Block, begun):
+        tables = self._work.grow(begun, block.plan)
         recorded = tables.recorded[:, None]
         requests = np.concatenate([choice.reshape(len(choice), -1), tables.sums.reshape(len(choice), -1), recorded], 1)
-        held = [capped(table) for table in (tables.terms, tables.records) if table is not None]
+        held = [table for table in (tables.terms, tables.records) if table is not None]
         return self._work.finish(requests.astype(np.int32), begun, held)
 
 
-def capped(table: Any) -> Any:
-    """A table with rows of zeros up to one of a few sizes.
+class Rows:
+    """A table that grows, in memory that is taken once: rows of arrays, whose values are those of an array or a tree.
 
-    Args:
-        table: an array (rows, ...), or a tree of such arrays.
+    Its arrays are longer than what they hold, so that programs see few sizes. What has not been written is never read.
     """
 
-    def filled(rows):
-        size = next(size for size in CAPACITIES if size >= len(rows))
-        held = np.zeros((size, *rows.shape[1:]), rows.dtype)
-        held[: len(rows)] = rows
-        return held
+    def __init__(self) -> None:
+        """A table without rows, whose arrays come with the first ones."""
+        self.arrays: Any = None
+        self._size = 0
 
-    return jax.tree.map(filled, table)
+    def __len__(self) -> int:
+        """The number of rows."""
+        return self._size
+
+    def clear(self) -> None:
+        """Forgets the rows; the memory stays."""
+        self._size = 0
+
+    def append(self, rows: Any) -> int:
+        """Puts rows behind those that are there.
+
+        Args:
+            rows: (rows, ...), or a tree of such arrays.
+
+        Returns:
+            The number of the first of them.
+        """
+        start, added = self._size, jax.tree.leaves(rows)
+        end = start + len(added[0])
+        held = jax.tree.leaves(self.arrays)
+        if not held or end > len(held[0]):
+            capacity = max(CAPACITY, 2 ** (end - 1).bit_length())
+            fresh = [_aligned((capacity, *leaf.shape[1:]), leaf.dtype) for leaf in added]
+            for new, old in zip(fresh, held, strict=False):
+                new[:start] = old[:start]
+            self.arrays, held = jax.tree.unflatten(jax.tree.structure(rows), fresh), fresh
+        for table, leaf in zip(held, added, strict=True):
+            table[start:end] = leaf
+        self._size = end
+        return start
+
+    def summed(self, rows: Int[np.ndarray, "r terms"]) -> Any:
+        """Sums of rows, in their order.
+
+        Args:
+            rows: which; row 0 is zero, and columns behind the last that is not are left out.
+        """
+        return summed(self.arrays, rows[:, : 1 + int(np.flatnonzero(rows.any(0)).max(initial=0))])
 
 
-def joined(*tables: Any) -> Any:
-    """Tables one behind the other.
-
-    Args:
-        *tables: arrays (rows, ...), or trees of such arrays.
-    """
-    return jax.tree.map(lambda *parts: np.concatenate(parts), *tables)
+def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array that JAX uses where it is. Memory that is not written to is not taken."""
+    size = int(np.prod(shape)) * dtype.itemsize
+    memory = np.empty(size + _ALIGNED, np.uint8)
+    start = -memory.ctypes.data % _ALIGNED
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def summed(table: Any, rows: Int[np.ndarray, "r terms"]) -> Any:

@@ -45,6 +45,11 @@ class Sharing(NamedTuple):
     chain: Int[np.ndarray, "m nodes"]
     outputs: int
 
+    @property
+    def rows(self) -> int:
+        """How many rows of values they take."""
+        return self.outputs
+
 
 def is_shared(space: SearchSpace) -> bool:
     """Whether architectures of a space share enough for a tree: the answer is the space's, not that of a set at hand.
@@ -55,13 +60,12 @@ def is_shared(space: SearchSpace) -> bool:
     return not space.chooses_inputs and len(space.edges) <= MOST_EDGES
 
 
-def share(space: SearchSpace, choice: Int[np.ndarray, "m edges"], *, alike: bool) -> Sharing:
+def share(space: SearchSpace, choice: Int[np.ndarray, "m edges"]) -> Sharing:
     """Finds what is shared.
 
     Args:
         space: the search space.
         choice: operators of the first cell's edges.
-        alike: whether an operator does the same on all edges that leave a node, as with kernels; weights differ.
     """
     chain = np.zeros((len(choice), space.nodes), np.int32)
     chain[:, : space.inputs] = np.arange(space.inputs)
@@ -69,14 +73,12 @@ def share(space: SearchSpace, choice: Int[np.ndarray, "m edges"], *, alike: bool
     for target in space.inner_nodes:
         entering = space.entering(target)
         sources = [space.edges[e][0] for e in entering]
-        edge = np.broadcast_to(np.zeros_like(entering) if alike else entering, (len(choice), len(entering)))
+        edge = np.broadcast_to(entering, (len(choice), len(entering)))
         fields = np.stack([edge, choice[:, entering], chain[:, sources]], -1).reshape(-1, 3)
         carries = fields[:, 1] != space.none
         distinct, index, place = np.unique(fields[carries], axis=0, return_index=True, return_inverse=True)
         owner = np.flatnonzero(carries)[index]
-        # Kernels are told apart by their source alone; any of the edges that leave it will do.
-        real = np.array(entering, np.int32)[owner % len(entering)]
-        requests = np.concatenate([real[:, None], distinct[:, 1:2], chain[owner // len(entering)]], 1).astype(np.int32)
+        requests = np.concatenate([distinct[:, :2], chain[owner // len(entering)]], 1).astype(np.int32)
         terms = np.zeros(len(fields), np.int32)
         terms[carries] = outputs + place.ravel()
         terms = terms.reshape(-1, len(entering))

@@ -318,5 +318,11 @@ def complete_edges(inputs: int, nodes: int) -> tuple[tuple[int, int], ...]:
 
     Returns:
         (source, target) pairs.
+
+    Examples:
+        >>> complete_edges(1, 3)
+        ((0, 1), (0, 2), (1, 2))
+        >>> len(complete_edges(2, 6))  # of a cell of DARTS
+        14
     """
     return tuple((source, target) for target in range(inputs, nodes) for source in range(target))

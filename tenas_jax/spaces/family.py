@@ -1,7 +1,7 @@
 """What spaces with cells of one sort have in common: how cells are stacked, and how they are scored."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tenas_jax.spaces.preset import Preset
@@ -25,6 +25,8 @@ class Family:
         presets: settings of a search by name.
         imagenet_presets: where they are others on ImageNet.
         default_scores: what a ranking goes by.
+        trained: how cells are stacked in the networks that are trained, for "small" images and where it differs for
+            "imagenet"; by default as in `network`.
     """
 
     network: Callable[..., Any]
@@ -37,3 +39,4 @@ class Family:
     presets: Mapping[str, Preset]
     imagenet_presets: Mapping[str, Preset]
     default_scores: tuple[str, ...]
+    trained: Mapping[str, Callable[..., Any]] = field(default_factory=dict)

@@ -9,6 +9,8 @@ from typing import Literal, NamedTuple
 from tenas_jax.spaces.skeleton import Skeleton
 
 Ntk = Literal["analytic", "empirical"]
+NtkEngine = Literal["auto", "layerwise", "neural_tangents", "neural_tangents_ntvp"]
+REPEATS = 8  # draws of images and weights over which a score is averaged where nothing else is said
 
 
 class Kernel(NamedTuple):
@@ -25,6 +27,7 @@ class Kernel(NamedTuple):
         maxima: of the analytic kernel, see `ntk.gaussian_kernels.Settings`.
         batch_stats: of the empirical kernel, see `ntk.empirical.empirical_ntk`.
         fan: of the empirical kernel's Kaiming initialisation.
+        engine: of the empirical kernel, see `ntk.empirical.empirical_ntk`.
     """
 
     skeleton: Skeleton
@@ -37,6 +40,7 @@ class Kernel(NamedTuple):
     maxima: Literal["sampled", "moments"] = "sampled"
     batch_stats: Literal["frozen", "coupled"] = "frozen"
     fan: Literal["fan_in", "fan_out"] = "fan_in"
+    engine: NtkEngine = "auto"
 
 
 class Patterns(NamedTuple):

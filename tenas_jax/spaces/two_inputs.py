@@ -7,7 +7,7 @@ from tenas_jax.spaces.cell_graph import CellGraph
 from tenas_jax.spaces.family import Family
 from tenas_jax.spaces.operators import Reading, Value, factorized_reduce, relu_conv_bn
 from tenas_jax.spaces.preset import Preset
-from tenas_jax.spaces.score import Kernel, Patterns, Score, of_kernel, of_patterns
+from tenas_jax.spaces.score import REPEATS, Kernel, Patterns, Score, of_kernel, of_patterns
 from tenas_jax.spaces.single_input import RELEASED
 from tenas_jax.spaces.skeleton import Purpose, Skeleton
 from tenas_jax.spaces.stacking import cell, finish
@@ -23,24 +23,62 @@ def darts_reductions(skeleton: Skeleton) -> set[int]:
 
 
 def darts(read: Reading[Value], space: CellGraph, weights, images: Value, skeleton: Skeleton, cell=cell) -> Value:
-    """The network of DARTS: every cell sees its two predecessors; reduction cells double the channels."""
-    x, channels = images, skeleton.channels
-    if skeleton.stem:
-        x = read.convolution("stem.conv", x, skeleton.stem_multiplier * channels, kernel=3)
-        x = read.batch_norm("stem.norm", x)
-    before, now, before_is_larger = x, x, False
+    """DARTS's network as TE-NAS scores it: every cell sees its two predecessors; reduction cells double the channels."""
+    x = small_stem(read, images, skeleton)
+    return finish(read, _cells(read, space, weights, (x, x), skeleton, cell), skeleton)
+
+
+def darts_trained(
+    read: Reading[Value], space: CellGraph, weights, images: Value, skeleton: Skeleton, cell=cell
+) -> Value:
+    """The network that DARTS trains on CIFAR-10: as `darts`, but nothing stands between the last cell and the pooling."""
+    x = small_stem(read, images, skeleton)
+    x = _cells(read, space, weights, (x, x), skeleton, cell)
+    return read.head("head.linear", x, skeleton.classes)
+
+
+def darts_imagenet(
+    read: Reading[Value], space: CellGraph, weights, images: Value, skeleton: Skeleton, cell=cell
+) -> Value:
+    """The network that DARTS trains on ImageNet: its stem divides the sides by eight in three steps (Liu et al. 2019)."""
+    channels = skeleton.channels
+    x = read.convolution("stem.first.conv", images, channels // 2, kernel=3, stride=2)
+    x = read.batch_norm("stem.first.norm", x)
+    before = relu_conv_bn(read, "stem.second", x, channels, 2, kernel=3)
+    now = relu_conv_bn(read, "stem.third", before, channels, 2, kernel=3)
+    x = _cells(read, space, weights, (before, now), skeleton, cell, before_is_larger=True)
+    return read.head("head.linear", x, skeleton.classes)
+
+
+def small_stem(read: Reading[Value], images: Value, skeleton: Skeleton) -> Value:
+    """A convolution and a batch norm, for images of 32 x 32; the images themselves where the skeleton has no stem.
+
+    Args:
+        read: the reading.
+        images: the input.
+        skeleton: how cells are stacked.
+    """
+    if not skeleton.stem:
+        return images
+    x = read.convolution("stem.conv", images, skeleton.stem_multiplier * skeleton.channels, kernel=3)
+    return read.batch_norm("stem.norm", x)
+
+
+def _cells(read, space, weights, inputs, skeleton, cell, *, before_is_larger: bool = False):
+    """The cells one behind the other, from the inputs of the first to the last one's output."""
+    (before, now), channels = inputs, skeleton.channels
     for n in range(skeleton.cells):
         reduce = n in darts_reductions(skeleton)
         channels *= 2 if reduce else 1
         # A predecessor from before a reduction has twice the side: it is reduced on the way in.
         first = factorized_reduce if before_is_larger else partial(relu_conv_bn, kernel=1)
-        inputs = [
+        entering = [
             first(read, f"cell{n}.preprocess0", before, channels, 2 if before_is_larger else 1),
             relu_conv_bn(read, f"cell{n}.preprocess1", now, channels, 1, kernel=1),
         ]
-        nodes = cell(read, space, f"cell{n}", weights[int(reduce)], inputs, channels, reduce=reduce)
+        nodes = cell(read, space, f"cell{n}", weights[int(reduce)], entering, channels, reduce=reduce)
         before, now, before_is_larger = now, read.concatenate(nodes[space.inputs :]), reduce
-    return finish(read, now, skeleton)
+    return now
 
 
 def reductions(skeleton: Skeleton) -> int:
@@ -106,7 +144,7 @@ _RELEASED = replace(RELEASED, prune_number=3)
 PRESETS = {
     # On random genotypes condition numbers say next to nothing, and the sum of both ranks less than expressivity alone
     # (docs/darts.md). `--ntk` takes them in.
-    "default": Preset(("hamming_log_determinant",), repeats=8, rule="completion", paths=240, prune_number=3),
+    "default": Preset(("hamming_log_determinant",), repeats=REPEATS, rule="completion", paths=240, prune_number=3),
     "paper": replace(_RELEASED, scores=("condition_number_paper", "linear_regions_paper")),
     "released": _RELEASED,
 }
@@ -128,4 +166,5 @@ TWO_INPUTS = Family(
     imagenet_presets=_IMAGENET_PRESETS,
     scores=scores,
     default_scores=("hamming_log_determinant",),
+    trained={"small": darts_trained, "imagenet": darts_imagenet},
 )

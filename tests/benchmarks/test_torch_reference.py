@@ -211,6 +211,20 @@ def test_small_search_ends_with_one_operator_an_edge(monkeypatch, rng):
     assert not limited.finished
 
 
+def test_a_stopped_search_goes_on_with_the_same_candidates(monkeypatch, rng):
+    monkeypatch.setitem(search.NTK_BATCH, "nasbench201", 4)
+    monkeypatch.setattr(search, "REPEATS", 1)
+    monkeypatch.setattr(search, "REGION_BATCH", 20)
+    images = rng.integers(256, size=(8, 4, 4, 3), dtype=np.uint8)
+    seen, again = [], []
+    whole = search.search(images, 0, on_candidate=seen.append)
+    assert len(seen) == 24 + 18 + 12
+    resumed = search.search(images, 0, finished=seen[:30], on_candidate=again.append)
+    scores = [c._replace(seconds=0) for c in seen[30:]]
+    assert [c._replace(seconds=0) for c in again] == scores
+    np.testing.assert_array_equal(resumed.mask, whole.mask)
+
+
 def test_search_refuses_images_of_another_kind():
     with pytest.raises(ValueError, match=r"uint8 \(N, h, w, 3\), at least 72 of them; they are float64"):
         search.search(np.zeros((80, 32, 32, 3)), 0)

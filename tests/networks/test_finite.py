@@ -38,6 +38,46 @@ def test_convolution(rng, kernel, stride, dilation, depthwise, side):
     np.testing.assert_allclose(got, expected, atol=1e-12)
 
 
+def as_on_an_accelerator(monkeypatch):
+    """Programs that are lowered from now on take what other platforms take."""
+
+    def chosen(*arguments, cpu, default):
+        return default(*arguments)
+
+    monkeypatch.setattr(jax.lax, "platform_dependent", chosen)
+
+
+@pytest.mark.parametrize("depthwise", [False, True])
+@pytest.mark.parametrize(("kernel", "stride", "dilation"), [(1, 2, 1), (3, 1, 1), (5, 2, 2)])
+def test_the_convolution_of_accelerators_is_that_of_cpus(rng, monkeypatch, kernel, stride, dilation, depthwise):
+    x = jnp.asarray(rng.normal(size=(2, 7, 7, 3)))
+    weights = jnp.asarray(rng.normal(size=(kernel, kernel, 1 if depthwise else 3, 3)))
+
+    def function(x, weights):
+        return jnp.sin(convolve(x, weights, stride=stride, dilation=dilation, depthwise=depthwise)).sum()
+
+    expected = jax.value_and_grad(function, (0, 1))(x, weights)
+    as_on_an_accelerator(monkeypatch)
+    jax.clear_caches()
+    jaxpr = str(jax.make_jaxpr(function)(x, weights))
+    assert "conv_general_dilated" in jaxpr
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12),
+        jax.value_and_grad(function, (0, 1))(x, weights), expected,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_network_on_an_accelerators_route_is_the_same_network(rng, monkeypatch):
+    images = jnp.asarray(rng.normal(size=(4, 8, 8, 3)))
+    net = CellNetwork(NAS_BENCH_201, Skeleton(channels=2, cells=1, stages=2))
+    variables = net.init(jax.random.key(0), images, FULL)
+    expected = net.apply(variables, images, FULL)
+    as_on_an_accelerator(monkeypatch)
+    jax.clear_caches()
+    np.testing.assert_allclose(net.apply(variables, images, FULL), expected, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("kernel", "stride", "dilation", "depthwise"), [(3, 2, 1, False), (5, 2, 2, True), (3, 1, 2, True)]
 )

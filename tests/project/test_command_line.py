@@ -1,5 +1,6 @@
 """What the command lines share: how a command ends, whatever happens to it."""
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -11,6 +12,8 @@ import pytest
 
 from tenas_jax import command_line
 from tenas_jax.errors import MOST, InputError
+
+CUDA = any(importlib.util.find_spec(f"jax_cuda{version}_plugin") for version in (12, 13))
 
 
 def python(*argv, **environment):
@@ -73,13 +76,16 @@ def test_a_closed_pipe_is_no_traceback():
 
 
 @pytest.mark.parametrize("room", ["search", "rank"])
-def test_a_missing_device_is_one_sentence(room, tmp_path):
+@pytest.mark.parametrize(
+    "platform", ["nonsense", pytest.param("cuda", marks=pytest.mark.skipif(CUDA, reason="is there"))]
+)
+def test_a_missing_device_is_one_sentence(room, platform, tmp_path):
     argv = ["-m", f"tenas_jax.{room}", "--output", str(tmp_path / "out.csv")]
-    found = python(*argv, JAX_PLATFORMS="nonsense")
+    found = python(*argv, JAX_PLATFORMS=platform)
     assert found.returncode == 2
     assert found.stdout == ""
     assert found.stderr.count("\n") == 1
-    assert "JAX finds no device with JAX_PLATFORMS='nonsense'" in found.stderr
+    assert f"JAX finds no device with JAX_PLATFORMS='{platform}'" in found.stderr
     assert not list(tmp_path.iterdir())
 
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from tenas_jax.rank import cluster
 from tenas_jax.rank import command as rank
 from tenas_jax.records.shards import Table
 from tenas_jax.scores.catalogue import chosen_scores
-from tenas_jax.scores.scorer import prepare
+from tenas_jax.scores.scorer import Scorer, prepare
 
 ray = pytest.importorskip("ray")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_space.py"
@@ -100,6 +101,37 @@ def test_the_command_ranks_on_a_cluster(connected, tmp_path, capsys, space):
     argv += ["--scores", "effective_regions_wide,flops", "--output"]
     assert rank.main([*argv, str(tmp_path / "here.csv")]) == 0
     assert rank.main([*argv, str(tmp_path / "there.csv"), "--ray", "local"]) == 0
+    assert (tmp_path / "here.csv").read_text() == (tmp_path / "there.csv").read_text()
+
+
+def test_a_worker_that_is_killed_in_a_ranking_changes_nothing(connected, tmp_path, monkeypatch):
+    """A real worker at real scores, killed from outside in the middle of its shard."""
+    monkeypatch.setattr(Scorer, "shard_size", 8)  # of the driver, which deals the shards out
+    argv = ["--architectures", "30", "--repeats", "1", "--scores", "effective_regions_wide,flops", "--output"]
+    assert rank.main([*argv, str(tmp_path / "here.csv")]) == 0
+
+    class Telling(cluster._Worker):
+        """Says which process it is before it evaluates; a local class travels by its value."""
+
+        def evaluate(self, masks):
+            (tmp_path / f"worker.{os.getpid()}").touch()
+            return super().evaluate(masks)
+
+    killed = []
+
+    def kill():
+        while not (found := list(tmp_path.glob("worker.*"))):
+            time.sleep(0.01)
+        os.kill(int(found[0].suffix[1:]), signal.SIGKILL)
+        killed.append(found[0])
+
+    monkeypatch.setattr(cluster, "_Worker", Telling)
+    thread = threading.Thread(target=kill)
+    thread.start()
+    assert rank.main([*argv, str(tmp_path / "there.csv"), "--ray", "local"]) == 0
+    thread.join()
+    assert len(list(tmp_path.glob("worker.*"))) > 1  # another one took its place
+    assert len(killed) == 1
     assert (tmp_path / "here.csv").read_text() == (tmp_path / "there.csv").read_text()
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from common import fault_layers as layers
+from common.markdown import read
+from tenas_jax.rank import architectures, correlation, scatter
 from tenas_jax.rank import command as rank
-from tenas_jax.rank import correlation, scatter
 from tenas_jax.spaces.registry import find_space
 
 
@@ -118,7 +119,7 @@ def test_what_a_csv_cannot_be_written_to_is_refused_before_work(space, output, t
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
     before = sorted(tmp_path.rglob("*"))
-    monkeypatch.setattr(rank, "_work", lambda config: pytest.fail("work began"))
+    monkeypatch.setattr("tenas_jax.rank.job.find_space", lambda name: pytest.fail("work began"))
     assert rank.main(["--space", space, "--output", output]) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -198,11 +199,16 @@ def test_nonsense_is_one_sentence_before_work(ranked, argv, message, tmp_path):
 
 
 def test_more_architectures_than_memory_holds_are_refused(ranked, monkeypatch):
-    monkeypatch.setattr("tenas_jax.rank.architectures.memory_bytes", lambda: 32_000)
+    monkeypatch.setattr("tenas_jax.rank.architectures.memory_bytes", lambda: 50_000)
     code, _, err = ranked("--architectures", 11)
     assert code == 2
     assert "at most 10 here; --architectures is 11" in err
     assert ranked("--architectures", 10)[0] == 0
+
+
+def test_the_memory_of_an_architecture_is_what_was_measured():
+    measured = read("rank_driver")["an_architecture"]["memory_bytes"]
+    assert measured <= architectures.ROW_BYTES < 1.2 * measured
 
 
 def test_seconds_of_all_sessions(ranked, tmp_path, monkeypatch):

@@ -5,12 +5,15 @@ import subprocess
 import sys
 import textwrap
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tenas_jax import NAS_BENCH_201
+from tenas_jax import NAS_BENCH_201, analytic_ntk
+from tenas_jax.networks.finite import CellNetwork
 from tenas_jax.scores.mask_program import CHUNK, MaskProgram
+from tenas_jax.spaces.skeleton import Skeleton
 
 
 def weighed(mask, weights):
@@ -69,3 +72,29 @@ def test_eight_devices_give_the_same_bits_as_one(tmp_path):
     for name, value in results[0].items():
         assert len(value) == 77
         assert np.array_equal(value, results[1][name])
+
+
+@pytest.mark.slow
+def test_masks_side_by_side_as_on_an_accelerator(rng, monkeypatch):
+    """The other route, forced: masks are a batch dimension, and every mask still has its own value."""
+    masks = NAS_BENCH_201.sample(jax.random.key(0), CHUNK + 3)
+    images = rng.normal(size=(3, 4, 4, 3))
+    net = CellNetwork(NAS_BENCH_201, Skeleton(channels=2, cells=1, stages=1))
+    variables = net.init(jax.random.key(1), jnp.asarray(images), np.ones(NAS_BENCH_201.mask_shape, bool))
+
+    def kernel(mask, images):
+        return analytic_ntk(NAS_BENCH_201, mask, images, skeleton=Skeleton(4, 1, stages=1))
+
+    def logits(mask, images):
+        return net.apply(variables, images, mask)
+
+    found = {}
+    for backend in ("cpu", "gpu"):
+        monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
+        programs = [MaskProgram(function) for function in (kernel, logits, weighed)]
+        arguments = [images, images, rng.normal(size=NAS_BENCH_201.mask_shape) if not found else found["cpu"][1]]
+        found[backend] = [p(masks, a) for p, a in zip(programs, arguments, strict=True)], arguments[2]
+        assert [program.compilations for program in programs] == [1, 1, 1]
+    for one_by_one, side_by_side in zip(found["cpu"][0], found["gpu"][0], strict=True):
+        assert len(side_by_side) == len(masks)
+        np.testing.assert_allclose(side_by_side, one_by_one, rtol=1e-10, atol=1e-12)

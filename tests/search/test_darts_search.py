@@ -150,7 +150,7 @@ def test_result_is_a_genotype_and_json(cheap, tmp_path, capsys, preset):
     assert result["architecture"] == architecture
     assert DARTS.format(DARTS.parse(json.dumps(result["genotype"]))) == architecture
     assert result["rounds"] == 8
-    assert result["config"]["prune_number"] == 3
+    assert result["config"]["settings"]["prune_number"] == 3
     rounds = [json.loads(line) for line in (tmp_path / "run" / "rounds.jsonl").read_text().splitlines()]
     assert [len(r["pruned"]) for r in rounds] == [84, 84, 1, 2, 3, 1, 2, 3]
     assert {c["cell"] for c in rounds[0]["candidates"]} == {"normal", "reduce"}

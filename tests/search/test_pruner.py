@@ -167,6 +167,22 @@ def test_completion_finds_the_best_of_an_additive_score(seed):
     np.testing.assert_array_equal(mask.argmax(-1), values.argmax(-1))
 
 
+@pytest.mark.parametrize("geometric", [False, True])
+@pytest.mark.parametrize("lower_is_better", [False, True])
+def test_scores_of_any_sign_are_ranked(geometric, lower_is_better):
+    """Completion goes by ranks: a score below zero decides as the same score above it."""
+    values = np.random.default_rng(7).normal(size=NAS_BENCH_201.mask_shape)
+
+    def pruned(offset):
+        score = indicator("own", lower_is_better, lambda mask: (mask * values).sum() + offset)
+        score = score._replace(geometric=geometric)
+        mask, infos = pruner.prune(KEY, NAS_BENCH_201, [score], paths=40)
+        assert all(np.isfinite(info.total).all() for info in infos)
+        return mask.tolist(), [info.pruned.tolist() for info in infos]
+
+    assert pruned(-1e3) == pruned(1e3) == pruned(0.0)
+
+
 def test_completion_by_hand():
     """Two edges with two operators each: four architectures, mean log ranks against the edge's mean."""
     mask = NAS_BENCH_201.parse("|nor_conv_3x3~0|+|nor_conv_3x3~0|none~1|+|none~0|none~1|nor_conv_3x3~2|")

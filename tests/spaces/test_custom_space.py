@@ -191,6 +191,28 @@ def test_a_space_too_large_to_list_is_sampled(tmp_path):
     assert choose(large, "20", jax.random.key(0)).masks.shape == (20, 1, 21, 5)
 
 
+def test_as_many_architectures_as_are_asked_for(rng):
+    """Where nodes keep some of their edges only, and one choice of operators stands for few architectures."""
+    from tenas_jax.rank.architectures import choose
+
+    space = SearchSpace(
+        name="topology", operators=("none", "skip_connect"), edges=complete_edges(2, 4), inputs=2, kept_edges=2,
+        network=stacked,
+    )  # fmt: skip
+    everything = space.enumerated()
+    for count in (1, len(everything) // 2, len(everything)):
+        found = choose(space, str(count), jax.random.key(3))
+        assert len(np.unique(found.masks, axis=0)) == len(found.masks) == count
+        assert found.duplicates == 0
+        assert {space.format(mask) for mask in found.masks} <= {space.format(mask) for mask in everything}
+    with pytest.raises(InputError, match=f"from 1 to {len(everything)}"):
+        choose(space, str(len(everything) + 1), jax.random.key(3))
+    # Too many to shuffle all: those that come twice are drawn again.
+    large = replace(space, name="large", edges=complete_edges(2, 8), operators=("none", "skip_connect", "nor_conv_1x1"))
+    found = choose(large, "3000", jax.random.key(0)).masks
+    assert len(np.unique(found, axis=0)) == 3000
+
+
 # --- the same space under other names ---------------------------------------------------------------
 
 
