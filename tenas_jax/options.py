@@ -104,6 +104,18 @@ def add_benchmark(group: Options, use: str) -> None:
     group.add_argument("--benchmark-column", metavar="NAME", help="the accuracy column, where the table has several")
 
 
+def add_figures(group: Options) -> None:
+    """`--figures`.
+
+    Args:
+        group: that gets it.
+    """
+    group.add_argument(
+        "--figures", type=Path, metavar="DIR",
+        help="every plot of the report also as SVG, PDF and PNG; needs Matplotlib",
+    )  # fmt: skip
+
+
 def check_shared(
     *, seed: int, side: int | None, repeats: int | None, benchmark: Path | None, benchmark_column: str | None
 ) -> None:

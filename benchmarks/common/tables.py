@@ -7,7 +7,7 @@ import re
 import statistics
 from collections.abc import Callable
 
-from common import kernel_tables, promise_tables, ranking_tables, speed_tables
+from common import fault_tables, kernel_tables, ranking_tables, speed_tables
 from common.markdown import PARTS, read, spread, table
 
 
@@ -85,6 +85,7 @@ TABLES: dict[Callable[[], str], str] = {
     kernel_tables.indicators: "docs/speed.md",
     kernel_tables.ntk_choices: "docs/analytic_ntk.md",
     kernel_tables.ntk_cost: "docs/analytic_ntk.md",
+    kernel_tables.max_pooling: "docs/analytic_ntk.md",
     kernel_tables.real_batch_norm: "docs/analytic_ntk.md",
     kernel_tables.batch_statistics: "docs/speed.md",
     darts_correlation: "docs/darts.md",
@@ -112,6 +113,6 @@ TABLES: dict[Callable[[], str], str] = {
     kernel_tables.line_regions: "docs/depth_and_width.md",
     kernel_tables.ntk_by_depth: "docs/depth_and_width.md",
     kernel_tables.nngp_by_depth: "docs/depth_and_width.md",
-    promise_tables.faults: "docs/faults.md",
-    promise_tables.fuzzed: "docs/faults.md",
+    fault_tables.faults: "docs/faults.md",
+    fault_tables.fuzzed: "docs/faults.md",
 }

@@ -58,11 +58,14 @@ class Settings(NamedTuple):
             the kernel of two images depends on no third.
         statistics: how gradients see the batch statistics: "frozen" as constants, "mean-coupled" through the mean,
             "coupled" through mean and variance (exact form only). Without batch norm there are none.
+        maxima: how a max pooling is taken, which has no closed form: "sampled" draws channels with a fixed key; "moments"
+            takes maxima two by two for Gaussians (`gaussian_maxima.py`), at a fraction of the cost.
     """
 
     parametrisation: Literal["ntk", "standard"] = "ntk"
     batch_norm: Literal["mean-field", "exact", "none"] = "mean-field"
     statistics: Literal["frozen", "mean-coupled", "coupled"] = "mean-coupled"
+    maxima: Literal["sampled", "moments"] = "sampled"
 
 
 class Batch(NamedTuple):
@@ -243,6 +246,16 @@ def _sine_and_supplement(cosine: Array) -> tuple[Array, Array]:
         polynomial = polynomial * size + coefficient
     angle = root * polynomial  # the arc cosine of |c|
     return root * jnp.sqrt(1 + size), jnp.where(cosine < 0, angle, np.pi - angle)
+
+
+def angles(correlation: Array) -> tuple[Array, Array]:
+    """sqrt(1 - rho^2) and arcsin rho of correlations, to their rounding.
+
+    Args:
+        correlation: between -1 and 1.
+    """
+    sine, supplement = _sine_and_supplement(correlation)
+    return sine, supplement - np.pi / 2
 
 
 def normalise(kernels: Kernels, batch: Batch, settings: Settings) -> Kernels:

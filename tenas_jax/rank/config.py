@@ -23,4 +23,5 @@ class RankConfig:
     benchmark: Path | None = None
     benchmark_column: str | None = None
     ray: str | None = None
+    figures: Path | None = None
     output: Path = Path("scores.csv")

@@ -20,6 +20,7 @@ from jaxtyping import Bool
 from threadpoolctl import ThreadpoolController
 
 from tenas_jax.command_line import cpu_count
+from tenas_jax.terminal import meanwhile
 
 CHUNK = 32  # masks a call: enough to hide what a call costs, few enough to share among threads
 
@@ -79,7 +80,7 @@ class MaskProgram:
                 return placed.lower(masks, jax.ShapeDtypeStruct((), np.int32), *arguments).compile()
 
             devices = jax.local_devices()
-            with ThreadPoolExecutor(len(devices)) as pool:
+            with meanwhile("compiling"), ThreadPoolExecutor(len(devices)) as pool:
                 self._compiled[signature] = list(pool.map(compiled, devices))
             self.compilations += len(devices)
             self.compile_seconds += time.perf_counter() - start

@@ -83,7 +83,7 @@ def _host_key(key) -> np.ndarray:
 
 
 def _of_kernel(space: SearchSpace, work: Kernel, wanted: dict[str, str]) -> ScoreProgram:
-    settings = Settings(work.parametrisation, work.batch_norm, work.statistics)
+    settings = Settings(work.parametrisation, work.batch_norm, work.statistics, work.maxima)
 
     def draw(key, source):
         weights, images = jax.random.split(key)

@@ -25,6 +25,9 @@ class Config:
     max_params: int | None = None
     max_flops: int | None = None
     seed: int = 0
+    seeds: str | None = None
     benchmark: Path | None = None
     benchmark_column: str | None = None
+    figures: Path | None = None
     output: Path | None = None
+    then_train: str | None = None

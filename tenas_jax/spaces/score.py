@@ -24,6 +24,7 @@ class Kernel(NamedTuple):
         parametrisation: of the analytic kernel, see `ntk.gaussian_kernels.Settings`.
         batch_norm: of the analytic kernel; "none" leaves it out of the empirical one too.
         statistics: of the analytic kernel.
+        maxima: of the analytic kernel, see `ntk.gaussian_kernels.Settings`.
         batch_stats: of the empirical kernel, see `ntk.empirical.empirical_ntk`.
         fan: of the empirical kernel's Kaiming initialisation.
         engine: of the empirical kernel, see `ntk.empirical.empirical_ntk`.
@@ -36,6 +37,7 @@ class Kernel(NamedTuple):
     parametrisation: Literal["ntk", "standard"] = "standard"
     batch_norm: Literal["mean-field", "exact", "none"] = "mean-field"
     statistics: Literal["frozen", "mean-coupled", "coupled"] = "mean-coupled"
+    maxima: Literal["sampled", "moments"] = "sampled"
     batch_stats: Literal["frozen", "coupled"] = "frozen"
     fan: Literal["fan_in", "fan_out"] = "fan_in"
     engine: NtkEngine = "auto"
