@@ -28,9 +28,13 @@ if TYPE_CHECKING:
     from tenas_jax.patterns.hamming import hamming_kernel as hamming_kernel
     from tenas_jax.patterns.regions import count_linear_regions as count_linear_regions
     from tenas_jax.program_cache import clear_cache as clear_cache
+    from tenas_jax.rank.result import RankResult as RankResult
+    from tenas_jax.rank.result import rank as rank
     from tenas_jax.scores.evaluation import Evaluation as Evaluation
     from tenas_jax.scores.evaluation import evaluate as evaluate
     from tenas_jax.search.pruner import prune as prune
+    from tenas_jax.search.result import SearchResult as SearchResult
+    from tenas_jax.search.result import search as search
     from tenas_jax.spaces.cell_graph import complete_edges as complete_edges
     from tenas_jax.spaces.darts import DARTS as DARTS
     from tenas_jax.spaces.nasbench201 import NAS_BENCH_201 as NAS_BENCH_201
@@ -54,6 +58,8 @@ _HOMES = {
     "Model": "networks.frameworks",
     "NAS_BENCH_201": "spaces.nasbench201",
     "NotAnalyticError": "errors",
+    "RankResult": "rank.result",
+    "SearchResult": "search.result",
     "SearchSpace": "spaces.space",
     "Skeleton": "spaces.skeleton",
     "StandAlone": "networks.stand_alone",

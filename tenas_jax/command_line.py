@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -169,7 +170,8 @@ def use_compilation_cache() -> None:
     except RuntimeError:  # a user without a home: nothing is kept
         return
     jax.config.update("jax_compilation_cache_dir", str(cache))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    # Small programs too: there are tens of them, and together they take seconds.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 def provenance() -> dict[str, object]:
@@ -191,38 +193,19 @@ def say(message: str) -> None:
     Args:
         message: the line.
     """
+    when_said(reset=True)
     print(message, file=sys.stderr, flush=True)
 
 
-class Progress:
-    """A bar where standard error is a terminal, lines where it is none.
+_last = [time.perf_counter()]
 
-    Attributes:
-        done: how many of `total`.
+
+def when_said(*, reset: bool = False) -> float:
+    """When the last line was said, by `time.perf_counter`.
+
+    Args:
+        reset: whether that is now.
     """
-
-    def __init__(self, total: int, done: int, unit: str):
-        """Starts where an earlier session has ended."""
-        from tqdm import tqdm
-
-        self.done = done
-        self._quiet = not sys.stderr.isatty()
-        self._bar = tqdm(total=total, initial=done, unit=unit, disable=self._quiet, file=sys.stderr)
-
-    def __enter__(self) -> "Progress":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._bar.close()
-
-    def advance(self, count: int, line: str | None = None) -> None:
-        """Says how far it is.
-
-        Args:
-            count: how many more are done.
-            line: what is said where there is no bar; None for nothing.
-        """
-        self.done += count
-        self._bar.update(count)
-        if self._quiet and line:
-            say(line)
+    if reset:
+        _last[0] = time.perf_counter()
+    return _last[0]

@@ -49,6 +49,19 @@ def add_images(group: Options) -> None:
     )  # fmt: skip
 
 
+def add_engine(group: Options) -> None:
+    """`--ntk-engine`.
+
+    Args:
+        group: that gets it.
+    """
+    group.add_argument(
+        "--ntk-engine", metavar="NAME",
+        help="what computes the empirical NTK: layerwise, neural_tangents, neural_tangents_ntvp or auto (default); the "
+        "kernel is the same up to rounding",
+    )  # fmt: skip
+
+
 def add_repeats(group: Options, default: int | None, otherwise: str) -> None:
     """`--repeats`.
 
@@ -89,6 +102,18 @@ def add_benchmark(group: Options, use: str) -> None:
         f"NAS-Bench-201 read (pickles, which can run code): {use}",
     )  # fmt: skip
     group.add_argument("--benchmark-column", metavar="NAME", help="the accuracy column, where the table has several")
+
+
+def add_figures(group: Options) -> None:
+    """`--figures`.
+
+    Args:
+        group: that gets it.
+    """
+    group.add_argument(
+        "--figures", type=Path, metavar="DIR",
+        help="every plot of the report also as SVG, PDF and PNG; needs Matplotlib",
+    )  # fmt: skip
 
 
 def check_shared(

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from tenas_jax.errors import InputError
 from tenas_jax.function_identity import is_concrete
 from tenas_jax.networks.apply_function import ApplyFunction, BatchStats, as_batch, batch_stats_of
+from tenas_jax.networks.inputs import is_readable, is_tree, looked_up, numbered
 from tenas_jax.ntk.engines import Engine, Traced, choose, coupled, frozen, neural_tangents
 from tenas_jax.program_cache import PROGRAMS, Kept, signature
 
@@ -97,7 +98,7 @@ def empirical_ntk(
         apply_fn: `apply_fn(variables, images)` returns logits (n, classes); `tenas_jax.models` makes one of a Flax or
             Equinox model.
         variables: any tree of arrays.
-        images: (n, ...).
+        images: (n, ...), floating-point or whole numbers such as tokens; or a tree of such arrays, which `apply_fn` gets.
         others: (m, ...), a second batch; by default the images themselves. "coupled" normalises each batch on its own.
         batch_stats: see above; by default what a model of `tenas_jax.models` was made for, and "frozen" of other
             functions.
@@ -117,7 +118,7 @@ def empirical_ntk(
         (n, m), with output="full" (n, m, classes, classes), in the dtype of parameters and logits, float32 at least.
 
     Raises:
-        InputError: for integer images, a batch of one image, logits that are not (n, classes), an unknown `batch_stats`,
+        InputError: for bytes as images, a batch of one image, logits that are not (n, classes), an unknown `batch_stats`,
             `output` or `engine`, a model made for other batch statistics, a parameter that is no floating-point array, a
             `trainable` that names nothing, or a function that an engine cannot take.
 
@@ -135,6 +136,16 @@ def empirical_ntk(
     _check_choice("engine", engine, get_args(Engine))
     if block_size is not None and block_size < 1:
         raise InputError(f"`block_size` must be at least 1, or None for everything at once; it is {block_size}.")
+    if is_tree(images):
+        inputs, images = numbered("images", images)
+        if others is not None:
+            others, places = numbered("others", others)
+            inputs = jax.tree.map(lambda *parts: jnp.concatenate(parts), inputs, others)
+            others = len(images) + places
+        return empirical_ntk(
+            looked_up(apply_fn), (variables, inputs), images, others, batch_stats=mode, output=output,
+            trainable=_of_first(trainable), block_size=block_size, engine=engine,
+        )  # fmt: skip
     images = _batch("images", images)
     others = None if others is None else _batch("others", others)
     if others is not None and (others.shape[1:], others.dtype) != (images.shape[1:], images.dtype):
@@ -178,6 +189,16 @@ def _build(apply_fn, split: _Split, images, others, options, compiled) -> Kept:
     return Kept(kernel, traced.held_bytes)
 
 
+def _of_first(trainable: Callable[[str], bool]) -> Callable[[str], bool]:
+    """Of variables beside inputs: inputs are no parameters."""
+
+    def of_both(path: str) -> bool:
+        place, _, rest = path.partition("/")
+        return place == "0" and trainable(rest)
+
+    return of_both
+
+
 def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise InputError(f"`{name}` must be {' or '.join(map(repr, allowed))}; it is {value!r}.")
@@ -185,9 +206,10 @@ def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
 
 def _batch(name: str, images: Any) -> Array:
     images = as_batch(name, images)
-    if not jnp.issubdtype(images.dtype, jnp.floating) or images.ndim < 1 or images.shape[0] < 2:
+    if not is_readable(images) or images.ndim < 1 or images.shape[0] < 2:
         raise InputError(
-            f"`{name}` must be at least two floating-point images; they are {images.dtype} {images.shape}. "
+            f"`{name}` must be at least two floating-point images, or whole numbers such as tokens; "
+            f"they are {images.dtype} {images.shape}. "
             "Normalise a batch with `tenas_jax.data.image_batch`."
         )
     return images

@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Float, UInt8
 from tenas_jax.errors import InputError
 from tenas_jax.function_identity import is_concrete
 from tenas_jax.networks.apply_function import BatchStats, as_batch, batch_stats_of
+from tenas_jax.networks.inputs import is_readable, is_tree, looked_up, numbered
 from tenas_jax.patterns.piecewise_linear import Observer, observer
 from tenas_jax.program_cache import PROGRAMS, Kept, signature
 
@@ -105,7 +106,7 @@ def activation_patterns(
 
     Args:
         fn: `fn(images)`, any function that JAX can trace: a Flax or Equinox model with its parameters filled in.
-        images: (n, ...).
+        images: (n, ...), floating-point or whole numbers such as tokens; or a tree of such arrays, which `fn` gets.
         batch_stats: as for `ntk.empirical_ntk`: "frozen" treats every image on its own, `fn` seeing one at a time;
             "coupled" gives `fn` the whole batch, which it may normalise by its own statistics.
         threshold: for smooth activations such as tanh or GELU, which have no breakpoint: the bit is whether the argument
@@ -162,10 +163,15 @@ def patterns_of(
     Raises:
         InputError: as `activation_patterns`.
     """
-    mode, images = batch_stats_of(function, batch_stats), as_batch("images", images)
-    if images.ndim < 1 or not jnp.issubdtype(images.dtype, jnp.floating) or len(images) == 0:
+    mode = batch_stats_of(function, batch_stats)
+    if is_tree(images):
+        inputs, numbers = numbered("images", images)
+        return patterns_of(looked_up(call), function, (given, inputs), numbers, mode, threshold)
+    images = as_batch("images", images)
+    if images.ndim < 1 or not is_readable(images) or len(images) == 0:
         raise InputError(
-            f"`images` must be a floating-point batch (n, ...); they are {images.dtype} {images.shape}. "
+            f"`images` must be a batch (n, ...) of floating-point images, or of whole numbers such as tokens; "
+            f"they are {images.dtype} {images.shape}. "
             "Normalise a batch with `tenas_jax.data.image_batch`."
         )
     leaves, structure = jax.tree.flatten(given)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tenas_jax import options
 from tenas_jax.command_line import Parser, exit_code, provenance, say, use_compilation_cache
 from tenas_jax.rank.config import RankConfig
+from tenas_jax.terminal import speaking
 
 # JAX is imported where it is used: `--help` and a mistyped option answer at once.
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from tenas_jax.rank.correlation import Figure
     from tenas_jax.rank.job import Job
     from tenas_jax.rank.ranking_files import RankingFiles
+
+TOLD = 10  # architectures that are said at the end
 
 
 def arguments(argv: list[str] | None) -> RankConfig:
@@ -40,6 +43,7 @@ def arguments(argv: list[str] | None) -> RankConfig:
     options.add_benchmark(
         record, "print and write rank correlations, and draw scatter plots; takes no part in the scores"
     )
+    options.add_figures(record)
     record.add_argument(
         "--output", type=Path, default=RankConfig.output, metavar="FILE", help="csv (default: %(default)s)"
     )
@@ -66,6 +70,7 @@ def _how_options(group: options.Options) -> None:
         "--ntk", metavar="KIND",
         help="analytic (default on nasbench201) or empirical (default on darts) for the scores that are read from a kernel",
     )  # fmt: skip
+    options.add_engine(group)
     options.add_repeats(group, RankConfig.repeats, "%(default)s")
     options.add_seed(group, RankConfig.seed)
     group.add_argument(
@@ -104,22 +109,49 @@ def run(config: RankConfig) -> str:
 
     from tenas_jax.rank.job import resolve
     from tenas_jax.rank.ranking_files import RankingFiles
-    from tenas_jax.records.files import remove_tree
+    from tenas_jax.records.files import remove_tree, write_csv
+    from tenas_jax.report.run_files import ACCURACY, benchmark_path
 
-    job = resolve(config)
-    with RankingFiles(job.output, job.identity) as files:
-        if files.finished:
-            say(f"{files.csv} was finished before, and is not computed again")
-            strings, columns, record = files.finished
-            remove_tree(files.parts)  # of a kill just before its end
-        else:
-            strings, columns, record = _ranked(job, files, start)
-        if job.table:
-            goodness, accuracies = _goodness(job, columns), _accuracies(job.table, strings)
-            results, summary = _correlated(goodness, accuracies, job.table)
-            files.write_record({**record, "correlation": summary})
-            _draw(job, goodness, accuracies, results)
+    with speaking():
+        job = resolve(config)
+        with RankingFiles(job.output, job.identity) as files:
+            if files.finished:
+                say(f"{files.csv} was finished before, and is not computed again")
+                strings, columns, record = files.finished
+                remove_tree(files.parts)  # of a kill just before its end
+            else:
+                strings, columns, record = _ranked(job, files, start)
+            if job.table:
+                goodness, accuracies = _goodness(job, columns), _accuracies(job.table, strings)
+                results, summary = _correlated(goodness, accuracies, job.table)
+                files.write_record({**record, "correlation": summary})
+                write_csv(benchmark_path(files.csv), strings, {ACCURACY: accuracies})
+                _draw(job, goodness, accuracies, results)
+            _report(job, strings, columns, config.figures)
     return strings[0]
+
+
+def _report(job: "Job", strings: list[str], columns: "dict[str, np.ndarray]", figures: Path | None) -> None:
+    """Writes the page beside the csv, and says the first ten and where everything is."""
+    from tenas_jax.records.files import write_text
+    from tenas_jax.report.command import draw, page_path
+    from tenas_jax.report.page import report
+    from tenas_jax.report.run_files import read_run
+
+    made = read_run(job.output)._replace(space=job.space)
+    page = page_path([made])
+    write_text(page, report(made))
+    if figures:
+        draw(figures, [made])
+    names = ["smoothed", *job.scores]
+    rows = [["place", *(name.replace("_", " ") for name in names), "architecture"]]
+    for place, architecture in enumerate(strings[:TOLD]):
+        rows.append([str(place + 1), *(f"{columns[name][place]:.4g}" for name in names), architecture])
+    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]) - 1)]
+    for *cells, architecture in rows:
+        say("  ".join([*(cell.rjust(width) for cell, width in zip(cells, widths, strict=True)), architecture]))
+    say(f"scores: {job.output}")
+    say(f"report: {page}")
 
 
 def _ranked(

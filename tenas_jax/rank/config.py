@@ -17,9 +17,11 @@ class RankConfig:
     data: Path | None = None
     side: int | None = None
     ntk: str | None = None
+    ntk_engine: str | None = None
     repeats: int = REPEATS
     seed: int = 0
     benchmark: Path | None = None
     benchmark_column: str | None = None
     ray: str | None = None
+    figures: Path | None = None
     output: Path = Path("scores.csv")

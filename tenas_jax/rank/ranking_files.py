@@ -14,8 +14,8 @@ from tenas_jax.records import seal
 from tenas_jax.records.files import check_is_file, remove_left_overs, sha256_of, write_csv, write_text
 from tenas_jax.records.lock import Lock
 
-TAKEN = (".json", ".png", ".svg", ".gz")
-"""Endings that say something else than csv: the first three are those of the files beside it."""
+TAKEN = (".json", ".png", ".svg", ".html", ".gz")
+"""Endings that say something else than csv: all but the last are those of the files beside it."""
 
 
 class Finished(NamedTuple):

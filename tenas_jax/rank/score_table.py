@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tenas_jax.command_line import Progress, say
+from tenas_jax.command_line import say
 from tenas_jax.data import ImageSource
 from tenas_jax.rank.cluster import evaluate_on_ray
 from tenas_jax.records.shards import Shards, Table
@@ -22,9 +22,10 @@ from tenas_jax.spaces import equal_cells
 from tenas_jax.spaces.registry import identity_of
 from tenas_jax.spaces.score import REPEATS, Score
 from tenas_jax.spaces.space import SearchSpace
+from tenas_jax.terminal import Progress, doing
 
 Masks = Bool[np.ndarray, "m cells edges ops"]
-SAYING_SECONDS = 10  # between two lines of progress where there is no bar
+SAYING_SECONDS = 4  # between two lines of progress where there is no bar
 
 
 class ScoreTable(NamedTuple):
@@ -136,11 +137,13 @@ def _evaluate(
 
     start, total = time.perf_counter(), sum(map(len, waiting.values()))
     pace = _Pace(total)
-    with Progress(len(distinct), len(distinct) - total, "arch") as progress:
+    doing("scoring architectures")
+    with Progress(len(distinct), len(distinct) - total, "architectures") as progress:
         for number, table in evaluate_on_ray(ray, scorer, waiting, environment=environment) if ray else here():
             shards.save(number, table)
             finished[number] = table
-            progress.advance(len(waiting[number]), pace.line(len(waiting[number])))
+            line = pace.line(len(waiting[number]))
+            progress.advance(len(waiting[number]), None if progress.is_live else line)
     seconds = time.perf_counter() - start
     return _joined_tables(finished, scorer), {"distinct_architectures": total, "seconds": round(seconds, 3)}
 

@@ -6,6 +6,7 @@ run whatever is whole is shown. Folders of format 1, which nothing seals, are sh
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ class RunFolder:
         rounds: what earlier sessions of the run have recorded, a dict a round.
         damage: what of the folder could not be believed, a sentence each.
         spent: how long this session and those before it have taken.
+        callback: gets every record that is added, once it is on the disc.
     """
 
     def __init__(self, path: Path, config: dict[str, Any], environment: dict[str, str] | None = None):
@@ -56,6 +58,7 @@ class RunFolder:
         self.rounds: list[dict[str, Any]] = []
         self.damage: list[str] = []
         self.spent = Spent()
+        self.callback: Callable[[dict[str, Any]], None] | None = None
         self._lock: Lock | None = None
         self._whole = b""  # lines that can be believed
         try:
@@ -218,6 +221,8 @@ class RunFolder:
                 f"{self._rounds_file} cannot be written ({error.strerror}); make room and run again."
             ) from error
         self.rounds.append(record)
+        if self.callback is not None:
+            self.callback(record)
 
     def result(self) -> dict[str, Any] | None:
         """The result of a finished run; None where there is none that can be believed."""

@@ -31,10 +31,20 @@ def besides(run: Run) -> dict[str, Any] | None:
     ]
     plot = lines(np.arange(1.0, size + 1), series, "eigenvalue, the largest first", "share of the largest")
     maps = [
-        {"name": name, "picture": matrix(kernel, f"kernel of the {name} network"), "condition": _condition(spectra[name])}
+        {
+            "name": name,
+            "picture": matrix(kernel, f"kernel of the {name} network"),
+            "condition": _condition(spectra[name]),
+        }
         for name, kernel in kernels.items()
     ]
-    return {"title": "Kernel and spectrum", "plot": plot, "maps": maps, "images": size, "what": run.beside.get("kernel", "")}
+    return {
+        "title": "Kernel and spectrum",
+        "plot": plot,
+        "maps": maps,
+        "images": size,
+        "what": run.beside.get("kernel", ""),
+    }
 
 
 def _condition(eigenvalues: np.ndarray) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int
 
-from tenas_jax.report.layout import RADIUS, USUAL, Edge, Layout, Sizes, place
+from tenas_jax.report.layout import NODE_FONT, RADIUS, USUAL, Edge, Layout, Sizes, place
 from tenas_jax.report.paints import operator_dash, operator_paint
 from tenas_jax.report.shapes import Box, Line, Picture, Segment, Words
 from tenas_jax.spaces.cell_graph import CellGraph
@@ -22,6 +22,18 @@ def node_names(space: CellGraph) -> list[str]:
     inputs = ["in"] if space.inputs == 1 else [f"c_{{k-{space.inputs - n}}}" for n in range(space.inputs)]
     inner = [str(node - space.inputs + 1) for node in space.inner_nodes]
     return [*inputs, *inner, OUTPUT] if concatenates(space) else [*inputs, *inner[:-1], OUTPUT]
+
+
+def edge_name(space: CellGraph, source: int, target: int) -> str:
+    """An edge by the names of its nodes.
+
+    Args:
+        space: the search space.
+        source: number of a node.
+        target: number of a node.
+    """
+    names = node_names(space)
+    return f"{names[source]} → {names[target]}"
 
 
 def concatenates(space: CellGraph) -> bool:
@@ -53,9 +65,7 @@ def _split(parts: Sequence[str], first: int) -> tuple[str, str]:
     return "_".join(parts[:first]), "_".join(parts[first:])
 
 
-def layout_of(
-    space: CellGraph, choice: Int[np.ndarray, " edges"], sizes: Sizes = USUAL
-) -> tuple[Layout, list[int]]:
+def layout_of(space: CellGraph, choice: Int[np.ndarray, " edges"], sizes: Sizes = USUAL) -> tuple[Layout, list[int]]:
     """Where a cell of one architecture is drawn, and which edges of the space its first lines are.
 
     Args:
@@ -96,7 +106,8 @@ def cell_picture(
         picture.shapes.append(
             line._replace(
                 paint=operator_paint(operator), width=2.4, dash=operator_dash(operator),
-                name=f"{space.operators[operator]}, edge {source} → {target}", data={"edge": f"{cell}.{drawn[number]}"},
+                name=f"{space.operators[operator]}, {edge_name(space, source, target)}",
+                data={"edge": f"{cell}.{drawn[number]}"},
             )
         )  # fmt: skip
     paints = {n: operator_paint(int(choice[edge])) for n, edge in enumerate(drawn)}
@@ -129,7 +140,7 @@ def supernet_picture(space: CellGraph, name: str, cell: int = 0, sizes: Sizes = 
                 y = label.top + sizes.leading * (place_of + 1) - 3
                 data = {"label": f"{cell}.{number}", "line": str(place_of)}
                 picture.shapes.append(Words(label.middle, y, text, sizes.font, "middle", data=data))
-    _nodes(picture, layout, sizes)
+    _nodes(picture, layout)
     return picture
 
 
@@ -144,14 +155,14 @@ def _finish(picture: Picture, layout: Layout, paints: dict[int, str], sizes: Siz
             for row, text in enumerate(label.lines):
                 y = label.top + sizes.leading * (row + 1) - 3
                 picture.shapes.append(Words(label.middle, y, text, sizes.font, "middle", paints.get(number, "ink")))
-    _nodes(picture, layout, sizes)
+    _nodes(picture, layout)
 
 
-def _nodes(picture: Picture, layout: Layout, sizes: Sizes) -> None:
+def _nodes(picture: Picture, layout: Layout) -> None:
     for node in layout.nodes:
         corner = node.x - node.half, node.y - RADIUS
         picture.shapes.append(Box(*corner, 2 * node.half, 2 * RADIUS, "panel", "ink", RADIUS, name=f"node {node.name}"))
-        picture.shapes.append(Words(node.x, node.y + sizes.font * 0.35, node.name, sizes.font, "middle"))
+        picture.shapes.append(Words(node.x, node.y + NODE_FONT * 0.35, node.name, NODE_FONT, "middle"))
 
 
 def thumbnail(space: CellGraph, choice: Int[np.ndarray, " edges"], name: str) -> Picture:

@@ -84,7 +84,7 @@ def _draw(axes: Any, shape: Shape, order: int) -> None:
         axes.text(
             shape.x, shape.y, shape.text, fontsize=shape.size / POINT, color=_colour(shape.paint), zorder=order,
             ha={"start": "left", "middle": "center", "end": "right"}[shape.anchor], va="baseline", parse_math=False,
-            fontweight="semibold" if shape.bold else "normal",
+            fontweight="bold" if shape.bold else "normal",
         )  # fmt: skip
     else:
         _points(axes, shape, order)

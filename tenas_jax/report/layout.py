@@ -13,6 +13,7 @@ from typing import NamedTuple
 from tenas_jax.report.shapes import Line, Point, Segment, text_width
 
 RADIUS = 13.0  # of a node
+NODE_FONT = 13.0
 MARGIN = 8.0
 THIN, AIR = 15.0, 9.0  # height of a lane without labels; what is left free above a label
 
@@ -37,7 +38,7 @@ class Sizes(NamedTuple):
 
 
 USUAL = Sizes(13.0, 22.0, 2)
-COMPACT = Sizes(16.0, 14.0, 3)
+COMPACT = Sizes(16.0, 11.0, 3)
 """For a phone, where a drawing is shrunk to its width: large letters on narrow ways."""
 
 
@@ -168,7 +169,7 @@ def place(names: Sequence[str], edges: Sequence[Edge], inputs: int, sizes: Sizes
         wanted = (lanes.of_node[source] + lanes.of_node[target]) / 2
         lane[number] = lanes.take(column[source], column[target], wanted, bool(label))
     at = _heights(lanes.of_node, lane, edges, sizes)
-    halves = [max(RADIUS, text_width(name, sizes.font) / 2 + 4) for name in names]
+    halves = [max(RADIUS, text_width(name, NODE_FONT) / 2 + 4) for name in names]
     centres, rooms, width = _widths(column, halves, edges, sizes)
     nodes = [Node(centres[column[n]], at[lanes.of_node[n]], halves[n], name) for n, name in enumerate(names)]
     ports = _ports(edges, lane, nodes)
@@ -202,7 +203,9 @@ def _heights(of_node: list[int], lane: list[int], edges: Sequence[Edge], sizes: 
 def _widths(column: list[int], halves: list[float], edges: Sequence[Edge], sizes: Sizes):
     """The x of every column, the room for labels after it, and the width of all."""
     last = max(column)
-    half = [max((h for h, c in zip(halves, column, strict=True) if c == place), default=0.0) for place in range(last + 1)]
+    half = [
+        max((h for h, c in zip(halves, column, strict=True) if c == place), default=0.0) for place in range(last + 1)
+    ]
     wide = [0.0] * last
     for edge in edges:
         for text in edge.label:

@@ -102,7 +102,9 @@ def front(run: Run, table: Table) -> list[Plot]:
             joined = pareto_front(cost, goodness)
             below, beside = f"{told(name)} of the trained network", f"{told(by)} ({direction(run.space, by)})"
             plots.append(
-                scatter(cost, table.numbers()[by], below, beside, marked=[0], front=joined, data={"dots": "all"}, most=8000)
+                scatter(
+                    cost, table.numbers()[by], below, beside, marked=[0], front=joined, data={"dots": "all"}, most=3000
+                )
             )
     return plots
 
@@ -143,7 +145,15 @@ def pairs(run: Run, table: Table) -> list[Plot]:
     chosen = list(combinations(scores_in(table), 2))[:MOST_PAIRS]
     return [
         scatter(
-            values[b], values[a], told(b), told(a), marked=[0], most=MOST_DOTS, width=360, height=260, data={"dots": "pair"}
+            values[b],
+            values[a],
+            told(b),
+            told(a),
+            marked=[0],
+            most=MOST_DOTS,
+            width=360,
+            height=260,
+            data={"dots": "pair"},
         )
         for a, b in chosen
     ]
@@ -165,7 +175,16 @@ def against_accuracy(run: Run, table: Table) -> list[Plot]:
         place = len(accuracy) * (1 - average_rank(table.numbers()[name], descending=not lower)) + 1
         most = None if number_of == 0 else MOST_DOTS
         plots.append(
-            scatter(place, accuracy, f"place by {told(name)}", "accuracy", marked=[0], most=most, floor=floor, data={"dots": "all"})
+            scatter(
+                place,
+                accuracy,
+                f"place by {told(name)}",
+                "accuracy",
+                marked=[0],
+                most=most,
+                floor=floor,
+                data={"dots": "all"},
+            )
         )
     return plots
 

@@ -27,7 +27,7 @@ def number(value: float) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A value of a row as JSON: five digits, and text for what JSON does not have.
+    """A value of a row as JSON: four digits, and text for what JSON does not have.
 
     Args:
         value: a number or text.
@@ -37,7 +37,7 @@ def plain(value: Any) -> Any:
     value = float(value)
     if not math.isfinite(value):
         return str(value)
-    short = float(f"{value:.5g}") if value != int(value) else value
+    short = float(f"{value:.4g}") if value != int(value) else value
     return int(short) if short == int(short) and abs(short) < 2**53 else short
 
 
@@ -67,9 +67,10 @@ def rows_of(space: CellGraph | None, table: Table) -> dict[str, Any]:
     heads += [{"name": "architecture", "label": "architecture", "note": "", "title": ""}]
     heads += [column(space, name) for name in names]
     marks = _marks(space, table.strings)
-    values: list[list[Any]] = [list(range(1, len(table.strings) + 1)), _shortened(table.strings, marks)]
-    values += [[plain(value) for value in table.columns[name].tolist()] for name in names]
-    found = {"columns": heads, "values": values, "marks": marks, "of": len(table.strings)}
+    template, shortened = _templated(_shortened(table.strings, marks), marks)
+    values: list[Any] = [list(range(1, len(table.strings) + 1)), shortened]
+    values += [_packed([plain(value) for value in table.columns[name].tolist()]) for name in names]
+    found = {"columns": heads, "values": values, "marks": marks, "template": template, "of": len(table.strings)}
     return _limited(found)
 
 
@@ -78,8 +79,22 @@ def _limited(found: dict[str, Any]) -> dict[str, Any]:
     size, count = len(as_json(found["values"])), found["of"]
     if size > MOST_BYTES:
         count = int(count * MOST_BYTES / size)
-        found["values"] = [values[:count] for values in found["values"]]
+        found["values"] = [_first(values, count) for values in found["values"]]
+    found["shown"] = count
     return found
+
+
+def _packed(values: list[Any]) -> Any:
+    """A column of few different texts as those texts and their numbers: the health of scores is nearly always the same."""
+    if not values or not all(isinstance(value, str) for value in values) or len(set(values)) > 50:
+        return values
+    texts = sorted(set(values))
+    place = {text: number for number, text in enumerate(texts)}
+    return {"texts": texts, "codes": [place[text] for text in values]}
+
+
+def _first(values: Any, count: int) -> Any:
+    return values[:count] if isinstance(values, list) else {**values, "codes": values["codes"][:count]}
 
 
 def _marks(space: CellGraph | None, strings: Sequence[str]) -> dict[str, str]:
@@ -97,6 +112,17 @@ def _shortened(strings: Sequence[str], marks: Mapping[str, str]) -> list[str]:
     for mark, operator in marks.items():
         found = [string.replace(operator, mark) for string in found]
     return found
+
+
+def _templated(strings: list[str], marks: Mapping[str, str]) -> tuple[str, list[str]]:
+    """What all strings have in common, and the marks of each; nothing where they differ in more than their operators."""
+    blank, other = dict.fromkeys(map(ord, marks), "#"), {ord("#"): None}
+    templates = {string.translate(blank) for string in strings}
+    if len(templates) != 1 or any("#" in string for string in strings):
+        return "", strings
+    (template,) = templates
+    common = {ord(letter): None for letter in template if letter != "#"}
+    return template, [string.translate(common | other) for string in strings]
 
 
 def place_among(values: np.ndarray, value: float, lower: bool) -> int:

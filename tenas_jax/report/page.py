@@ -1,7 +1,7 @@
 """A run's folder as one page, `report.html`: what was found, and why everything else was not.
 
-One file with its style and its script in it, and nothing to fetch. Every text of a record is escaped, by the templates and by
-`svg.py`, and goes to the script as JSON that it only ever writes as text.
+One file with its style and its script in it, and nothing to fetch. Every text of a record is escaped, by the templates and
+by `svg.py`; the script gets JSON, which it only ever writes as text.
 """
 
 import csv
@@ -15,7 +15,7 @@ from tenas_jax.report import listed, pruned
 from tenas_jax.report.besides import besides
 from tenas_jax.report.cells import cell_picture, supernet_picture
 from tenas_jax.report.directions import direction, lower_is_better, told
-from tenas_jax.report.layout import COMPACT, USUAL
+from tenas_jax.report.layout import COMPACT
 from tenas_jax.report.listing import number, place_among, rows_of
 from tenas_jax.report.paints import DARK, LIGHT, operator_dash, operator_paint
 from tenas_jax.report.plots import Plot
@@ -33,7 +33,11 @@ def _templates() -> Any:
     from markupsafe import Markup
 
     made = Environment(
-        loader=PackageLoader("tenas_jax.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("tenas_jax.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     made.filters["svg"] = lambda picture, css="": Markup(to_svg(picture, css))
     made.filters["safe_svg"] = Markup
@@ -102,7 +106,9 @@ def _sections(run: Run, table: Table | None) -> list[Section]:
         found.append(_part("accuracy", accuracies))
         found.append(_part("front", lambda: _plots("Score against cost", _FRONT, listed.front(run, held))))
         found.append(_part("first", lambda: {"title": "The first twenty", **listed.first_ones(run, held)}))
-        found.append(_part("histograms", lambda: _plots("How the scores are spread", _MARKED, listed.histograms(run, held))))
+        found.append(
+            _part("histograms", lambda: _plots("How the scores are spread", _MARKED, listed.histograms(run, held)))
+        )
         found.append(_part("pairs", lambda: _plots("Scores against each other", "", listed.pairs(run, held))))
     found.append(_part("besides", lambda: besides(run)))
     if table is not None and table.strings:
@@ -114,8 +120,8 @@ def _sections(run: Run, table: Table | None) -> list[Section]:
 
 
 _WAY = (
-    "Medians over the candidates of each round, with a bar or band from the lowest to the highest. A candidate's score is the "
-    "mean over the architectures that hold it (rule “completion”), or the supernet's without it (rule “removal”)."
+    "Medians over the candidates of each round, with a bar or band from the lowest to the highest. A candidate's score is "
+    "the mean over the architectures that hold it (rule “completion”), or the supernet's without it (rule “removal”)."
 )
 _FRONT = "The line joins architectures that no other one beats in both; the ring is the first one."
 _DOTS = "Point at a dot to see which architecture it is. The ring is the first one."
@@ -146,7 +152,7 @@ def supernets(run: Run) -> list[tuple[str, Picture, Picture]]:
     space = run.space
     assert space is not None
     return [
-        (name, *(supernet_picture(space, _cell(name), cell, sizes) for sizes in (USUAL, COMPACT)))
+        (name, supernet_picture(space, _cell(name), cell), supernet_picture(space, _cell(name), cell, COMPACT))
         for cell, name in enumerate(space.cells)
     ]
 
@@ -168,7 +174,11 @@ def found_cells(run: Run, table: Table | None = None) -> list[tuple[str, Picture
         return []
     space = run.space
     return [
-        (kind, *(cell_picture(space, choice[cell], _cell(kind), cell, sizes) for sizes in (USUAL, COMPACT)))
+        (
+            kind,
+            cell_picture(space, choice[cell], _cell(kind), cell),
+            cell_picture(space, choice[cell], _cell(kind), cell, COMPACT),
+        )
         for cell, kind in enumerate(space.cells)
     ]
 
@@ -221,7 +231,9 @@ def _scores_of_found(run: Run, table: Table | None, name: str) -> list[tuple[str
                 continue
             rank = place_among(values, float(values[place]), lower_is_better(run.space, column))
             words = f"place {rank:,} of {of:,} that were scored, {direction(run.space, column)}".rstrip(", ")
-            found.append((told(column), number(values[place]), words if column != ACCURACY else f"place {rank:,} of {of:,}"))
+            found.append(
+                (told(column), number(values[place]), words if column != ACCURACY else f"place {rank:,} of {of:,}")
+            )
         return found
     for column, held in (run.beside.get("scores") or {}).items():
         values = np.array([float(v) for v in held["random"]])
@@ -247,7 +259,9 @@ def _facts(run: Run) -> list[tuple[str, str, str]]:
     if "wall_seconds" in result:
         words = f"{result['compile_seconds']:.1f} s of them compiling"
         found.append(("time", f"{result['wall_seconds']:.1f} s", words))
-    found.append(("images", str(result.get("dataset", "unknown")), f"seed {result.get('seed', run.config.get('seed'))}"))
+    found.append(
+        ("images", str(result.get("dataset", "unknown")), f"seed {result.get('seed', run.config.get('seed'))}")
+    )
     return found
 
 
@@ -273,3 +287,50 @@ def _settings(run: Run) -> list[tuple[str, str]]:
         shown |= source if isinstance(source, dict) else {}
     shown["device"] = run.result.get("device", "unknown")
     return [(str(name), str(value)) for name, value in shown.items()]
+
+
+def pictures(run: Run) -> dict[str, Picture]:
+    """Every drawing and plot of a run's page, by a name for a file.
+
+    Args:
+        run: from `run_files.read_run`.
+    """
+    table = _table_of(run)
+    found = {f"cell-{_file_name(name)}": usual for name, usual, _ in found_cells(run, table)}
+    for section in _sections(run, table):
+        if section.get("kind") == "plots":
+            found |= {f"{section['name']}-{n}": plot.picture for n, plot in enumerate(section["plots"])}
+        elif section["name"] == "rounds" and not section["broken"]:
+            found |= {f"supernet-{_file_name(name)}": usual for name, usual, _ in section["pictures"]}
+        elif section["name"] == "besides" and not section["broken"]:
+            found["spectrum"] = section["plot"].picture
+            found |= {f"kernel-{kernel['name']}": kernel["picture"] for kernel in section["maps"]}
+    return found
+
+
+def _file_name(name: str) -> str:
+    """Names of cells may hold anything; a file's may not."""
+    return "".join(letter if letter.isalnum() else "_" for letter in name)[:60] or "cell"
+
+
+def scores_of(run: Run) -> dict[str, float]:
+    """The scores of what a run has found, as far as it recorded them.
+
+    Args:
+        run: of a search.
+    """
+    table, name = _table_of(run), architecture_of(run)
+    if table is not None and name in table.strings:
+        place = table.strings.index(name)
+        return {column: float(values[place]) for column, values in table.numbers().items()}
+    return {column: float(held["found"]) for column, held in (run.beside.get("scores") or {}).items()}
+
+
+def in_notebook(drawings: list[str], architecture: str) -> str:
+    """Drawings with the paints that a page defines for them, for a notebook.
+
+    Args:
+        drawings: SVG.
+        architecture: its string.
+    """
+    return render("notebook.html", drawings=drawings, architecture=architecture)

@@ -6,12 +6,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from tenas_jax.report.axes import BOTTOM, FONT, LEFT, RIGHT, TOP, Axis, frame, spanning, spelled
+from tenas_jax.report.axes import BOTTOM, FONT, LEFT, RIGHT, TOP, Axis, frame, spanning
 from tenas_jax.report.paints import heat
 from tenas_jax.report.shapes import Box, Line, Picture, Points, Segment, Shape, Words, straight, text_width
 
 WIDTH, HEIGHT = 460.0, 300.0
-MOST_DOTS = 2000  # of a plot that is one of many
+MOST_DOTS = 1200  # of a plot that is one of many
 BINS = 40
 Numbers = Float[np.ndarray, " m"]
 
@@ -99,7 +99,7 @@ def scatter(
     shown = finite & (y >= floor) if floor is not None else finite
     note = _left_out(int((~finite).sum()), len(x), "not finite")
     if floor is not None:
-        note += _left_out(int((finite & ~shown).sum()), len(x), f"below {spelled(floor)}")
+        note += _left_out(int((finite & ~shown).sum()), len(x), f"below {floor:.4g}")
     places = np.flatnonzero(shown)
     (left, right), (bottom, top) = _axes(width, height)
     across = spanning(x[places], left, right, logarithmic=worth_logarithm(x[places]))
@@ -147,8 +147,11 @@ def ring(x: float, y: float, radius: float = 6.0, paint: str = "accent") -> Line
 
 
 def _runs(places: np.ndarray) -> str:
-    """Numbers of rows: empty where they are 0, 1, 2, ..."""
-    return "" if np.array_equal(places, np.arange(len(places))) else " ".join(map(str, places.tolist()))
+    """Numbers of rows, first and last of every run of them: empty where they are 0, 1, 2, ..."""
+    if np.array_equal(places, np.arange(len(places))):
+        return ""
+    runs = np.split(places, np.flatnonzero(np.diff(places) != 1) + 1)
+    return " ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs if len(run))
 
 
 def lines(
@@ -181,7 +184,7 @@ def lines(
             picture.shapes.append(straight(*points, paint=one.paint, width=2.0, dash=one.dash))
         picture.shapes.append(Points(tuple(points), one.paint, 5.0))
     if key:
-        _key(picture, series, left, top + 4)
+        _key(picture, series, left, TOP)
     return Plot(picture, _left_out(lost, sum(len(s.values) for s in series), "not finite").strip())
 
 

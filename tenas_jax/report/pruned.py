@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from tenas_jax.report.cells import edge_name
 from tenas_jax.report.directions import direction, score_of, told
 from tenas_jax.report.listing import column, number, plain
 from tenas_jax.report.paints import heat
@@ -114,7 +115,9 @@ def _shown(run: Run, space: CellGraph, record: dict[str, Any]) -> dict[str, Any]
         "shares": shares,
         "maps": [_map(space, record, cell) for cell in range(len(space.cells))],
         "why": why(run, record),
-        "health": [(told(name), ", ".join(f"{s} {n}" for s, n in states.items())) for name, states in record["health"].items()],
+        "health": [
+            (told(name), ", ".join(f"{s} {n}" for s, n in states.items())) for name, states in record["health"].items()
+        ],
         "evaluations": record["evaluations"],
         "seconds": record["seconds"],
     }
@@ -144,7 +147,7 @@ def _map(space: CellGraph, record: dict[str, Any], cell: int) -> dict[str, Any]:
             total = float(candidate["total"])
             share = (total - low) / (high - low) if math.isfinite(total) and high > low else 0.0
             cells.append({"text": number(total), "colour": heat(share), "gone": candidate["pruned"]})
-        rows.append({"edge": f"{source} → {target}", "key": f"{cell}.{edge}", "cells": cells})
+        rows.append({"edge": edge_name(space, source, target), "key": f"{cell}.{edge}", "cells": cells})
     return {"name": space.cells[cell], "operators": [space.operators[o] for o in carriers], "rows": rows}
 
 
@@ -173,7 +176,7 @@ def why(run: Run, record: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _where(space: CellGraph, cell: str, source: int, target: int) -> str:
-    return f"{source} → {target}" + (f" of the {cell} cell" if len(space.cells) > 1 else "")
+    return edge_name(space, source, target) + (f" of the {cell} cell" if len(space.cells) > 1 else "")
 
 
 def _standing(change: float) -> str:
@@ -222,7 +225,10 @@ def candidates_table(run: Run) -> dict[str, Any]:
     names = scores_named(run)
     heads = [{"name": n, "label": n, "note": "", "title": ""} for n in ("round", "edge", "operator")]
     heads += [column(run.space, name) for name in names]
-    heads += [{"name": f"lead_{name}", "label": f"lead by {told(name)}", "note": "smallest goes", "title": ""} for name in names]
+    heads += [
+        {"name": f"lead_{name}", "label": f"lead by {told(name)}", "note": "smallest goes", "title": ""}
+        for name in names
+    ]
     heads += [{"name": "total", "label": "total", "note": "smallest goes", "title": "what the decision was made by"}]
     heads += [{"name": "went", "label": "went", "note": "", "title": ""}]
     rows, keys, space = [], [], run.space
@@ -236,4 +242,12 @@ def candidates_table(run: Run) -> dict[str, Any]:
             rows.append([record["round"], where, c["operator"], *scores, *leads, plain(float(c["total"])), went])
             keys.append(f"{space.cells.index(c['cell'])}.{c['edge']}")
     values = [list(column_of) for column_of in zip(*rows, strict=True)]
-    return {"columns": heads, "values": values or [[] for _ in heads], "marks": {}, "of": len(rows), "keys": keys}
+    return {
+        "columns": heads,
+        "values": values or [[] for _ in heads],
+        "marks": {},
+        "template": "",
+        "of": len(rows),
+        "shown": len(rows),
+        "keys": keys,
+    }

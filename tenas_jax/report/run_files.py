@@ -87,18 +87,31 @@ def _read_search(path: Path) -> Run:
     damage: list[str] = []
     config = _object(path / "config.json", damage)
     if not config and not (path / "rounds.jsonl").exists() and not (path / "result.json").exists():
-        raise InputError(f"{str(path)!r} holds no run: it has no config.json, rounds.jsonl or result.json that is whole.")
+        raise InputError(
+            f"{str(path)!r} holds no run: it has no config.json, rounds.jsonl or result.json that is whole."
+        )
     environment = config.pop("environment", {})
     rounds = _rounds(path / "rounds.jsonl", config, environment, damage)
     result = _object(path / "result.json", damage) if (path / "result.json").exists() else {}
     if not result:
         damage.append("This run is not finished: the page shows what there is. The same command goes on with it.")
+    elif isinstance(result.get("rounds"), int) and len(rounds) < result["rounds"]:
+        damage.append(f"rounds.jsonl has {len(rounds)} of {result['rounds']} rounds: it is damaged, or was cut.")
     kind = str(config.get("strategy") or result.get("strategy") or "prune")
     table = _table(path / "scores.csv", damage) if (path / "scores.csv").exists() else None
     _check_files(path, rounds, damage)
     beside = _object(path / "beside.json", damage) if (path / "beside.json").exists() else {}
     space = space_of(config.get("space", result.get("space")))
     return Run(path, kind, space, config, rounds, result, table, beside, damage)
+
+
+def benchmark_path(path: Path) -> Path:
+    """Where a ranking keeps the accuracies of its architectures, for its page alone.
+
+    Args:
+        path: of its csv.
+    """
+    return path.with_name(f"{path.stem}.benchmark.csv")
 
 
 def _read_ranking(path: Path) -> Run:
@@ -112,7 +125,7 @@ def _read_ranking(path: Path) -> Run:
         damage.append(f"{printable(record_file.name)} is missing or damaged: what was ranked and how is not known.")
     elif record.get("csv_sha256") != hashlib.sha256(path.read_bytes()).hexdigest():
         damage.append(f"{printable(path.name)} is not what the ranking wrote: it is damaged, or was edited.")
-    beside = path.with_name(f"{path.stem}.benchmark.csv")
+    beside = benchmark_path(path)
     if beside.is_file() and (known := _table(beside, damage)) is not None and ACCURACY in known.columns:
         held = dict(zip(known.strings, known.columns[ACCURACY].tolist(), strict=True))
         table.columns[ACCURACY] = np.array([held.get(name, math.nan) for name in table.strings])
@@ -154,10 +167,14 @@ def choice_of(space: CellGraph | None, architecture: str, recorded: Any = None) 
         if recorded is not None:
             found = np.array(recorded, int)
         else:
-            found = space.parser(space, architecture) if isinstance(space, SearchSpace) else parse_cells(space, architecture)
+            found = (
+                space.parser(space, architecture)
+                if isinstance(space, SearchSpace)
+                else parse_cells(space, architecture)
+            )
     except (InputError, LookupError, TypeError, ValueError):
         return None
-    fits = found.shape == space.mask_shape[:2] and ((0 <= found) & (found < len(space.operators))).all()
+    fits = found.shape == space.mask_shape[:2] and ((found >= 0) & (found < len(space.operators))).all()
     return found if fits else None
 
 
@@ -192,7 +209,9 @@ def _rounds(path: Path, config: dict[str, Any], environment: Any, damage: list[s
         read = seal.read_line(text + b"\n", number, checksum)
         record = seal.parsed(text) if read is None else read[0]
         if read is None and (record is None or "sha256" in record):
-            damage.append(f"{printable(path.name)} is damaged in line {number + 1}: that line and what follows is not shown.")
+            damage.append(
+                f"{printable(path.name)} is damaged in line {number + 1}: that line and what follows is not shown."
+            )
             break
         checksum = read[1] if read else checksum
         found.append(record or {})

@@ -32,7 +32,8 @@ def _shape(shape: Shape) -> str:
 
 def _line(shape: Line) -> str:
     path = f"M{_p(shape.start)}" + "".join(
-        f"C{_p(s.controls[0])} {_p(s.controls[1])} {_p(s.end)}" if s.controls else f"L{_p(s.end)}" for s in shape.segments
+        f"C{_p(s.controls[0])} {_p(s.controls[1])} {_p(s.end)}" if s.controls else f"L{_p(s.end)}"
+        for s in shape.segments
     )
     dash = f' stroke-dasharray="{" ".join(_n(part) for part in shape.dash)}"' if shape.dash else ""
     fill = paint(shape.fill) if shape.fill else "none"

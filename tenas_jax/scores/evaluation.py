@@ -96,7 +96,7 @@ def evaluate(
     Args:
         fn: `fn(variables, images)` returns logits (n, classes); `tenas_jax.models` makes one of a Flax or Equinox model.
         variables: any tree of arrays.
-        images: (n, ...), for the NTK and the Hamming kernel.
+        images: (n, ...), for the NTK and the Hamming kernel: floating-point, tokens, or a tree, as for `empirical_ntk`.
         samples: (m, ...), for the number of linear regions, which says little unless there are many more of them than
             regions; by default the images.
         batch_stats: as for `empirical_ntk`.

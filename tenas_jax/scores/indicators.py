@@ -17,6 +17,7 @@ from tenas_jax.scores.programs import score_programs
 from tenas_jax.scores.shared_work import SharedProgram
 from tenas_jax.spaces.score import Score
 from tenas_jax.spaces.space import SearchSpace
+from tenas_jax.terminal import doing
 
 Masks = Bool[np.ndarray, "m cells edges ops"]
 
@@ -79,6 +80,7 @@ def indicator(space: SearchSpace, source: ImageSource, name: str, score: Score, 
 
     def evaluate(key, masks):
         results = []
+        doing(f"scoring {len(masks)} networks by {name.replace('_', ' ')}")
         for repeat in range(repeats):
             drawn = program.draw(jax.random.fold_in(key, repeat), source)
             results.append(program.read(program.compiled(masks, *drawn), masks)[name])

@@ -3,6 +3,10 @@
 A space, images and a strategy come in; a run's folder and one architecture go out.
 """
 
+import sys
+from types import ModuleType
+from typing import Any
+
 
 def main(argv: list[str] | None = None) -> int:
     """The command line, loaded when it is used.
@@ -16,3 +20,19 @@ def main(argv: list[str] | None = None) -> int:
     from tenas_jax.search.command import main as command
 
     return command(argv)
+
+
+class _Callable(ModuleType):
+    """This module can be called: `tenas_jax.search(...)`.
+
+    The room and what it does have one name. A function of that name in `tenas_jax` would hide the room, or be hidden by
+    it, whichever was imported last. Python lets a module have a class whose instances can be called: nothing is hidden.
+    """
+
+    def __call__(self, *callback: Any, **options: Any) -> Any:
+        from tenas_jax.search.result import search
+
+        return search(*callback, **options)
+
+
+sys.modules[__name__].__class__ = _Callable

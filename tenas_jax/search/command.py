@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +10,14 @@ from tenas_jax import options
 from tenas_jax.command_line import Parser, amount, check_devices, exit_code, provenance, say
 from tenas_jax.search.config import EVALUATIONS, Config
 from tenas_jax.spaces.score import REPEATS
+from tenas_jax.terminal import speaking
 
 # JAX is imported where it is used: `--help` and a mistyped option answer at once.
 if TYPE_CHECKING:
     from tenas_jax.rank.benchmark_table import BenchmarkTable
     from tenas_jax.records.run_folder import RunFolder
     from tenas_jax.search.job import Job
-    from tenas_jax.train.config import Config as TrainConfig
+    from tenas_jax.spaces.cell_graph import Mask
 
 
 def _arguments(argv: list[str] | None) -> Config:
@@ -58,6 +60,7 @@ def _how_options(group: options.Options) -> None:
         "network, drawn at random; paper and released); the default on darts goes by expressivity alone unless a kernel is "
         "named",
     )  # fmt: skip
+    options.add_engine(group)
     add(
         "--prune-number", type=int, metavar="N",
         help="operators that go from every edge in a round, of which the last one always stays (default: on darts 3, on "
@@ -73,6 +76,12 @@ def _how_options(group: options.Options) -> None:
 
 def _record_options(group: options.Options) -> None:
     options.add_benchmark(group, "report what the architecture found reaches there; takes no part in the search")
+    options.add_figures(group)
+    group.add_argument(
+        "--seeds", metavar="A-B",
+        help="several searches, one a seed, such as 0-9 or 0,3,7, in folders of their own, with a page that compares them; "
+        "the architecture is the one that most agree with",
+    )  # fmt: skip
     group.add_argument(
         "--output", type=Path, metavar="DIR", help="run folder (default: runs/SPACE-DATASET-PRESET-seedN)"
     )
@@ -89,11 +98,12 @@ def main(argv: list[str] | None = None) -> int:
     return exit_code(lambda: run(_arguments(argv)))
 
 
-def run(config: Config) -> str:
+def run(config: Config, callback: "Callable[[dict[str, Any]], None] | None" = None) -> str:
     """Runs or resumes a search.
 
     Args:
         config: what to search.
+        callback: gets every new record of a round, once it is on the disc.
 
     Returns:
         The architecture's string; the run's folder holds the rest.
@@ -102,71 +112,78 @@ def run(config: Config) -> str:
         InputError: for bad input.
     """
     start = time.perf_counter()
+    if config.seeds is not None:
+        from tenas_jax.search.several import run_seeds
+
+        return run_seeds(config, lambda one: run(one, callback))
     check_devices()
     if config.then_train:
-        _check_training(config)
+        from tenas_jax.search.then_train import check_training
+
+        check_training(config)
 
     from tenas_jax.records.environment import fingerprint
     from tenas_jax.records.run_folder import RunFolder
+    from tenas_jax.report.command import draw
     from tenas_jax.report.page import report
+    from tenas_jax.report.run_files import read_run
     from tenas_jax.search.job import resolve
     from tenas_jax.search.strategies import search
 
-    job = resolve(config)
-    with RunFolder(job.output, job.identity, fingerprint()) as folder:
-        folder.spent.started = start
-        result = folder.result()
-        if result is None:
-            result = _result(job, folder, job.space.format(search(job, folder)))
-            folder.finish(result)
-        if job.table:
-            result["benchmark"] = _reported(job.table, result["architecture"])
-            folder.finish(result)
-        folder.write("report.html", report(folder, job.space, result))
-        say(f"report: {folder.path / 'report.html'}")
+    with speaking():
+        job = resolve(config)
+        with RunFolder(job.output, job.identity, fingerprint()) as folder:
+            folder.spent.started = start
+            folder.callback = callback
+            result = _found_before(folder)
+            if result is None:
+                result = _result(job, folder, search(job, folder))
+                folder.finish(result)
+            if job.table:
+                result["benchmark"] = _reported(job.table, result["architecture"])
+                folder.finish(result)
+            made = read_run(folder.path)._replace(space=job.space)
+            folder.write("report.html", report(made))
+            if config.figures:
+                draw(config.figures, [made])
+            _say_summary(folder.path, result)
     if config.then_train:
-        _train(config, job.output)
+        from tenas_jax.search.then_train import train_found
+
+        train_found(config, job.output)
     return result["architecture"]
 
 
-def _training(config: Config, run: Path | None = None, architecture: str | None = None) -> "TrainConfig":
-    from tenas_jax.train.config import Config as TrainConfig
-
-    return TrainConfig(
-        run=run, architecture=architecture, space=config.space, dataset=config.dataset, data=config.data,
-        preset=config.then_train, seeds=(config.seed,),
-    )  # fmt: skip
-
-
-def _check_training(config: Config) -> None:
-    """Refuses images without classes and unknown presets before the search, and not after it."""
-    import jax
-
-    from tenas_jax.spaces.registry import find_space
-    from tenas_jax.train.job import resolve
-
-    space = find_space(config.space)
-    example = space.format(space.sample(jax.random.key(0), 1)[0])
-    resolve(_training(config, architecture=example))
+def _found_before(folder: "RunFolder") -> dict[str, Any] | None:
+    """The result of a finished run; says what of a run was done before."""
+    result = folder.result()
+    if result is not None:
+        say(f"{folder.path} was finished before, and is not computed again")
+    elif folder.rounds:
+        say(f"{folder.path} was interrupted after round {folder.rounds[-1]['round']}; it goes on from there")
+    return result
 
 
-def _train(config: Config, folder: Path) -> None:
-    """Trains what was found, inside of the search's folder."""
-    from tenas_jax.train.command import run as train
+def _say_summary(path: Path, result: dict[str, Any]) -> None:
+    """What a person wants to know at the end, in five lines; a result of an earlier version may say less."""
+    cost = result.get("cost", {})
+    say(f"found: {result['architecture']}")
+    say("trained, it has " + " and ".join(f"{number:,} {name}" for name, number in cost.items()))
+    say(f"by {result['strategy']}: {result['evaluations']:,} evaluations in {result['rounds']} rounds")
+    say(f"in {result.get('wall_seconds', 0):.1f} s, {result.get('compile_seconds', 0):.1f} s of them compiling")
+    say(f"report: {path / 'report.html'}")
 
-    last = train(_training(config, run=folder))["last"]
-    say(f"trained: top-1 {last['top1']:.2f} %, loss {last['loss']:.3f} on the images held out")
 
-
-def _result(job: "Job", folder: "RunFolder", architecture: str) -> dict[str, Any]:
+def _result(job: "Job", folder: "RunFolder", mask: "Mask") -> dict[str, Any]:
     from tenas_jax.networks import cost
     from tenas_jax.spaces.strings import genotype_json
 
-    mask = job.space.parse(architecture)
+    architecture = job.space.format(mask)
     costs = cost.costs(job.space, mask)
     as_json = {"genotype": json.loads(genotype_json(job.space, mask))} if job.space.writes_genotypes else {}
     return {
         "architecture": architecture,
+        "choice": job.space.choice(mask).tolist(),
         **as_json,
         **job.labels,
         "cost": {"parameters": int(costs.parameters), "flops": int(costs.flops)},

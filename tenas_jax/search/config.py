@@ -17,6 +17,7 @@ class Config:
     side: int | None = None
     preset: str = "default"
     ntk: str | None = None
+    ntk_engine: str | None = None
     strategy: str = "prune"
     prune_number: int | None = None
     evaluations: int | None = None
@@ -24,7 +25,9 @@ class Config:
     max_params: int | None = None
     max_flops: int | None = None
     seed: int = 0
+    seeds: str | None = None
     benchmark: Path | None = None
     benchmark_column: str | None = None
+    figures: Path | None = None
     output: Path | None = None
     then_train: str | None = None

@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from tenas_jax.errors import InputError
 from tenas_jax.scores.indicators import Indicator, Scores
@@ -69,6 +69,8 @@ class Info(NamedTuple):
         evaluations: masks that were scored, times batches.
         pruned: (k, 3), the candidates that went.
         unaffordable: (u, 3), operators that went before, because no architecture with them meets the limits on cost.
+        noise: of `total`, a standard error each: as if the architectures that hold the candidate were drawn independently.
+            None of a removal, which scores one network a candidate.
     """
 
     candidates: Int[np.ndarray, "c 3"]
@@ -80,6 +82,7 @@ class Info(NamedTuple):
     evaluations: int
     pruned: Int[np.ndarray, "k 3"]
     unaffordable: Int[np.ndarray, "u 3"] = NOTHING
+    noise: Float[np.ndarray, " c"] | None = None
 
 
 def init(space: SearchSpace) -> State:
@@ -187,7 +190,13 @@ def _by_completion(key, mask, space, indicators, paths, prune_number, budget) ->
         health=_health(results),
         evaluations=len(choices) * batches,
         pruned=rivals.losers(total, np.arange(len(total)), mask, space, prune_number or 1, budget),
+        noise=_standard_errors(np.sum(list(log_ranks.values()), axis=0), holds),
     )
+
+
+def _standard_errors(values: Float[np.ndarray, " m"], holds: Bool[np.ndarray, "c m"]) -> Float[np.ndarray, " c"]:
+    """Of the mean over the architectures that hold a candidate; NaN where one alone does."""
+    return np.array([values[rows].std(ddof=1) / np.sqrt(rows.sum()) if rows.sum() > 1 else np.nan for rows in holds])
 
 
 def _mean(values: Float[np.ndarray, "repeats m"], geometric: bool) -> Float[np.ndarray, " m"]:

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from tenas_jax.command_line import Progress, use_compilation_cache
+from tenas_jax.command_line import use_compilation_cache
 from tenas_jax.rank.score_table import averages, draws_of, score_architectures
 from tenas_jax.records.environment import fingerprint
 from tenas_jax.records.files import remove_tree, sha256_of, write_csv
@@ -23,12 +23,14 @@ from tenas_jax.scores.indicators import Indicator, indicators
 from tenas_jax.scores.ranks import log_rank_sum
 from tenas_jax.scores.scorer import Scorer, prepare
 from tenas_jax.search import contest, evolution, pruner
+from tenas_jax.search.beside import keep, kernels_beside, scores_beside
 from tenas_jax.search.evolution import Evolution
 from tenas_jax.search.job import Job
 from tenas_jax.search.pruner import Info
 from tenas_jax.spaces.cell_graph import Mask
 from tenas_jax.spaces.preset import Preset
 from tenas_jax.spaces.space import Masks, SearchSpace
+from tenas_jax.terminal import Progress, doing
 
 
 def search(job: Job, folder: RunFolder) -> Mask:
@@ -45,7 +47,11 @@ def search(job: Job, folder: RunFolder) -> Mask:
         InputError: where the folder cannot be written.
     """
     use_compilation_cache()
-    return {"prune": prune, "evolve": evolve, "exhaustive": exhaust}[job.strategy](job, folder)
+    doing("preparing the scores")
+    found = {"prune": prune, "evolve": evolve, "exhaustive": exhaust}[job.strategy](job, folder)
+    if job.strategy != "prune":
+        keep(folder, _kernels(job, found))
+    return found
 
 
 def prune(job: Job, folder: RunFolder) -> Mask:
@@ -60,7 +66,14 @@ def prune(job: Job, folder: RunFolder) -> Mask:
     """
     by = indicators(job.space, job.source, job.scores, repeats=job.repeats)
     folder.spent.compiling = lambda: sum(indicator.compile_seconds for indicator in by)
-    return prune_in_folder(job.seed, job.space, by, job.settings, folder, job.budget)
+    found = prune_in_folder(job.seed, job.space, by, job.settings, folder, job.budget)
+    keep(folder, scores_beside(job.space, by, found, job.seed) | _kernels(job, found))
+    return found
+
+
+def _kernels(job: Job, found: Mask) -> dict[str, Any]:
+    doing("drawing kernels for the report")
+    return kernels_beside(job.space, job.source, job.scores, found, job.seed)
 
 
 def prune_in_folder(
@@ -98,9 +111,19 @@ def prune_in_folder(
             seconds = time.perf_counter() - start
             folder.append(_round_record(space, state.round - 1, mask, info, seconds))
             line = f"round {state.round - 1}: pruned {_names(space, info)} ({seconds:.1f} s)"
-            progress.advance(len(info.pruned) + len(info.unaffordable), line)
+            progress.advance(len(info.pruned) + len(info.unaffordable), line, _panel(space, state.mask, info))
             start, mask = time.perf_counter(), state.mask
     return state.mask
+
+
+def _panel(space: SearchSpace, mask: Mask, info: Info) -> dict[str, str]:
+    """What the live panel says after a round."""
+    facts = {"alive": f"{int(mask[..., space.carriers].sum())} operators on {mask.shape[0] * mask.shape[1]} edges"}
+    if len(info.pruned):
+        place = int(np.flatnonzero((info.candidates == info.pruned[0]).all(1))[0])
+        leads = ", ".join(f"{name.replace('_', ' ')} {values[place]:+.3g}" for name, values in info.changes.items())
+        facts |= {"last pruned": _names(space, info), "because": leads}
+    return facts
 
 
 def _gone(record: dict[str, Any]) -> np.ndarray:
@@ -133,6 +156,7 @@ def _round_record(space: SearchSpace, number: int, mask, info: Info, seconds: fl
             "changes": {name: _plain(values[place]) for name, values in info.changes.items()},
             "ranks": {name: int(values[place]) for name, values in info.ranks.items()},
             "total": _plain(info.total[place]),
+            **({"noise": _plain(info.noise[place])} if info.noise is not None else {}),
             "pruned": (cell, edge, operator) in gone,
         }
         for place, (cell, edge, operator) in enumerate(info.candidates.tolist())
@@ -181,6 +205,7 @@ def evolve(job: Job, folder: RunFolder) -> Mask:
                 young = evolution.first_generation(generation, space, settings, job.budget)
             if not len(young):
                 break  # nothing new is left near the population
+            doing(f"scoring generation {len(folder.rounds)}")
             draws, record = _generation_record(job, scorer, space.one_hot(young))
             choices = np.concatenate([choices, young])
             values = {name: np.concatenate([values[name], draws[name].astype(float)], axis=1) for name in job.scores}
@@ -189,7 +214,7 @@ def evolve(job: Job, folder: RunFolder) -> Mask:
             seconds = round(time.perf_counter() - start, 3)
             folder.append({"round": len(folder.rounds), **record, "best": best, "seconds": seconds})
             line = f"generation {len(folder.rounds) - 1}: {len(choices)} architectures, the best is {best}"
-            progress.advance(len(young), line)
+            progress.advance(len(young), line, {"best": best})
     return space.parse(folder.rounds[-1]["best"])
 
 

@@ -9,12 +9,13 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from tenas_jax.command_line import Progress, provenance, say
+from tenas_jax.command_line import provenance, say
 from tenas_jax.data.labelled import LabelledImages
 from tenas_jax.errors import InputError
 from tenas_jax.records import seal
 from tenas_jax.records.environment import fingerprint
 from tenas_jax.records.run_folder import RunFolder
+from tenas_jax.terminal import Progress
 from tenas_jax.train.batches import Batch, EvaluationBatches, TrainBatches, stream
 from tenas_jax.train.checkpoints import Checkpoints
 from tenas_jax.train.job import Job

@@ -214,8 +214,8 @@ def test_a_weight_that_is_not_finite_is_flagged():
 
 def test_bad_arguments_are_refused():
     variables, images = example()
-    with pytest.raises(InputError, match="floating-point images; they are int"):
-        ntk.empirical_ntk(frozen_forward, variables, images.astype(int))
+    with pytest.raises(InputError, match="they are uint8"):
+        ntk.empirical_ntk(frozen_forward, variables, images.astype("uint8"))
     with pytest.raises(InputError, match="at least two"):
         ntk.empirical_ntk(frozen_forward, variables, images[:1])
     with pytest.raises(InputError, match=r"one array, logits \(n, classes\) with n = 6"):

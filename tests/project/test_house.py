@@ -116,6 +116,9 @@ def test_heavy_libraries_and_internals_stay_outside(path):
         "orbax",
         "safetensors",
         "torch",
+        "jinja2",
+        "rich",
+        "matplotlib",
     }
     if path.name == "neural_tangents.py":
         return

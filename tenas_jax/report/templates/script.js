@@ -63,16 +63,21 @@ for (const kind of ["pointerover", "pointerout", "focusin", "focusout"]) documen
 });
 // Tables: sorted by a click on a head, filtered, some rows at a time.
 const PAGE = 25, infinite = {inf: Infinity, "-inf": -Infinity, nan: NaN};
-const shown = value => typeof value === "number" ? value.toLocaleString("en", {maximumSignificantDigits: 5}) :
+const shown = value => typeof value === "number" ? value.toLocaleString("en", Number.isInteger(value) ? {} : {maximumSignificantDigits: 4}) :
   value === "inf" ? "∞" : value === "-inf" ? "−∞" : value === "nan" ? "none" : value;
-const whole = (text, marks) => typeof text === "string" ? text.replace(/[A-Z]/g, mark => marks[mark] ?? mark) : text;
+const whole = (text, marks, template) => {
+  let place = 0;
+  const filled = template ? template.replace(/#/g, () => text[place++]) : text;
+  return filled.replace(/[A-Z]/g, mark => marks[mark] ?? mark);
+};
 const tables = {};
 for (const table of all("table[data-rows]")) {
-  const {columns, values, marks, keys} = data(table.dataset.rows), body = table.tBodies[0];
+  const {columns, values: packed, marks, keys, template} = data(table.dataset.rows), body = table.tBodies[0];
+  const values = packed.map(column => column.codes ? column.codes.map(code => column.texts[code]) : column);
   const count = values[0].length, box = table.closest("section");
   const filter = box.querySelector(".filter"), said = box.querySelector(".said");
   const [back, forth] = all("button[data-page]", box);
-  const names = values.map((column, n) => columns[n].name === "architecture" ? column.map(text => whole(text, marks)) : column);
+  const names = values.map((column, n) => columns[n].name === "architecture" ? column.map(text => whole(text, marks, template)) : column);
   tables[table.dataset.rows] = {columns, values: names};
   let order = [...Array(count).keys()], from = 0;
   const text = row => names.map(column => shown(column[row])).join(" ").toLowerCase();
@@ -121,7 +126,10 @@ for (const path of all("path[data-dots]")) {
   const svg = path.ownerSVGElement, caption = svg.closest("figure").querySelector(".pointed"), rows = tables.rows;
   if (!rows || !caption) continue;
   const places = path.getAttribute("d").split("M").slice(1).map(text => text.split(/[ h]/).map(Number));
-  const numbers = path.dataset.rows ? path.dataset.rows.split(" ").map(Number) : null;
+  const numbers = path.dataset.rows ? path.dataset.rows.split(" ").flatMap(run => {
+    const [first, last = first] = run.split("-").map(Number);
+    return Array.from({length: last - first + 1}, (_, n) => first + n);
+  }) : null;
   svg.addEventListener("pointermove", event => {
     const point = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
     let best = -1, least = 100;
