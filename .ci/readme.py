@@ -47,6 +47,8 @@ def make_data(folder: Path) -> None:
     folder.mkdir()
     rng = np.random.default_rng(0)
     np.savez(folder / "images.npz", x=rng.integers(256, size=(64, 32, 32, 3), dtype=np.uint8))
+    labelled = rng.integers(256, size=(160, 16, 16, 3), dtype=np.uint8)
+    np.savez(folder / "labelled.npz", x=labelled, y=np.arange(160) % 10)
     batches = (("cifar-10-batches-py", "data_batch_", 5, 32), ("Imagenet16", "train_data_batch_", 10, 16))
     for name, start, count, side in batches:
         (folder / name).mkdir()

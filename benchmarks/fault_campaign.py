@@ -51,42 +51,51 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
-    """The campaign; counts by part, and every failure.
+def run(options: argparse.Namespace) -> list[str]:
+    """The campaign; every part is written when it is done.
 
     Args:
         options: from `arguments`.
+
+    Returns:
+        Every failure.
     """
     # Children come from a server that has loaded the package and not started JAX: they begin at once.
     starter = multiprocessing.get_context("forkserver")
     starter.set_forkserver_preload(faults.PRELOADED)
-    result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder, layers.cheap():
         campaign = faults.Campaign(Path(folder), options.seed)
         for name, part in parts(options).items():
             if options.only and name not in options.only:
                 continue
-            start = time.perf_counter()
-            counts = part(campaign, starter)
+            start, before = time.perf_counter(), len(campaign.failures)
+            counts = dict(sorted(part(campaign, starter).items()))
             seconds = round(time.perf_counter() - start, 1)
-            result[name] = {"counts": dict(sorted(counts.items())), "seconds": seconds, "record": record()}
-            print(name, result[name]["counts"], seconds, file=sys.stderr, flush=True)
-    return {**result, "failures": campaign.failures[:50]}
+            print(name, counts, seconds, file=sys.stderr, flush=True)
+            if options.write:
+                failures = campaign.failures[before:][:50]
+                keep(name, {"counts": counts, "failures": failures, "seconds": seconds, "record": record()})
+    return campaign.failures
+
+
+def keep(name: str, found: dict[str, Any]) -> None:
+    """Writes what a part has found; the other parts stay as they are in the file.
+
+    Args:
+        name: of the part.
+        found: counts, failures and record.
+    """
+    path = RESULTS / "fault_campaign.json"
+    before = json.loads(path.read_text()) if path.exists() else {}
+    before.pop("record", None)
+    write("fault_campaign", {**before, name: found})
 
 
 def main() -> int:
     """The exit code: 0 where nothing failed."""
-    options = arguments()
-    result = run(options)
-    if options.write:
-        path = RESULTS / "fault_campaign.json"
-        if options.only and path.exists():  # the other parts stay
-            before = json.loads(path.read_text())
-            # What a part that is run again found before has been mended since, or is found again.
-            result = {**before, **result}
-        write("fault_campaign", result)
-    print("\n".join(result["failures"]) or "nothing failed")
-    return 1 if result["failures"] else 0
+    failures = run(arguments())
+    print("\n".join(failures) or "nothing failed")
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

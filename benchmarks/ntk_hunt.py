@@ -1,17 +1,16 @@
 """Which closed form ranks: kernels with and without batch norm, and what is asked of them. Development half only.
 
-    python benchmarks/ntk_hunt.py --nasbench201 TABLE --transnas TABLE --cache FOLDER [--draws 20] [--kernels 4]
+    python benchmarks/ntk_hunt.py --nasbench201 TABLE --transnas TABLE --data IMAGES.npz --cache FOLDER
 
-On random connected architectures of the development halves, seed 0 (20 draws of two kernels: seeds 0 to 19). Of every
+On random connected architectures of the development halves, seed 0 (20 draws of three kernels: seeds 0 to 19). Of every
 kernel the NTK T and the NNGP kernel K, and several statistics of their spectra; Kendall's tau with and without cells that
-pool, and Spearman's rho on TransNAS-Bench-101's micro cells. Writes `results/ntk_hunt.json` once all kernels are done: what
-FOLDER holds is not computed again, and `--kernels 4` ends after four more. `--cells 60 --name ''` is a trial.
+pool, and Spearman's rho on TransNAS-Bench-101's micro cells. Writes `results/ntk_hunt.json`: what FOLDER holds is not
+computed again, and `--kernels 4` does no more than four others. `--cells 60 --name ''` is a trial.
 """
 
 import argparse
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,6 +49,7 @@ class Choice(NamedTuple):
         stages: with a residual reduction between two of them.
         cells: a stage.
         channels: of the first stage.
+        photographs: CIFAR-10's images instead of synthetic ones.
         noise: white noise as images.
     """
 
@@ -60,6 +60,7 @@ class Choice(NamedTuple):
     stages: int = 1
     cells: int = 1
     channels: int = 16
+    photographs: bool = False
     noise: bool = False
 
     def label(self) -> str:
@@ -70,26 +71,27 @@ class Choice(NamedTuple):
 
 CHOICES = (
     Choice(),
+    Choice(photographs=True),
+    Choice(batch_norm="mean-field", stages=3, images=8),
     Choice(images=64),
-    Choice(side=8, images=8),
-    Choice(channels=4),
-    Choice(channels=64),
-    Choice(channels=1024),
     Choice(parametrisation="ntk"),
-    Choice(cells=2),
-    Choice(cells=3),
+    Choice(channels=1024),
+    Choice(batch_norm="mean-field"),
     Choice(stages=2),
     Choice(stages=3),
-    Choice(noise=True),
-    Choice(batch_norm="mean-field"),
-    Choice(batch_norm="mean-field", cells=3, images=8),
-    Choice(batch_norm="mean-field", stages=3, images=8),
+    Choice(cells=3),
     Choice(batch_norm="mean-field", stages=3),
+    Choice(channels=4),
+    Choice(channels=64),
+    Choice(cells=2),
+    Choice(noise=True),
+    Choice(batch_norm="mean-field", cells=3, images=8),
+    Choice(side=8, images=8),
     Choice(batch_norm="exact", images=8),
 )
 # Without batch norm the kernel of some of the images is a sub-matrix of the kernel of all.
 FIRST_OF_64 = (4, 8, 32, 64)
-OFTEN_DRAWN = (Choice(), Choice(batch_norm="mean-field", stages=3, images=8))
+OFTEN_DRAWN = (Choice(), Choice(photographs=True), Choice(batch_norm="mean-field", stages=3, images=8))
 
 
 def pooled(kernel):
@@ -127,6 +129,8 @@ def statistics(stack: np.ndarray) -> dict[str, np.ndarray]:
     values = np.maximum(np.linalg.eigvalsh(stack.astype(float)), 1e-30)
     shares = values / values.sum(1, keepdims=True)
     centred = np.linalg.qr(np.eye(n, n - 1) - 1 / n)[0]
+    deviations = np.sqrt(np.maximum(np.einsum("mii->mi", stack.astype(float)), 1e-30))
+    correlated = np.maximum(np.linalg.eigvalsh(stack / deviations[:, :, None] / deviations[:, None]), 1e-30)
     inner = np.maximum(np.linalg.eigvalsh(centred.T @ stack.astype(float) @ centred), 1e-30)
     return {
         "condition number": -np.log(values[:, -1] / values[:, 0]),
@@ -137,16 +141,18 @@ def statistics(stack: np.ndarray) -> dict[str, np.ndarray]:
         "entropy": -(shares * np.log(shares)).sum(1),
         "mean over harmonic mean": -np.log(values.mean(1) * (1 / values).mean(1)),
         "condition number of the centred kernel": -np.log(inner[:, -1] / inner[:, 0]),
+        "condition number of the correlations": -np.log(correlated[:, -1] / correlated[:, 0]),
     }
 
 
-def draw(program, choice: Choice, masks: np.ndarray, seed: int) -> np.ndarray:
+def draw(program, choice: Choice, masks: np.ndarray, seed: int, data: Path) -> np.ndarray:
     """The kernels of one batch, (m, 2, places, n, n)."""
     key = jax.random.key(seed)
     if choice.noise:
         batch = np.asarray(jax.random.normal(key, (choice.images, choice.side, choice.side, 3)))
     else:
-        batch = np.asarray(image_batch(key, open_images(seed=seed), choice.images, side=choice.side))
+        source = open_images("cifar10", data) if choice.photographs else open_images(seed=seed)
+        batch = np.asarray(image_batch(key, source, choice.images, side=choice.side))
     return program(masks, batch)
 
 
@@ -180,25 +186,27 @@ def spread(draws: list[np.ndarray], accuracy: np.ndarray) -> dict[str, Any]:
     return {"draws": [round(value, 4) for value in alone], "worst": round(min(alone), 4), "eight draws": summed}
 
 
-def rows_of(choice: Choice, masks: np.ndarray, accuracy: np.ndarray, judged: Callable, number: int) -> dict[str, Any]:
+def rows_of(choice: Choice, sample: "Sample", number: int, data: Path) -> dict[str, Any]:
     """All figures of one kernel, and their spread over draws of the kernels that are drawn often."""
     start, program = time.perf_counter(), kernels(choice)
     often = range(number) if choice in OFTEN_DRAWN else range(1)
     first, draws = None, []
     for seed in often:
-        found = draw(program, choice, masks, seed)
+        found = draw(program, choice, sample.masks, seed, data)
         first = found if first is None else first
         draws.append(statistics(found[:, 1, 0]))
     assert first is not None
     rows = []
     for images in FIRST_OF_64 if choice.images == 64 else (choice.images,):
         one = choice._replace(images=images)
-        figures = {n: judged(v) for n, v in all_statistics(one, first[..., :images, :images]).items()}
+        figures = {n: sample.judged(v) for n, v in all_statistics(one, first[..., :images, :images]).items()}
         rows.append({"kernel": one.label(), **one._asdict(), "statistics": figures})
         best = max(figures, key=lambda name: figures[name]["all"])
         print(one.label(), best, figures[best], f"{time.perf_counter() - start:.0f} s", flush=True)
-    wanted = ("condition number", "trace over smallest")
-    spreads = {name: spread([one[name] for one in draws], accuracy) for name in wanted} if len(draws) > 1 else {}
+    wanted = ("condition number", "condition number of the correlations", "trace over smallest")
+    ours = len(sample.accuracy)
+    spreads = {name: spread([one[name][:ours] for one in draws], sample.accuracy) for name in wanted}
+    spreads = spreads if len(draws) > 1 else {}
     return {"rows": rows, "spread": {choice.label(): spreads} if spreads else {}}
 
 
@@ -245,6 +253,7 @@ def sampled(nasbench201: Path, transnas: Path, cells: int) -> Sample:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nasbench201", type=Path, required=True, help="csv of accuracies of all architectures")
+    parser.add_argument("--data", type=Path, required=True, help="an .npz of CIFAR-10 images")
     parser.add_argument("--transnas", type=Path, required=True, help="csv.gz of TransNAS-Bench-101's micro cells")
     parser.add_argument("--cells", type=int, default=1500)
     parser.add_argument("--draws", type=int, default=20)
@@ -254,15 +263,15 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.cache.mkdir(parents=True, exist_ok=True)
     sample = sampled(arguments.nasbench201, arguments.transnas, arguments.cells)
-    ahead = arguments.kernels or len(CHOICES)
+    ahead = len(CHOICES) if arguments.kernels is None else arguments.kernels
     done = []
     for number, choice in enumerate(CHOICES):
         path = arguments.cache / f"{number}_{len(sample.masks)}.json"
         if not path.exists():
             if ahead == 0:
-                return
+                continue
             ahead -= 1
-            found = rows_of(choice, sample.masks, sample.accuracy, sample.judged, arguments.draws)
+            found = rows_of(choice, sample, arguments.draws, arguments.data)
             path.write_text(json.dumps(found))
         done.append(json.loads(path.read_text()))
     counted = yardsticks(SPACE, sample.masks)._asdict()

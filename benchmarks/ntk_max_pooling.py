@@ -1,13 +1,16 @@
-"""How far the drawn channels of a max pooling are from its kernels, which have no closed form.
+"""How far kernels behind a max pooling are from drawn ones, which have no closed form, and what they cost.
 
-    python benchmarks/ntk_max_pooling.py [--seeds 5] [--draws 100000]
+    python benchmarks/ntk_max_pooling.py [--seeds 5] [--draws 100000] [--genotypes 16]
 
 Images of 4 x 4, a 3 x 3 convolution, a 3 x 3 max pooling, a ReLU: the covariance K and the tangent kernel T behind them by
-the analytic reading, and by independent draws of NumPy. Writes `results/ntk_max_pooling.json`: the difference in the
-Frobenius norm, relative to the kernel.
+1024 drawn channels, by moments, and with an average in place of the maximum, against independent draws of NumPy. Then whole
+kernels of random DARTS genotypes by moments and with averages: seconds of compiling and milliseconds a genotype. Writes
+`results/ntk_max_pooling.json`: differences in the Frobenius norm, relative to the drawn kernel.
 """
 
 import argparse
+import time
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -22,6 +25,10 @@ from tenas_jax.ntk.gaussian_maps import gaussian_field
 from tenas_jax.ntk.kernel_reading import KernelReading
 
 IMAGES, SIDE = 6, 4
+WAYS = {"sampled": "max_pool", "moments": "max_pool", "averages": "average_pool"}
+AVERAGES = replace(
+    DARTS, name="darts_averages", operators=tuple(o.replace("max_pool", "avg_pool") for o in DARTS.operators)
+)
 
 
 def drawn(kernel: np.ndarray, tangent: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -56,28 +63,59 @@ def drawn(kernel: np.ndarray, tangent: np.ndarray, count: int, seed: int) -> tup
     return sums[0] / count, sums[1] / count
 
 
-def errors(seed: int, draws: int) -> dict[str, float]:
+def errors(seed: int, draws: int) -> dict[str, dict[str, float]]:
     """Relative errors of K and T on one batch of synthetic images."""
     images = image_batch(jax.random.key(seed), open_images(seed=seed), IMAGES, side=SIDE)
     batch = Batch.of(IMAGES)
-    read = KernelReading(batch, Settings())
-    x = read.convolution("", gaussian_field(input_kernels(images, batch), SIDE, 3), 4, kernel=3)
-    y = read.relu(read.max_pool(x, window=3, stride=1, padding=1))
-    kernels = [field.fresh for field in (x, y) if field.fresh is not None]
-    before, after = (
-        [np.asarray(square(jnp.asarray(kernel)[i, 0], batch), float) for i in (0, 1)] for kernel in kernels
-    )
+    before, found = None, {}
+    for way, pooling in WAYS.items():
+        read = KernelReading(batch, Settings(maxima="moments" if way == "moments" else "sampled"))
+        x = read.convolution("", gaussian_field(input_kernels(images, batch), SIDE, 3), 4, kernel=3)
+        y = read.relu(getattr(read, pooling)(x, window=3, stride=1, padding=1))
+        before, found[way] = (
+            [np.asarray(square(jnp.asarray(field.fresh)[i, 0], batch), float) for i in (0, 1)] for field in (x, y)
+        )
+    assert before is not None
     expected = drawn(before[0], before[1], draws, seed)
     return {
-        name: float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
-        for name, found, wanted in zip(("K", "T"), after, expected, strict=True)
+        way: {
+            name: float(np.linalg.norm(one - wanted) / np.linalg.norm(wanted))
+            for name, one, wanted in zip(("K", "T"), kernels, expected, strict=True)
+        }
+        for way, kernels in found.items()
     }
+
+
+def cost(count: int) -> dict[str, dict[str, float]]:
+    """Of the kernels of random genotypes, 8 images of 4 x 4, a normal and a reduction cell."""
+    images = jnp.asarray(image_batch(jax.random.key(0), open_images(), 8, side=SIDE))
+    masks = jnp.asarray(DARTS.sample(jax.random.key(0), count))
+    found = {}
+    for way in ("moments", "averages"):
+        # Without max pooling in its operators the same space has averages in place of maxima.
+        space = DARTS if way == "moments" else AVERAGES
+        settings = Settings("standard", maxima="moments")
+        program = jax.jit(
+            lambda mask, space=space, settings=settings: analytic_ntk(space, mask, images, settings=settings)
+        )
+        start = time.perf_counter()
+        program(masks[0]).block_until_ready()
+        compiled = time.perf_counter() - start
+        seconds = []
+        for mask in masks:
+            start = time.perf_counter()
+            program(mask).block_until_ready()
+            seconds.append(time.perf_counter() - start)
+        found[way] = {"compile_seconds": round(compiled, 1), "milliseconds": round(1000 * float(np.median(seconds)), 2)}
+        print(way, found[way], flush=True)
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--draws", type=int, default=100_000)
+    parser.add_argument("--genotypes", type=int, default=16)
     arguments = parser.parse_args()
     found = [errors(seed, arguments.draws) for seed in range(arguments.seeds)]
     content: dict[str, Any] = {
@@ -85,7 +123,11 @@ def main() -> None:
         "images": IMAGES,
         "side": SIDE,
         "draws": arguments.draws,
-        "relative_error": {name: mean_and_error([one[name] for one in found]) for name in ("K", "T")},
+        "relative_error": {
+            way: {name: mean_and_error([one[way][name] for one in found]) for name in ("K", "T")} for way in WAYS
+        },
+        "genotypes": arguments.genotypes,
+        "whole_kernels": cost(arguments.genotypes),
     }
     print(content["relative_error"])
     write("ntk_max_pooling", content)

@@ -4,28 +4,29 @@
     python benchmarks/search_released.py pytorch --folder WORK [--space darts] [--data IMAGES.npz] [--seed 0]
     python benchmarks/search_released.py write --folder WORK [--table ACCURACIES.csv.gz]
 
-Each part takes between ten minutes and an hour and keeps what it has in WORK: stopped, the same command goes on. Ours of
-NAS-Bench-201 is the command line of the search, every other part goes on candidate by candidate. `write` reads the parts
-that are there and writes `results/search_released.json`. Seconds of the processor are those that no other work on the
-machine adds to; pinned to one core (`taskset -c 0`) they are the seconds of that core.
+Each part takes between ten minutes and an hour and keeps what it has in WORK: stopped, the same command goes on, candidate
+by candidate. Ours of NAS-Bench-201 is the command line of the search. `write` reads the parts that are finished and writes
+`results/search_released.json`. Seconds of the processor are those that no other work on the machine adds to; pinned to one
+core (`taskset -c 0`) they are the seconds of that core.
 """
 
 # PyTorch is an extra that the type checker may have to do without.
 # pyright: reportMissingImports=false
 
 import argparse
+import hashlib
 import json
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
 from common.records import record, write
 
-PRUNED_A_ROUND = {"nasbench201": 1, "darts": 3}
 PARTS = ("nasbench201_ours", "nasbench201_pytorch", "darts_ours", "darts_pytorch")
 
 
@@ -47,45 +48,89 @@ class Journal:
         """Reads what an earlier session has left."""
         self.path = path
         self.content: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"candidates": []}
+        self._record = record()
         self.begin()
 
     def begin(self) -> None:
         """Starts to count the processor's seconds of a candidate."""
         self._begun = time.process_time()
 
+    def spent(self) -> float:
+        """Of the processor, since `begin`."""
+        return time.process_time() - self._begun
+
     def done(self, candidate: dict[str, Any]) -> None:
         """Adds a candidate, with the processor's seconds since the one before."""
-        now = time.process_time()
-        self.content["candidates"].append({**candidate, "processor_seconds": round(now - self._begun, 2)})
-        self._begun = now
+        self.content["candidates"].append({**candidate, "processor_seconds": round(self.spent(), 2)})
         self.keep()
+        self.begin()
 
     def keep(self, **more: Any) -> None:
         """Writes everything, with the record of this session."""
-        self.content |= {**more, "record": record()}
+        self.content |= {**more, "record": self._record}
         beside = self.path.with_suffix(".tmp")
         beside.write_text(json.dumps(self.content))
         os.replace(beside, self.path)
 
 
+def remembered(indicator: Any, journal: Journal) -> Any:
+    """An indicator whose answers an earlier session may have given: they are known by their keys and masks."""
+    from tenas_jax.scores.indicators import Scores
+
+    kept = {found["question"]: found for found in journal.content["candidates"]}
+
+    def evaluate(key: Any, masks: np.ndarray) -> Any:
+        import jax
+
+        asked = np.asarray(jax.random.key_data(key)).tobytes() + np.packbits(masks).tobytes()
+        question = f"{indicator.name} {hashlib.sha256(asked).hexdigest()[:16]}"
+        if question not in kept:
+            journal.begin()
+            found = indicator.evaluate(key, masks)
+            journal.done({"question": question, "values": found.values.tolist(), "health": found.health.tolist()})
+            kept[question] = journal.content["candidates"][-1]
+        return Scores(np.array(kept[question]["values"]), np.array(kept[question]["health"]))
+
+    return indicator._replace(evaluate=evaluate)
+
+
+def compiled(indicators: Any, space: Any, journal: Journal) -> None:
+    """Compiles, before the first candidate is timed."""
+    import jax
+
+    journal.begin()
+    for indicator in indicators:
+        indicator.evaluate(jax.random.key(0), np.stack([space.supernet()] * 2))
+    if "compile_processor_seconds" not in journal.content:
+        journal.keep(compile_processor_seconds=round(journal.spent(), 2))
+
+
 def ours_whole(arguments: argparse.Namespace) -> None:
-    """The command line of the search on NAS-Bench-201; its run folder says how long it took over all sessions."""
+    """The command line of the search on NAS-Bench-201, which remembers every candidate and not only every round."""
+    from tenas_jax.search import strategies
     from tenas_jax.search.command import main as search
+    from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
+
+    journal = Journal(arguments.folder / "nasbench201_ours.json")
+    build = strategies.indicators
+
+    def built(*settings: Any, **more: Any) -> Any:
+        made = build(*settings, **more)
+        compiled(made, NAS_BENCH_201, journal)
+        return [remembered(indicator, journal) for indicator in made]
 
     run = arguments.folder / "nasbench201_ours"
     images = ["--dataset", "cifar10", "--data", str(arguments.data)] if arguments.data else []
-    options = ["--preset", "released", "--seed", str(arguments.seed), "--output", str(run), *images]
-    if search(options):
-        raise SystemExit("the search failed")
+    with mock.patch.object(strategies, "indicators", built):
+        if search(["--preset", "released", "--seed", str(arguments.seed), "--output", str(run), *images]):
+            raise SystemExit("the search failed")
     rounds = [json.loads(line) for line in (run / "rounds.jsonl").read_text().splitlines()]
     result = json.loads((run / "result.json").read_text())
-    Journal(arguments.folder / "nasbench201_ours.json").keep(
+    journal.keep(
         images=result["dataset"],
         architecture=result["architecture"],
-        seconds=result["wall_seconds"],
-        compile_seconds=result["compile_seconds"],
-        processor_seconds=round(time.process_time(), 2),  # of the session that ended it
-        rounds=[{"candidates": len(one["candidates"]), "seconds": one["seconds"]} for one in rounds],
+        **spent(journal.content["candidates"]),
+        rounds=[{"candidates": len(one["candidates"])} for one in rounds],
     )
 
 
@@ -104,42 +149,22 @@ def ours_round(arguments: argparse.Namespace) -> None:
     released = preset("released", space=DARTS)
     indicators = indicators_of(DARTS, source, chosen_scores(DARTS, released.scores), repeats=released.repeats)
     journal = Journal(arguments.folder / "darts_ours.json")
-    start, first = time.perf_counter(), not journal.content["candidates"]
-    for indicator in indicators:  # compiles
-        indicator.evaluate(jax.random.key(0), np.stack([DARTS.supernet()] * 2))
-    if first:
-        journal.keep(images=source.name.split(":")[0], compile_seconds=round(time.perf_counter() - start, 2))
-
-    number = iter(range(10**6))
-    kept = journal.content["candidates"]
-
-    def remembered(indicator):
-        """The indicator, whose answers an earlier session may have given."""
-
-        def evaluate(key, masks):
-            from tenas_jax.scores.indicators import Scores
-
-            place = next(number)
-            if place < len(kept):
-                return Scores(np.array(kept[place]["values"]), np.array(kept[place]["health"]))
-            journal.begin()
-            found = indicator.evaluate(key, masks)
-            values, health = found.values.tolist(), found.health.tolist()
-            journal.done({"score": indicator.name, "values": values, "health": health})
-            return found
-
-        return indicator._replace(evaluate=evaluate)
-
+    compiled(indicators, DARTS, journal)
     state, info = pruner.step(
         jax.random.key(arguments.seed),
         pruner.init(DARTS),
         space=DARTS,
-        indicators=[remembered(indicator) for indicator in indicators],
+        indicators=[remembered(indicator, journal) for indicator in indicators],
         rule=released.rule,
         fresh=released.fresh,
         prune_number=released.prune_number,
     )
-    journal.keep(**spent(kept), pruned=info.pruned.tolist(), alive=state.mask.astype(int).tolist())
+    journal.keep(
+        images=source.name.split(":")[0],
+        **spent(journal.content["candidates"]),
+        pruned=info.pruned.tolist(),
+        alive=state.mask.astype(int).tolist(),
+    )
 
 
 def pytorch(arguments: argparse.Namespace) -> None:
@@ -150,10 +175,10 @@ def pytorch(arguments: argparse.Namespace) -> None:
 
     journal = Journal(arguments.folder / f"{arguments.space}_pytorch.json")
     images = _images(arguments)
-    kept = [
-        reference.Candidate(**{k: tuple(v) if k == "operator" else v for k, v in c.items() if k != "processor_seconds"})
-        for c in journal.content["candidates"]
-    ]
+    kept = []
+    for found in journal.content["candidates"]:
+        fields: dict[str, Any] = {name: value for name, value in found.items() if name != "processor_seconds"}
+        kept.append(reference.Candidate(**{**fields, "operator": tuple(found["operator"])}))
     journal.begin()
 
     def done(candidate: Any) -> None:

@@ -2,10 +2,10 @@
 
     python benchmarks/train_quick.py TABLE IMAGES RUNS [GROUP ...]
 
-TABLE is NAS-Bench-201's csv, IMAGES an `.npz` with `x` and `y`, RUNS a folder for the runs, which resume. Groups are trained
-one after another: `table` (a good, a middling and a bad architecture, three seeds), `found` (what the default search finds,
-three seeds), `random` (ten architectures), `simple` (a linear classifier, a network of three layers). Without a group all of
-them, and the result file.
+TABLE is NAS-Bench-201's csv, IMAGES an `.npz` with `x` and `y`, RUNS a folder for the runs, which resume. Groups are
+trained one after another: `table` (a good, a middling and a bad architecture, three seeds), `found` (what the default
+search finds, three seeds), `random` (ten architectures), `simple` (a linear classifier, a network of three layers). Without
+a group all of them, and the result file.
 """
 
 import csv
@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from common.records import write
 
+from common.records import write
 from tenas_jax.command_line import use_compilation_cache
 from tenas_jax.networks.stand_alone import Blueprint
 from tenas_jax.search.command import run as search
@@ -128,10 +128,10 @@ def main() -> None:
     chosen = groups or ["table", "found", "random", "simple"]
     if "table" in chosen:
         content["table"] = [
-            {"name": name, "test_accuracy": accuracies[architecture], **trained(job_of(architecture, images), seed, folder / f"{name}{seed}")}
+            {"name": name, "test_accuracy": accuracies[a], **trained(job_of(a, images), seed, folder / f"{name}{seed}")}
             for seed in SEEDS
-            for name, architecture in nearest.items()
-        ]  # fmt: skip
+            for name, a in nearest.items()
+        ]
     if "found" in chosen:
         found = search(SearchConfig(output=folder / "search"))
         content["found"] = [

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tenas_jax.errors import InputError as InputError
     from tenas_jax.errors import NotAnalyticError as NotAnalyticError
+    from tenas_jax.export.weights import load as load
     from tenas_jax.networks.cost import Cost as Cost
     from tenas_jax.networks.cost import costs as costs
     from tenas_jax.networks.finite import CellNetwork as CellNetwork
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from tenas_jax.networks.frameworks import equinox_model as equinox_model
     from tenas_jax.networks.frameworks import linen_model as linen_model
     from tenas_jax.networks.frameworks import nnx_model as nnx_model
+    from tenas_jax.networks.stand_alone import StandAlone as StandAlone
+    from tenas_jax.networks.stand_alone import StandAloneNNX as StandAloneNNX
     from tenas_jax.ntk.analytic import analytic_ntk as analytic_ntk
     from tenas_jax.ntk.empirical import empirical_ntk as empirical_ntk
     from tenas_jax.ntk.gaussian_kernels import Settings as KernelSettings  # noqa: F401
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from tenas_jax.spaces.skeleton import Skeleton as Macro  # noqa: F401
     from tenas_jax.spaces.skeleton import Skeleton as Skeleton
     from tenas_jax.spaces.space import SearchSpace as SearchSpace
+    from tenas_jax.train.model import trained_network as trained_network
 
 # Names are looked up at their first use (PEP 562), so that `--help` does not wait for JAX; a name may have another one at
 # home behind a colon.
@@ -58,6 +62,8 @@ _HOMES = {
     "SearchResult": "search.result",
     "SearchSpace": "spaces.space",
     "Skeleton": "spaces.skeleton",
+    "StandAlone": "networks.stand_alone",
+    "StandAloneNNX": "networks.stand_alone",
     "activation_patterns": "patterns.activations",
     "analytic_ntk": "ntk.analytic",
     "clear_cache": "program_cache",
@@ -70,14 +76,29 @@ _HOMES = {
     "evaluate": "scores.evaluation",
     "hamming_kernel": "patterns.hamming",
     "linen_model": "networks.frameworks",
+    "load": "export.weights",
     "nnx_model": "networks.frameworks",
     "prune": "search.pruner",
     "spectrum": "ntk.spectrum",
     "statistics": "ntk.spectrum",
+    "trained_network": "train.model",
 }
 
 # Modules that are reached without being imported by name: rooms, and two that users call by what they are for.
-_ROOMS = ("data", "networks", "ntk", "patterns", "rank", "records", "report", "scores", "search", "spaces")
+_ROOMS = (
+    "data",
+    "export",
+    "networks",
+    "ntk",
+    "patterns",
+    "rank",
+    "records",
+    "report",
+    "scores",
+    "search",
+    "spaces",
+    "train",
+)
 _MODULES = {"cost": "networks.cost", "models": "networks.frameworks"} | {room: room for room in _ROOMS}
 
 __all__ = list(_HOMES)

@@ -170,7 +170,8 @@ def use_compilation_cache() -> None:
     except RuntimeError:  # a user without a home: nothing is kept
         return
     jax.config.update("jax_compilation_cache_dir", str(cache))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    # Small programs too: there are tens of them, and together they take seconds.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 def provenance() -> dict[str, object]:

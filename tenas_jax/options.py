@@ -49,6 +49,19 @@ def add_images(group: Options) -> None:
     )  # fmt: skip
 
 
+def add_engine(group: Options) -> None:
+    """`--ntk-engine`.
+
+    Args:
+        group: that gets it.
+    """
+    group.add_argument(
+        "--ntk-engine", metavar="NAME",
+        help="what computes the empirical NTK: layerwise, neural_tangents, neural_tangents_ntvp or auto (default); the "
+        "kernel is the same up to rounding",
+    )  # fmt: skip
+
+
 def add_repeats(group: Options, default: int | None, otherwise: str) -> None:
     """`--repeats`.
 

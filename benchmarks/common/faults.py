@@ -231,7 +231,7 @@ def _damage(path: Path, rng: random.Random) -> str:
     how = rng.choice(["a byte", "a digit", "a cut", "an insertion", "a swap of lines", "zeros", "emptying", "removal"])
     if how == "a byte" and data:
         data[place] ^= rng.randrange(1, 256)
-    elif how == "a digit" and (digits := [n for n, byte in enumerate(data) if chr(byte).isdigit()]):
+    elif how == "a digit" and (digits := [n for n, byte in enumerate(data) if chr(byte).isdecimal()]):
         place = rng.choice(digits)
         data[place] = ord(str((int(chr(data[place])) + rng.randint(1, 9)) % 10))
     elif how == "a cut":

@@ -28,13 +28,6 @@ def spread(figure) -> str:
     return f" ({deviation:.3f})" if deviation else ""
 
 
-def duration(seconds: float) -> str:
-    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(1, round(seconds))} s"
-
-
 def figures(value: float) -> str:
     """Three significant figures."""
     return f"{value:.3g}" if value >= 1e5 else f"{float(f'{value:.3g}'):g}"

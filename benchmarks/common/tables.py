@@ -7,8 +7,8 @@ import re
 import statistics
 from collections.abc import Callable
 
-from common import kernel_tables, promise_tables, ranking_tables
-from common.markdown import PARTS, duration, read, spread, table
+from common import fault_tables, kernel_tables, ranking_tables, speed_tables
+from common.markdown import PARTS, read, spread, table
 
 
 def search_output() -> str:
@@ -76,18 +76,6 @@ def darts_strategies() -> str:
     return table(["strategy", "log-determinant, drawn anew", "parameters", "evaluations", "first run / later"], rows)
 
 
-def scaling() -> str:
-    """Hours and machines, from the measured rate of two cores."""
-    runs = read("rank_accuracy")["nasbench201"]["runs"]["synthetic"]
-    rate = statistics.mean(
-        run["evaluated_now"]["distinct_architectures"] / run["evaluated_now"]["seconds"] for run in runs
-    )
-    rows = []
-    for power in (4, 5, 6, 7, 8):
-        rows.append([f"10^{power}", *(duration(10**power / rate / workers) for workers in (1, 16, 256))])
-    return table(["distinct architectures", "1 worker", "16 workers", "256 workers"], rows)
-
-
 SIDES = {"here, after compilation": "ours", "PyTorch": "pytorch"}
 
 # Which document shows which table.
@@ -97,6 +85,7 @@ TABLES: dict[Callable[[], str], str] = {
     kernel_tables.indicators: "docs/speed.md",
     kernel_tables.ntk_choices: "docs/analytic_ntk.md",
     kernel_tables.ntk_cost: "docs/analytic_ntk.md",
+    kernel_tables.max_pooling: "docs/analytic_ntk.md",
     kernel_tables.real_batch_norm: "docs/analytic_ntk.md",
     kernel_tables.batch_statistics: "docs/speed.md",
     darts_correlation: "docs/darts.md",
@@ -113,12 +102,17 @@ TABLES: dict[Callable[[], str], str] = {
     rank_speed: "docs/speed.md",
     ranking_tables.strategies_in_short: "README.md",
     darts_strategies: "docs/search.md",
-    scaling: "docs/scaling.md",
+    speed_tables.whole_commands: "docs/speed.md",
+    speed_tables.ranking_stages: "docs/speed.md",
+    speed_tables.engines: "docs/any_network.md",
+    speed_tables.library_calls: "docs/any_network.md",
+    speed_tables.memory_by_architectures: "docs/scaling.md",
+    speed_tables.cost_model: "docs/scaling.md",
     kernel_tables.any_network: "docs/any_network.md",
     kernel_tables.any_network_in_blocks: "docs/any_network.md",
     kernel_tables.line_regions: "docs/depth_and_width.md",
     kernel_tables.ntk_by_depth: "docs/depth_and_width.md",
     kernel_tables.nngp_by_depth: "docs/depth_and_width.md",
-    promise_tables.faults: "docs/faults.md",
-    promise_tables.fuzzed: "docs/faults.md",
+    fault_tables.faults: "docs/faults.md",
+    fault_tables.fuzzed: "docs/faults.md",
 }

@@ -1,7 +1,7 @@
 """The networks that are trained, in PyTorch, with the names of layers that published state dicts have.
 
-NAS-Bench-201 (Dong and Yang 2020) with one cell, DARTS on CIFAR-10 and on ImageNet (Liu et al. 2019). Nothing here depends on
-JAX or on `tenas_jax`: it is the second route by which trained networks are checked, and what steps are timed against.
+NAS-Bench-201 (Dong and Yang 2020) with one cell, DARTS on CIFAR-10 and on ImageNet (Liu et al. 2019). Nothing here depends
+on JAX or on `tenas_jax`: it is the second route by which trained networks are checked, and what steps are timed against.
 """
 
 # PyTorch is an extra that the type checker may have to do without.

@@ -10,10 +10,11 @@ from jaxtyping import Int
 
 from tenas_jax.data import opening
 from tenas_jax.data._pickles import load_pickle
-from tenas_jax.data.pictures import SUFFIXES, folder_pixels
+from tenas_jax.data.npz import npz_pixels
+from tenas_jax.data.pictures import SUFFIXES, cropped, folder_pixels
 from tenas_jax.data.prepared import PREPARED, prepared_records
 from tenas_jax.data.rows import rows_pixels
-from tenas_jax.data.source import ImageSource, Pixels, StatisticsOf
+from tenas_jax.data.source import ImageSource, Pixels, own_statistics
 from tenas_jax.errors import InputError, printable
 
 MOST_CLASSES = 1 << 20
@@ -107,7 +108,7 @@ def open_labelled(
         pixels, labels = _read(path, dataset, test, side)
         name = printable(str(path))
         known = opening.STATISTICS.get(dataset or "")
-        source = pixels.named(f"{dataset}:{name}" if dataset else name, known or opening.own_statistics(pixels, name))
+        source = pixels.named(f"{dataset}:{name}" if dataset else name, known or own_statistics(pixels, name))
         return _labelled(source, labels, name)
     if dataset not in ("cifar10", "cifar100"):
         raise InputError(
@@ -145,10 +146,10 @@ def _read(path: Path, dataset: str | None, test: bool, side: int | None) -> tupl
     batches = opening.original_batches(path)
     if batches:
         kept = 120 if dataset == "imagenet16-120" else None
-        return opening.cropped(rows_pixels(batches, labels_to=kept), side), _row_labels(batches, kept)
+        return cropped(rows_pixels(batches, labels_to=kept), side), _row_labels(batches, kept)
     if path.is_dir():
         return folder_pixels(path, side=side), _folder_labels(path)
-    return opening.cropped(opening.npz_pixels(path), side), _npz_labels(path)
+    return cropped(npz_pixels(path), side), _npz_labels(path)
 
 
 def _test_part(path: Path) -> Path:

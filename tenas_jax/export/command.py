@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tenas_jax.command_line import SPACE_NAMES, Parser, check_devices, exit_code, say
+from tenas_jax.command_line import Parser, check_devices, exit_code, say
 from tenas_jax.errors import InputError
+from tenas_jax.options import SPACE_NAMES
 
 FORMATS = ("parameters", "torch", "flax", "onnx")
 

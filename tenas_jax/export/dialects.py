@@ -134,5 +134,6 @@ class Flax:
         """See `Dialect`."""
         argument = f"{', '.join(inputs)}, train" if inputs else "images, train=False"
         width = f"    {WIDTH}: int\n\n" if inputs else ""
-        body = _indented([*lines, f"return {returned}"], 2)
+        own = [f"{WIDTH} = self.{WIDTH}"] if inputs else []
+        body = _indented([*own, *lines, f"return {returned}"], 2)
         return f"class {name}(nn.Module):\n{width}    @nn.compact\n    def __call__(self, {argument}):\n{body}\n"

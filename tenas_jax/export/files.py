@@ -1,5 +1,6 @@
 """Files that stand alone: source code of a network with its weights beside it, and ONNX."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -147,14 +148,16 @@ def write_onnx(path: Path, blueprint: Blueprint, variables: Mapping[str, Any], s
             "PyTorch's ONNX exporter needs onnx and onnxscript; `pip install 'tenas-jax[onnx]'` brings them."
         ) from error
     del onnxscript
-    program = torch.onnx.export(
-        network,
-        (torch.zeros(2, 3, side, side, dtype=next(network.parameters()).dtype),),
-        dynamo=True,
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-        input_names=["images"],
-        output_names=["logits"],
-        verbose=False,
-    )
+    example = torch.zeros(2, 3, side, side, dtype=next(network.parameters()).dtype)
+    with warnings.catch_warnings(action="ignore"):  # of the exporter, about its own parts
+        program = torch.onnx.export(
+            network,
+            (example,),
+            dynamo=True,
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            input_names=["images"],
+            output_names=["logits"],
+            verbose=False,
+        )
     assert program is not None
     write_file(path / "network.onnx", program.model_proto.SerializeToString())

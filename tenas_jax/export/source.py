@@ -228,7 +228,7 @@ class SourceReading:
         )
 
     def cell(self, read, space, name, weights, inputs, channels, *, reduce=False):
-        """A cell becomes a class of its own, and a call of it; in networks of a space's own it is written where it stands."""
+        """A cell becomes a class and a call of it; in networks of a space's own it is written where it stands."""
         if space.network is not None:
             return plain_cell(read, space, name, weights, inputs, channels, reduce=reduce)
         inner = SourceReading(self._dialect, name, channels)

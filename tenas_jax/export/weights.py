@@ -185,6 +185,8 @@ def load(path: str | Path) -> Loaded:
     try:
         description = json.loads((path / DESCRIPTION).read_text())
         arrays = _read_tensors(path / WEIGHTS)
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(
             f"{path} must hold {DESCRIPTION} and {WEIGHTS} as `python -m tenas_jax.export` writes them ({error.strerror}: "

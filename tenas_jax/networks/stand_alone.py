@@ -12,8 +12,8 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from tenas_jax.errors import InputError
-from tenas_jax.networks.cost import check_operators
 from tenas_jax.networks.finite import Declaration, kaiming_deviation
+from tenas_jax.networks.operator_check import check_operators
 from tenas_jax.networks.stand_alone_reading import (
     Auxiliary,
     DropPath,
@@ -153,8 +153,8 @@ class StandAlone(nn.Module):
     """The network of one architecture as a Linen module.
 
     Variables: `params` holds every parameter under its path, `batch_stats` running mean and variance of every batch norm
-    (`(1 - 0.9)` of the batch's, the variance unbiased, as in PyTorch). Weights start as Kaiming normal by fan_out (He et al.
-    2015), scales at one, biases at zero.
+    (`(1 - 0.9)` of the batch's, the variance unbiased, as in PyTorch). Weights start as Kaiming normal by fan_out (He et
+    al. 2015), scales at one, biases at zero.
 
     Attributes:
         blueprint: what decides the network.

@@ -139,7 +139,7 @@ class StandAloneReading(FeatureReading):
         """
         if min(x.shape[1:3]) < kernel:
             raise InputError(
-                f"images are too small for {name.rpartition('.')[0]}: where it stands, maps have {x.shape[1]} x {x.shape[2]} "
+                f"images are too small for {name.rpartition('.')[0]}: maps have {x.shape[1]} x {x.shape[2]} "
                 f"positions after pooling, and {kernel} x {kernel} are needed. Give larger images, or take --auxiliary 0."
             )
         weights = self.parameter(f"{name}.kernel", (kernel, kernel, x.shape[-1], channels), "weight", x.dtype)
@@ -149,7 +149,7 @@ class StandAloneReading(FeatureReading):
         """See `operators.Reading`; in single precision or better whatever comes in."""
         scale = self.parameter(f"{name}.scale", x.shape[-1:], "scale", jnp.float32)
         bias = self.parameter(f"{name}.bias", x.shape[-1:], "bias", jnp.float32)
-        wide = x.astype(jnp.promote_types(x.dtype, scale.dtype))
+        wide = _wide(x)
         if self._statistics is not None:
             mean, variance = self._statistics[name]
         else:
@@ -196,6 +196,11 @@ class StandAloneReading(FeatureReading):
     def head(self, name, x, classes):
         """See `operators.Reading`; logits in the precision of the weights."""
         bias = self.parameter(f"{name}.bias", (classes,), "bias", jnp.float32)
-        pooled = x.astype(jnp.promote_types(x.dtype, bias.dtype)).mean((1, 2))
+        pooled = _wide(x).mean((1, 2))
         weights = self.parameter(f"{name}.kernel", (x.shape[-1], classes), "weight", pooled.dtype)
         return jnp.dot(pooled, weights) + bias[None].astype(pooled.dtype)
+
+
+def _wide(x):
+    """In single precision or better: sums over images and positions lose digits in half of it."""
+    return x.astype(jnp.float32) if x.dtype.itemsize < 4 else x

@@ -58,11 +58,14 @@ class Settings(NamedTuple):
             the kernel of two images depends on no third.
         statistics: how gradients see the batch statistics: "frozen" as constants, "mean-coupled" through the mean,
             "coupled" through mean and variance (exact form only). Without batch norm there are none.
+        maxima: how a max pooling is taken, which has no closed form: "sampled" draws channels with a fixed key; "moments"
+            takes maxima two by two for Gaussians (`gaussian_maxima.py`), at a fraction of the cost.
     """
 
     parametrisation: Literal["ntk", "standard"] = "ntk"
     batch_norm: Literal["mean-field", "exact", "none"] = "mean-field"
     statistics: Literal["frozen", "mean-coupled", "coupled"] = "mean-coupled"
+    maxima: Literal["sampled", "moments"] = "sampled"
 
 
 class Batch(NamedTuple):
@@ -137,11 +140,9 @@ def window_means(kernels: Kernels, side: int, kernel: int, stride: int, dilation
     """(1 / k^2) sum over offsets o of K[.., p + o, q + o]."""
     if kernel == 1 and stride == 1:
         return kernels
-    means = kernels.map(partial(_window_means, side=side, kernel=kernel, dilation=dilation))
     if stride == 1:
-        return means
-    kept = np.arange(side**2).reshape(side, side)[::stride, ::stride].reshape(-1)
-    return means.map(lambda values: values[:, kept[:, None], kept])
+        return kernels.map(partial(_window_means, side=side, kernel=kernel, dilation=dilation))
+    return kernels.map(partial(_strided_window_means, side=side, kernel=kernel, stride=stride, dilation=dilation))
 
 
 def _window_means(values, *, side: int, kernel: int, dilation: int):
@@ -160,6 +161,17 @@ def _window_means(values, *, side: int, kernel: int, dilation: int):
     return (total(terms) / kernel**2).reshape(values.shape)
 
 
+def _strided_window_means(values, *, side: int, kernel: int, stride: int, dilation: int):
+    """Only where a window stands: with a stride of 2 a sixteenth of all pairs of positions."""
+    groups, pairs = values.shape[0], values.shape[-1]
+    reach, out = dilation * (kernel - 1) // 2, -(-side // stride)
+    field = values.reshape(groups, side, side, side, side, pairs)
+    field = jnp.pad(field, ((0, 0), *((reach, reach),) * 4, (0, 0)))
+    taps = [slice(start, start + stride * (out - 1) + 1, stride) for start in range(0, dilation * kernel, dilation)]
+    terms = [field[:, down, right, down, right] for down, right in product(taps, repeat=2)]
+    return (total(terms) / kernel**2).reshape(groups, out**2, out**2, pairs)
+
+
 def pooling_matrix(side: int, window: int, stride: int, padding: int) -> np.ndarray:
     """(positions out, positions in): each row averages over a window; padded positions do not count."""
     out = (side + 2 * padding - window) // stride + 1
@@ -168,6 +180,23 @@ def pooling_matrix(side: int, window: int, stride: int, padding: int) -> np.ndar
         line[i, max(0, i * stride - padding) : i * stride - padding + window] = 1
     line /= line.sum(1, keepdims=True)
     return np.kron(line, line)
+
+
+def block_means(
+    kernel: Float[Array, "groups p q pairs"], *, side: int, window: int
+) -> Float[Array, "groups r s pairs"]:
+    """`L K L^T` where L averages over windows that do not overlap: sums of slices, much faster than small products.
+
+    Args:
+        kernel: K or T.
+        side: of the field, a multiple of the window.
+        window: side of a window, and the step.
+    """
+    groups, pairs, out = len(kernel), kernel.shape[-1], side // window
+    field = kernel.reshape(groups, side, side, side, side, pairs)
+    steps = [slice(start, None, window) for start in range(window)]
+    terms = [field[:, a, b, c, d] for a, b, c, d in product(steps, repeat=4)]
+    return (total(terms) / window**4).reshape(groups, out**2, out**2, pairs)
 
 
 def crop_matrix(side: int, offset: int, stride: int) -> np.ndarray:
@@ -217,6 +246,16 @@ def _sine_and_supplement(cosine: Array) -> tuple[Array, Array]:
         polynomial = polynomial * size + coefficient
     angle = root * polynomial  # the arc cosine of |c|
     return root * jnp.sqrt(1 + size), jnp.where(cosine < 0, angle, np.pi - angle)
+
+
+def angles(correlation: Array) -> tuple[Array, Array]:
+    """sqrt(1 - rho^2) and arcsin rho of correlations, to their rounding.
+
+    Args:
+        correlation: between -1 and 1.
+    """
+    sine, supplement = _sine_and_supplement(correlation)
+    return sine, supplement - np.pi / 2
 
 
 def normalise(kernels: Kernels, batch: Batch, settings: Settings) -> Kernels:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
+from itertools import count
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,7 @@ from tenas_jax.ntk.gaussian_kernels import (
     Batch,
     Kernels,
     Settings,
+    block_means,
     congruence,
     crop_matrix,
     normalise,
@@ -30,6 +32,9 @@ from tenas_jax.ntk.gaussian_kernels import (
     window_means,
 )
 from tenas_jax.ntk.gaussian_maps import Field, MaxPooled, gaussian_field, realise, sampled_kernels
+from tenas_jax.ntk.gaussian_maxima import max_pooled
+
+MOST_MAXIMA = 64  # in one operator: so many numbers are kept free for their sources
 
 MOST_GROUPS = 64  # of channels, where parts of unlike sizes are concatenated
 
@@ -42,6 +47,7 @@ class KernelReading:
         self._batch = batch
         self._settings = settings
         self._sources = 0
+        self._operator = None  # while one is read: whether it is alive, and numbers for sources
 
     def _sealed(self, kernels: Kernels, x: Field, maps, sources) -> Field:
         """A field in which `kernels` have become a source, for values that several edges are going to share."""
@@ -104,6 +110,9 @@ class KernelReading:
 
     def average_pool(self, x, *, window, stride, padding):
         """A linear map on positions."""
+        if x.fresh is not None and window == stride and padding == 0 and x.side % window == 0:
+            pooled = self._realise(x).map(partial(block_means, side=x.side, window=window))
+            return gaussian_field(pooled, x.side // window, x.channels, x.after_relu, not x.is_mixed)
         return self._mapped(x, pooling_matrix(x.side, window, stride, padding))
 
     def crop(self, x, *, offset, stride):
@@ -129,11 +138,46 @@ class KernelReading:
         if x.after_relu:
             raise NotAnalyticError("max_pool", "it takes maxima right behind a ReLU")
         if x.fresh is not None:
+            if self._operator is not None:
+                raise NotAnalyticError("max_pool", "it takes maxima behind fresh weights")
             x = self.cell_inputs([x])[0]
+        if self._settings.maxima == "moments":
+            return self._max_pooled(x, window, stride, padding)
         side = (x.side + 2 * padding - window) // stride + 1
         after = jnp.eye(side**2, dtype=jax.tree.leaves(x)[0].dtype)
         pooled = (MaxPooled(after, replace(x, rectified=None), window, stride, padding),)
         return Field({}, x.sources, None, None, pooled, side, x.channels)
+
+    def _max_pooled(self, x, window, stride, padding):
+        """As an average pooling and, independent of all that is pooled, a source of its own for what that lacks.
+
+        A maximum of Gaussians has with any other the covariance of the position that is the largest (Stein's lemma), here
+        taken for any of the window's with equal chances.
+        """
+        alive, numbers = self._operator or (np.True_, count(self._sources + 1))
+        matrix = jnp.asarray(pooling_matrix(x.side, window, stride, padding), jax.tree.leaves(x)[0].dtype)
+
+        def beyond():
+            before = realise(x)
+            linear, maxima = (
+                congruence(matrix, before),
+                max_pooled(before, self._batch, x.side, window, stride, padding),
+            )
+            return jax.tree.map(jnp.subtract, maxima, linear)
+
+        number = next(numbers)
+        self._sources = max(self._sources, number)
+        maps = {s: _product(matrix, m) for s, m in x.maps.items()} | {number: jnp.eye(len(matrix), dtype=matrix.dtype)}
+        sources = {**x.sources, number: _when(alive, beyond)}
+        return Field(maps, sources, None, None, (), round(len(matrix) ** 0.5), x.channels)
+
+    def _within_operator(self, function, alive, first: int, x: Field) -> Field:
+        """Calls an operator; what maxima in it bring along are the sources from `first` on, however often it is traced."""
+        self._operator = alive, count(first)
+        try:
+            return function("", x)
+        finally:
+            self._operator = None
 
     def _realise(self, x: Field) -> Kernels:
         return self._behind(lambda values: values, realise, x)
@@ -156,7 +200,7 @@ class KernelReading:
         sizes = [value.channels for value in values]
         kernels = _stacked([self._realise(value) for value in values], sizes)
         is_gaussian = not any(value.is_mixed for value in values)
-        field = gaussian_field(kernels, values[0].side, channels, values[0].after_relu, is_gaussian)
+        field = gaussian_field(kernels, values[0].side, sum(sizes), values[0].after_relu, is_gaussian)
         if not any(value.pooled for value in values):
             return field
         # The ReLU that follows has to see the maxima themselves, not a Gaussian of their moments.
@@ -182,12 +226,21 @@ class KernelReading:
             x = self._sealed(x.fresh, x, x.maps, x.sources)
         # A mask that is known while tracing leaves the dead operators out.
         static = isinstance(weights, np.ndarray)
-        branches = {o: partial(f, "") for o, f in enumerate(operators) if not static or weights[:, o].any()}
-        shapes = {o: _branch_shape(branch, x, operators[o]) for o, branch in branches.items()}
+        first = self._sources + 1
+        self._sources += MOST_MAXIMA * len(operators)
+        branches = {
+            o: partial(self._within_operator, f, _any(weights[:, o]), first + MOST_MAXIMA * o)
+            for o, f in enumerate(operators)
+            if not static or weights[:, o].any()
+        }
+        rectified = jax.eval_shape(self._rectified, x)  # once, since it takes as long to trace as all the rest
+        shapes = {
+            o: _branch_shape(branch, replace(x, rectified=rectified), operators[o]) for o, branch in branches.items()
+        }
         random = [o for o, shape in shapes.items() if shape.fresh is not None]
-        x = replace(x, rectified=_when(_any(weights[:, random]), lambda: self._rectified(x)))
+        x = replace(x, rectified=_when(_any(weights[:, random]), lambda: self._rectified(x), rectified))
         outputs = {
-            o: _when(_any(weights[:, o]), partial(branch, x)) if o in random else branch(x)
+            o: _when(_any(weights[:, o]), partial(branch, x), shapes[o]) if o in random else branch(x)
             for o, branch in branches.items()
         }
         return [self.add([_scaled(y, row[o]) for o, y in outputs.items() if not static or row[o]]) for row in weights]
@@ -204,8 +257,6 @@ def _branch_shape(branch, x: Field, operator) -> Field:
         raise NotAnalyticError(
             name, "no convolution follows its last ReLU, depthwise convolution or batch norm of a sum"
         )
-    if set(output.sources) - set(x.sources):
-        raise NotAnalyticError(name, "it takes maxima behind fresh weights")
     return output
 
 
@@ -220,15 +271,16 @@ def _any(weights):
     return (weights > 0).any()
 
 
-def _when(condition, compute):
-    """`compute()`, or zeros of the same shape where the condition does not hold."""
+def _when(condition, compute, shape=None):
+    """`compute()`, or zeros of the same shape, where it is known, if the condition does not hold."""
+    shape = jax.eval_shape(compute) if shape is None else shape
+
+    def zeros():
+        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shape)
+
     if isinstance(condition, np.bool_):
-        return compute() if condition else _zeros(compute)
-    return jax.lax.cond(condition, compute, partial(_zeros, compute))
-
-
-def _zeros(compute):
-    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(compute))
+        return compute() if condition else zeros()
+    return jax.lax.cond(condition, compute, zeros)
 
 
 def _scaled(x: Field, weight) -> Field:

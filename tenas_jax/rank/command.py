@@ -70,6 +70,7 @@ def _how_options(group: options.Options) -> None:
         "--ntk", metavar="KIND",
         help="analytic (default on nasbench201) or empirical (default on darts) for the scores that are read from a kernel",
     )  # fmt: skip
+    options.add_engine(group)
     options.add_repeats(group, RankConfig.repeats, "%(default)s")
     options.add_seed(group, RankConfig.seed)
     group.add_argument(

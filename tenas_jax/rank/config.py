@@ -17,6 +17,7 @@ class RankConfig:
     data: Path | None = None
     side: int | None = None
     ntk: str | None = None
+    ntk_engine: str | None = None
     repeats: int = REPEATS
     seed: int = 0
     benchmark: Path | None = None

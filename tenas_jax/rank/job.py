@@ -74,7 +74,7 @@ def resolve(config: RankConfig) -> Job:
     # Ray forks, which a process must not do once JAX has started its threads.
     ray = cluster.connect(config.ray) if config.ray else None
     check_devices()
-    scores = readable_scores(space, names, config.ntk)  # pyright: ignore[reportArgumentType]
+    scores = readable_scores(space, names, config.ntk, config.ntk_engine)  # pyright: ignore[reportArgumentType]
     listing = architectures.choose(space, config.architectures, jax.random.key(config.seed))
     if listing.duplicates:
         say(f"{listing.duplicates} architectures came twice and are listed once")
@@ -84,7 +84,7 @@ def resolve(config: RankConfig) -> Job:
     return Job(
         space, listing.masks, scores, source, config.repeats, config.seed, table, ray, config.output,
         identity=identity(space, listing.masks, scores, source, seed=config.seed, repeats=config.repeats),
-        labels={"space": config.space, "ntk": config.ntk, "dataset": source.name},
+        labels={"space": config.space, "ntk": config.ntk, "ntk_engine": config.ntk_engine, "dataset": source.name},
     )  # fmt: skip
 
 

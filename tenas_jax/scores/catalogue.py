@@ -7,7 +7,7 @@ Search, ranking, evolution and presets all take their scores from here.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -18,7 +18,7 @@ from tenas_jax.networks.cost import costs
 from tenas_jax.networks.operator_check import check_operators
 from tenas_jax.networks.yardsticks import yardsticks
 from tenas_jax.ntk.analytic import analytic_obstacle
-from tenas_jax.spaces.score import Kernel, Ntk, Score
+from tenas_jax.spaces.score import Kernel, Ntk, NtkEngine, Score
 from tenas_jax.spaces.space import SearchSpace
 
 # Read from a network's definition: nothing is evaluated.
@@ -112,25 +112,48 @@ def read_from_kernel(scores: Mapping[str, Score], ntk: Ntk) -> bool:
     return any(isinstance(score.work, Kernel) and score.work.ntk == ntk for score in scores.values())
 
 
-def readable_scores(space: SearchSpace, names: Sequence[str], ntk: Ntk | None = None) -> dict[str, Score]:
+def readable_scores(
+    space: SearchSpace, names: Sequence[str], ntk: Ntk | None = None, engine: str | None = None
+) -> dict[str, Score]:
     """Scores by their names, with the empirical kernel where an operator of the space has no analytic one; that is said.
 
     Args:
         space: the search space.
         names: of scores.
         ntk: which kernel; None for the one in each score.
+        engine: of the empirical kernel; None for "auto".
 
     Raises:
-        InputError: as `chosen_scores`; for an operator that fails, or makes something of another shape than an edge's.
+        InputError: as `chosen_scores`; for an engine that is unknown, or that no score asks for; for an operator that
+            fails, or makes something of another shape than an edge's.
     """
     scores = chosen_scores(space, names, ntk)
     check_operators(space)
     obstacle = analytic_obstacle(space) if read_from_kernel(scores, "analytic") else None
     if obstacle is None:
-        return scores
+        return _with_engine(scores, engine)
     what = f"operator {obstacle.name!r}" if obstacle.name in space.operators else "the network"
     say(f"`analytic_ntk` has no closed form for {what} ({obstacle.reason}); the empirical NTK is taken instead")
-    return chosen_scores(space, names, "empirical")
+    return _with_engine(chosen_scores(space, names, "empirical"), engine)
+
+
+def _with_engine(scores: dict[str, Score], engine: str | None) -> dict[str, Score]:
+    if engine is None:
+        return scores
+    if engine not in get_args(NtkEngine):
+        raise InputError(f"the engine {engine!r} is unknown; choose --ntk-engine {', '.join(get_args(NtkEngine))}.")
+    if not read_from_kernel(scores, "empirical"):
+        raise InputError(
+            "--ntk-engine is about the empirical NTK, and no score at hand is read from one; take --ntk empirical too, or "
+            "leave it out."
+        )
+    chosen: Any = engine
+    return {
+        name: score._replace(work=score.work._replace(engine=chosen))
+        if isinstance(score.work, Kernel) and score.work.ntk == "empirical"
+        else score
+        for name, score in scores.items()
+    }
 
 
 def definitions_of(scores: Mapping[str, Score]) -> dict[str, Any]:
@@ -149,6 +172,8 @@ def _as_json(score: Score) -> str:
     work = score.work and {"kind": type(score.work).__name__, **score.work._asdict()}
     if work:
         work["skeleton"] = work["skeleton"]._asdict()
+        if work.get("engine") == "auto":
+            del work["engine"]  # what earlier versions took, too
     decides = {"statistic": score.statistic, "geometric": score.geometric, "work": work}
     return json.dumps(decides, sort_keys=True, default=_plain)
 

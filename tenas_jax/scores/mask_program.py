@@ -31,6 +31,7 @@ class MaskProgram:
     Attributes:
         compilations: how often the function has been compiled, on all devices together.
         compile_seconds: how long tracing and compiling took.
+        function: of one mask.
     """
 
     def __init__(self, function: Callable[..., Any]):
@@ -40,7 +41,7 @@ class MaskProgram:
         """
         self.compilations = 0
         self.compile_seconds = 0.0
-        self._function = function
+        self.function = function
         self._compiled: dict[Any, list[Callable[..., Any]]] = {}
 
     def __call__(self, masks: Bool[np.ndarray, "m cells edges ops"], *arguments: Any) -> Any:
@@ -72,7 +73,7 @@ class MaskProgram:
         if signature not in self._compiled:
             start = time.perf_counter()
             masks = jax.ShapeDtypeStruct((CHUNK, *masks.shape[1:]), masks.dtype)
-            program = partial(_one_by_one if jax.default_backend() == "cpu" else _side_by_side, self._function)
+            program = partial(one_by_one if jax.default_backend() == "cpu" else side_by_side, self.function)
 
             def compiled(device):
                 placed = jax.jit(program, in_shardings=SingleDeviceSharding(device))
@@ -99,7 +100,17 @@ def _thread_pools() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _one_by_one(function, masks, count, *arguments):
+def one_by_one(function: Callable[..., Any], masks: Any, count: Any, *arguments: Any) -> Any:
+    """The first `count` masks, one after the other.
+
+    Args:
+        function: of one mask.
+        masks: (m, ...).
+        count: how many; the other results are zero.
+        *arguments: that all masks share.
+    """
+    function = jax.jit(function, inline=True)  # traced once, though asked twice
+
     def evaluate(i, results):
         result = function(masks[i], *arguments)
         return jax.tree.map(lambda all_of_them, leaf: all_of_them.at[i].set(leaf), results, result)
@@ -109,6 +120,14 @@ def _one_by_one(function, masks, count, *arguments):
     return jax.lax.fori_loop(0, count, evaluate, empty)
 
 
-def _side_by_side(function, masks, count, *arguments):
-    del count  # padded masks cost nothing extra in a batch
+def side_by_side(function: Callable[..., Any], masks: Any, count: Any, *arguments: Any) -> Any:
+    """As `one_by_one`, as one batch; masks beyond `count` cost nothing extra there.
+
+    Args:
+        function: of one mask.
+        masks: (m, ...).
+        count: is not needed.
+        *arguments: that all masks share.
+    """
+    del count
     return jax.vmap(lambda mask: function(mask, *arguments))(masks)

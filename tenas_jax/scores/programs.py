@@ -34,7 +34,7 @@ from tenas_jax.scores.mask_program import MaskProgram
 from tenas_jax.scores.shared_kernels import KernelWork
 from tenas_jax.scores.shared_patterns import PatternWork
 from tenas_jax.scores.shared_work import SharedProgram
-from tenas_jax.spaces.score import Kernel, Patterns, Score
+from tenas_jax.spaces.score import Kernel, NtkEngine, Patterns, Score
 from tenas_jax.spaces.skeleton import Skeleton
 from tenas_jax.spaces.space import SearchSpace
 
@@ -83,7 +83,7 @@ def _host_key(key) -> np.ndarray:
 
 
 def _of_kernel(space: SearchSpace, work: Kernel, wanted: dict[str, str]) -> ScoreProgram:
-    settings = Settings(work.parametrisation, work.batch_norm, work.statistics)
+    settings = Settings(work.parametrisation, work.batch_norm, work.statistics, work.maxima)
 
     def draw(key, source):
         weights, images = jax.random.split(key)
@@ -103,8 +103,9 @@ def _of_kernel(space: SearchSpace, work: Kernel, wanted: dict[str, str]) -> Scor
                 variables,
                 batch,
                 trainable=is_weight,
+                engine=work.engine,
             )
-        return network_ntk(net, mask, variables, batch, batch_stats=work.batch_stats)
+        return network_ntk(net, mask, variables, batch, batch_stats=work.batch_stats, engine=work.engine)
 
     def read(kernels, masks):
         del masks
@@ -220,6 +221,7 @@ def network_ntk(
     images: Float[Array, "n h w c"],
     *,
     batch_stats: str,
+    engine: NtkEngine = "auto",
 ) -> Float[Array, "n n"]:
     """The empirical NTK of a cell network, by the parameters that the released TE-NAS differentiates by.
 
@@ -229,6 +231,7 @@ def network_ntk(
         variables: of the network.
         images: (n, h, w, c).
         batch_stats: see `ntk.empirical.empirical_ntk`; frozen ones come from a forward pass of the same images.
+        engine: see `ntk.empirical.empirical_ntk`.
 
     Returns:
         (n, n).
@@ -242,5 +245,9 @@ def network_ntk(
         return net.apply(variables, images, mask, train=coupled)
 
     # Gradients of the whole batch for every image: a few images at a time keep the working set small.
-    block, stats = (8, "coupled") if coupled else (None, "frozen")
-    return empirical_ntk(apply, variables, images, batch_stats=stats, trainable=is_weight, block_size=block)
+    # Those of neural-tangents are all at once.
+    stats = "coupled" if coupled else "frozen"
+    block = 8 if coupled and engine in ("auto", "layerwise") else None
+    return empirical_ntk(
+        apply, variables, images, batch_stats=stats, trainable=is_weight, block_size=block, engine=engine
+    )

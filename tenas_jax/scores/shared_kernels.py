@@ -84,7 +84,7 @@ class KernelWork:
         x = gaussian_field(input_kernels(images, self._batch), images.shape[1], images.shape[-1])
         try:
             network(self._reading(), space, np.ones(space.mask_shape, bool), x, self._skeleton, entered)
-            self._repeats = len(space.cells) == 1
+            self._repeats = len(space.cells) == 1 and space.network is None
         except NotShared:
             self._repeats = False
         if not met:

@@ -17,7 +17,7 @@ from tenas_jax.scores.mask_program import MaskProgram
 from tenas_jax.scores.sharing import is_shared
 from tenas_jax.spaces.space import SearchSpace
 
-BLOCK = 1024  # architectures whose beginnings are held at a time, at most
+BLOCK = 2048  # architectures whose beginnings are held at a time, at most: seconds of work
 MOST_BYTES = 2**27  # of the tables of one block
 CAPACITY = 512  # rows of a table at first: more than a block needs, so that one program serves all of them
 _ALIGNED = 64  # bytes; JAX copies arrays of the host that begin elsewhere
@@ -94,24 +94,25 @@ class SharedProgram:
     """A drop-in for `MaskProgram` that shares the work of single architectures of a small space.
 
     Attributes:
+        plain: the program that takes one mask after the other.
         compilations: how often something has been compiled.
         compile_seconds: how long tracing and compiling took.
     """
 
     def __init__(self, space: SearchSpace, work: Work, plain: MaskProgram):
         """Shares by `work`; `plain` takes half-pruned masks, and all where a network cannot be shared."""
-        self._space, self._work, self._plain = space, work, plain
+        self._space, self._work, self.plain = space, work, plain
         self._planned: tuple[bytes, list[Block]] = b"", []
 
     @property
     def compilations(self) -> int:
         """How often something has been compiled."""
-        return sum(program.compilations for program in (*self._work.programs, self._plain))
+        return sum(program.compilations for program in (*self._work.programs, self.plain))
 
     @property
     def compile_seconds(self) -> float:
         """How long tracing and compiling took."""
-        return sum(program.compile_seconds for program in (*self._work.programs, self._plain))
+        return sum(program.compile_seconds for program in (*self._work.programs, self.plain))
 
     def __call__(self, masks: Bool[np.ndarray, "m cells edges ops"], *arguments: Any) -> Any:
         """Evaluates masks with the same further arguments.
@@ -125,15 +126,15 @@ class SharedProgram:
         """
         single = (masks.sum(-1) == 1).all((1, 2)) & is_shared(self._space)
         if not single.any():
-            return self._plain(masks, *arguments)
+            return self.plain(masks, *arguments)
         try:
             shared = self._tree(masks[single].argmax(-1).astype(np.int32), arguments)
         except NotShared:
-            return self._plain(masks, *arguments)
+            return self.plain(masks, *arguments)
         if single.all():
             return shared
         place = np.argsort(np.concatenate([np.flatnonzero(single), np.flatnonzero(~single)]))
-        others = self._plain(masks[~single], *arguments)
+        others = self.plain(masks[~single], *arguments)
         return jax.tree.map(lambda *parts: np.concatenate(parts)[place], shared, others)
 
     def _tree(self, choice, arguments):

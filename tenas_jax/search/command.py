@@ -60,6 +60,7 @@ def _how_options(group: options.Options) -> None:
         "network, drawn at random; paper and released); the default on darts goes by expressivity alone unless a kernel is "
         "named",
     )  # fmt: skip
+    options.add_engine(group)
     add(
         "--prune-number", type=int, metavar="N",
         help="operators that go from every edge in a round, of which the last one always stays (default: on darts 3, on "
@@ -84,6 +85,8 @@ def _record_options(group: options.Options) -> None:
     group.add_argument(
         "--output", type=Path, metavar="DIR", help="run folder (default: runs/SPACE-DATASET-PRESET-seedN)"
     )
+    text = "train what was found by a preset of tenas_jax.train, inside of the run's folder; images need classes"
+    group.add_argument("--then-train", metavar="PRESET", help=text)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -114,6 +117,10 @@ def run(config: Config, callback: "Callable[[dict[str, Any]], None] | None" = No
 
         return run_seeds(config, lambda one: run(one, callback))
     check_devices()
+    if config.then_train:
+        from tenas_jax.search.then_train import check_training
+
+        check_training(config)
 
     from tenas_jax.records.environment import fingerprint
     from tenas_jax.records.run_folder import RunFolder
@@ -140,6 +147,10 @@ def run(config: Config, callback: "Callable[[dict[str, Any]], None] | None" = No
             if config.figures:
                 draw(config.figures, [made])
             _say_summary(folder.path, result)
+    if config.then_train:
+        from tenas_jax.search.then_train import train_found
+
+        train_found(config, job.output)
     return result["architecture"]
 
 

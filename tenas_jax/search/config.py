@@ -17,6 +17,7 @@ class Config:
     side: int | None = None
     preset: str = "default"
     ntk: str | None = None
+    ntk_engine: str | None = None
     strategy: str = "prune"
     prune_number: int | None = None
     evaluations: int | None = None
@@ -29,3 +30,4 @@ class Config:
     benchmark_column: str | None = None
     figures: Path | None = None
     output: Path | None = None
+    then_train: str | None = None

@@ -70,7 +70,7 @@ def resolve(config: Config) -> Job:
     settings = preset(config.preset, config.ntk, space=space, dataset=config.dataset, prune_number=config.prune_number)
     settings = replace(settings, repeats=config.repeats or settings.repeats)
     names = settings.scores if config.strategy == "prune" else _ranking_scores(config, space)
-    scores = readable_scores(space, names, config.ntk)  # pyright: ignore[reportArgumentType]
+    scores = readable_scores(space, names, config.ntk, config.ntk_engine)  # pyright: ignore[reportArgumentType]
     repeats = settings.repeats if config.strategy == "prune" else config.repeats or REPEATS
     table = read_table(config.benchmark, config.benchmark_column) if config.benchmark else None
     if table:
@@ -182,8 +182,9 @@ def _dataset(config: Config) -> str:
 def _usual_output(config: Config, space: SearchSpace, scores: Mapping[str, Score]) -> Path:
     usual = preset(config.preset, space=space, dataset=config.dataset).scores
     known = catalogue(space)
-    unusual = config.ntk and definitions_of(scores) != definitions_of({name: known[name] for name in usual})
-    kernel = f"-{config.ntk}" if unusual else ""
+    named = [name for name in (config.ntk, config.ntk_engine) if name]
+    unusual = named and definitions_of(scores) != definitions_of({name: known[name] for name in usual})
+    kernel = "".join(f"-{name}" for name in named) if unusual else ""
     number = f"-prune{config.prune_number}" if config.prune_number is not None else ""
     side = f"-side{config.side}" if config.side is not None else ""
     way = config.preset if config.strategy == "prune" else config.strategy

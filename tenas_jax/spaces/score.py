@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from tenas_jax.spaces.skeleton import Skeleton
 
 Ntk = Literal["analytic", "empirical"]
+NtkEngine = Literal["auto", "layerwise", "neural_tangents", "neural_tangents_ntvp"]
 REPEATS = 8  # draws of images and weights over which a score is averaged where nothing else is said
 
 
@@ -23,8 +24,10 @@ class Kernel(NamedTuple):
         parametrisation: of the analytic kernel, see `ntk.gaussian_kernels.Settings`.
         batch_norm: of the analytic kernel; "none" leaves it out of the empirical one too.
         statistics: of the analytic kernel.
+        maxima: of the analytic kernel, see `ntk.gaussian_kernels.Settings`.
         batch_stats: of the empirical kernel, see `ntk.empirical.empirical_ntk`.
         fan: of the empirical kernel's Kaiming initialisation.
+        engine: of the empirical kernel, see `ntk.empirical.empirical_ntk`.
     """
 
     skeleton: Skeleton
@@ -34,8 +37,10 @@ class Kernel(NamedTuple):
     parametrisation: Literal["ntk", "standard"] = "standard"
     batch_norm: Literal["mean-field", "exact", "none"] = "mean-field"
     statistics: Literal["frozen", "mean-coupled", "coupled"] = "mean-coupled"
+    maxima: Literal["sampled", "moments"] = "sampled"
     batch_stats: Literal["frozen", "coupled"] = "frozen"
     fan: Literal["fan_in", "fan_out"] = "fan_in"
+    engine: NtkEngine = "auto"
 
 
 class Patterns(NamedTuple):

@@ -8,6 +8,7 @@ pairs a node (Liu et al. 2019, section 2.3); the same as JSON is understood too.
 import ast
 import json
 import re
+import warnings
 from typing import Any
 
 import numpy as np
@@ -195,7 +196,9 @@ def _read_json(text: str) -> dict[str, Any]:
 def _read_call(text: str) -> dict[str, Any]:
     """The keyword arguments of a call `Genotype(...)`, read from its syntax tree; `range(a, b)` becomes a list."""
     try:
-        call = ast.parse(text.strip(), mode="eval").body
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)  # of `0if`, which is refused below
+            call = ast.parse(text.strip(), mode="eval").body
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.func.id != "Genotype":
             raise ValueError("it is another expression")
         if call.args or len({keyword.arg for keyword in call.keywords}) < len(call.keywords):

@@ -23,7 +23,7 @@ def darts_reductions(skeleton: Skeleton) -> set[int]:
 
 
 def darts(read: Reading[Value], space: CellGraph, weights, images: Value, skeleton: Skeleton, cell=cell) -> Value:
-    """The network of DARTS as TE-NAS scores it: every cell sees its two predecessors; reduction cells double the channels."""
+    """DARTS's network as TE-NAS scores it: every cell sees its two predecessors; reduction cells double the channels."""
     x = small_stem(read, images, skeleton)
     return finish(read, _cells(read, space, weights, (x, x), skeleton, cell), skeleton)
 
@@ -115,8 +115,8 @@ def scores(ntk: Skeleton, thin: Skeleton) -> dict[str, Score]:
     kernel = Kernel(ntk._replace(channels=1), "empirical", images=14, side=None, batch_stats="coupled", fan="fan_out")
     patterns = Patterns(thin._replace(channels=1, cells=2), channels=1, samples=1000, batches=3)
     return {
-        # The analytic kernel has no closed form for a maximum, and most genotypes hold one.
-        **of_kernel(Kernel(ntk._replace(channels=4), "empirical", images=14, side=8)),
+        # The analytic kernel has no closed form for a maximum, and most genotypes hold one: its moments stand for it.
+        **of_kernel(Kernel(ntk._replace(channels=4), "empirical", images=14, side=8, maxima="moments")),
         # Six cells lose what a pooling loses of four pixels; one channel keeps little beside it.
         **of_patterns(
             Patterns(thin._replace(channels=1, cells=6), side=2, samples=256),

@@ -162,7 +162,7 @@ def resized_parts(images: np.ndarray, parts: np.ndarray, side: int) -> np.ndarra
 
 
 def jittered(values: np.ndarray, factors: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Brightness, contrast and saturation by factors: each mixes an image with black, with its mean grey, or with its greys.
+    """Brightness, contrast, saturation by factors: an image is mixed with black, with its mean grey, with its greys.
 
     Args:
         values: float (b, h, w, 3) on the scale 0 to 255.

@@ -1,7 +1,7 @@
 """Batches as a function of the step: nothing is to be saved but the step, and workers can make them in any order.
 
-Grain (a sampler, threads, worker processes) reads a batch a record. A batch is one NumPy operation for all of its images: to make
-them one by one, as grain's own maps do, takes several times as long for small pictures.
+Grain reads ahead, in a thread or in worker processes, and its record is a whole batch: NumPy makes all images of one at a
+time, where grain's own maps would call Python for each.
 """
 
 from collections.abc import Iterator

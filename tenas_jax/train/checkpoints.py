@@ -1,6 +1,6 @@
 """Checkpoints by Orbax: written beside the next steps, all or nothing; the newest few and the best are kept.
 
-Each holds a hash of its arrays: one that cannot be read, or that reads as something else, is passed over for the one before.
+Each holds a hash of its arrays: one that cannot be read, or reads as something else, is passed over for the one before.
 """
 
 import hashlib
@@ -69,7 +69,7 @@ class Checkpoints:
                 args=save.Composite(state=save.StandardSave(state), about=save.JsonSave(about)),
                 metrics={"top1": float(top1)},
             )
-        except OSError as error:
+        except Exception as error:  # also of the thread that wrote the one before
             raise self._full(error) from error
 
     def wait(self) -> None:

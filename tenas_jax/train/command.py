@@ -5,8 +5,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenas_jax.command_line import SPACE_NAMES, Parser, check_devices, exit_code, say, use_compilation_cache
+from tenas_jax.command_line import Parser, check_devices, exit_code, say, use_compilation_cache
 from tenas_jax.errors import InputError
+from tenas_jax.options import SPACE_NAMES
 from tenas_jax.train.config import VAL_SHARE, Config
 
 # JAX is imported where it is used: `--help` and a mistyped option answer at once.
@@ -35,7 +36,7 @@ def arguments(argv: list[str] | None) -> Config:
     parser = Parser(
         prog="python -m tenas_jax.train",
         description="Trains the network of one architecture, and evaluates it after every epoch.",
-        epilog="A run is a folder: rounds.jsonl has the metrics of every epoch, checkpoints/ the newest and the best weights. "
+        epilog="A run is a folder: rounds.jsonl has the metrics of every epoch, checkpoints/ weights. "
         "The same command resumes it after an interruption. The last line on standard output is the result as JSON.",
     )
     _what_options(parser.add_argument_group("what is trained"))
@@ -61,7 +62,7 @@ def _what_options(group: "ArgumentGroup") -> None:
     )
     add(
         "--space", metavar="NAME",
-        help=f"search space: {', '.join(SPACE_NAMES)}, or a custom one as FILE.py:NAME (default: as the architecture is written)",
+        help=f"search space: {', '.join(SPACE_NAMES)}, or a custom one as FILE.py:NAME (default: that of the architecture)",
     )  # fmt: skip
 
 

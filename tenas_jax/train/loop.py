@@ -77,9 +77,8 @@ def train(
         return _train(job, seed, path, Follower(), workers, keep, None)
     with RunFolder(path, {**job.identity, "seed": seed}, fingerprint()) as folder:
         folder.spent.started = time.perf_counter()
-        result = folder.result()
-        if shared(-1 if result else len(folder.rounds)) < 0:
-            assert result is not None
+        if (result := folder.result()) is not None:
+            shared(-1)
             return result
         events = EventFile(path / "events") if tensorboard else None
         result = _train(job, seed, path, folder, workers, keep, events)
@@ -176,8 +175,8 @@ def evaluate(trainer: Trainer, variables: Any, images: LabelledImages) -> dict[s
 def _line(record: dict[str, Any]) -> str:
     train, val = record["train"], record["val"]
     return (
-        f"epoch {record['epoch']}: loss {train['loss']:.3f}, top-1 {train['top1']:.1f} %; held out: loss {val['loss']:.3f}, "
-        f"top-1 {val['top1']:.1f} %, top-5 {val['top5']:.1f} %"
+        f"epoch {record['epoch']}: loss {train['loss']:.3f}, top-1 {train['top1']:.1f} %; held out: loss "
+        f"{val['loss']:.3f}, top-1 {val['top1']:.1f} %, top-5 {val['top5']:.1f} %"
     )
 
 

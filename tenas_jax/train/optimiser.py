@@ -69,7 +69,7 @@ def _weights(parameters: Mapping[str, Array]) -> dict[str, bool]:
 
 
 def loss(logits: Float[Array, "b c"], labels: Int[Array, " b"], smoothing: float = 0.0) -> Float[Array, " b"]:
-    """Cross-entropy with smoothed labels (Szegedy et al. 2016): one minus `smoothing` and an equal share of it on each class.
+    """Cross-entropy with smoothed labels (Szegedy et al. 2016): `smoothing` is shared out over all classes.
 
     Args:
         logits: (b, classes).

@@ -102,7 +102,7 @@ RECIPES = {
         drop_path=0.2,
         auxiliary=0.4,
         cutout=16,
-    ),  # fmt: skip
+    ),
     # Chen et al. 2021, appendix; a linear decay is what the released trainings with these numbers take. Their hue is not
     # jittered here.
     "darts-imagenet": Recipe(
@@ -119,7 +119,7 @@ RECIPES = {
         auxiliary=0.4,
         resized_crop=224,
         jitter=0.4,
-    ),  # fmt: skip
+    ),
     # Ours: says within minutes on a processor which of two architectures learns better.
     "quick": Recipe(
         epochs=20,
@@ -131,7 +131,7 @@ RECIPES = {
         nesterov=True,
         shrink=2,
         crop=2,
-    ),  # fmt: skip
+    ),
 }
 
 

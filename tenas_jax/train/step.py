@@ -142,9 +142,8 @@ class Trainer:
             variables = module.init(key, jnp.zeros((1, *shape), dtype))
             parameters = dict(variables["params"])
             average = parameters if self.recipe.ema else {}
-            return State(
-                jnp.zeros((), jnp.int32), parameters, dict(variables["batch_stats"]), self._optimiser.init(parameters), average
-            )  # fmt: skip
+            statistics, optimiser = dict(variables["batch_stats"]), self._optimiser.init(parameters)
+            return State(jnp.zeros((), jnp.int32), parameters, statistics, optimiser, average)
 
         return jax.jit(initial, out_shardings=self._everywhere)(jax.random.key(self.seed))
 

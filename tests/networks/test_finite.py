@@ -67,6 +67,7 @@ def test_the_convolution_of_accelerators_is_that_of_cpus(rng, monkeypatch, kerne
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_network_on_an_accelerators_route_is_the_same_network(rng, monkeypatch):
     images = jnp.asarray(rng.normal(size=(4, 8, 8, 3)))
     net = CellNetwork(NAS_BENCH_201, Skeleton(channels=2, cells=1, stages=2))

@@ -1,11 +1,14 @@
 """Helpers of the benchmark scripts that need no long run."""
 
 import itertools
+import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import ntk_any_network as any_network
+from common import fault_layers as layers
 from common.architectures import random_architectures
 from common.statistics import tau
 from common.timing import seconds_in_turn, summary
@@ -110,3 +113,32 @@ def test_speed_of_a_ranking_beside_pytorch():
     assert content["architectures"] == 3
     assert content["ours"]["seconds"] > 0
     assert content["ratio"] == pytest.approx(content["pytorch"]["seconds"] / content["ours"]["seconds"], rel=0.2)
+
+
+def test_the_released_search_goes_on_candidate_by_candidate(monkeypatch, tmp_path):
+    import search_released
+
+    done, stop = search_released.Journal.done, []
+
+    def stopping(self, candidate):
+        done(self, candidate)
+        stop.append(1)
+        if len(stop) == 31:
+            raise KeyboardInterrupt
+
+    def run(folder):
+        folder.mkdir(exist_ok=True)
+        with layers.cheap():
+            search_released.ours_whole(SimpleNamespace(folder=folder, data=None, seed=0))
+        return json.loads((folder / "nasbench201_ours.json").read_text())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(search_released.Journal, "done", stopping)
+        with pytest.raises(SystemExit):
+            run(tmp_path / "a")
+    stopped, whole = run(tmp_path / "a"), run(tmp_path / "b")
+    assert stopped["architecture"] == whole["architecture"]
+    assert [r["candidates"] for r in whole["rounds"]] == [24, 18, 12]
+    assert len(stopped["candidates"]) == len(whole["candidates"]) == 2 * (24 + 18 + 12)
+    for one, other in zip(stopped["candidates"], whole["candidates"], strict=True):
+        assert (one["question"], one["values"]) == (other["question"], other["values"])

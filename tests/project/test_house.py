@@ -8,12 +8,16 @@ from pathlib import Path
 import pytest
 
 from tenas_jax.data import DATASETS
+from tenas_jax.export import command as export
 from tenas_jax.options import SPACE_NAMES
 from tenas_jax.rank import command as rank
 from tenas_jax.scores import presets
 from tenas_jax.scores.catalogue import chosen_scores
 from tenas_jax.search import command as search
+from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
 from tenas_jax.spaces.registry import SPACES
+from tenas_jax.train import command as train
+from tenas_jax.train.recipe import RECIPES
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "tenas_jax").rglob("*.py"))
@@ -99,8 +103,23 @@ def test_no_modules_import_each_other_in_a_circle():
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_heavy_libraries_and_internals_stay_outside(path):
-    rare = {"neural_tangents", "scipy", "PIL", "tensorflow", "tensorflow_datasets", "optax", "equinox"}
-    rare |= {"jinja2", "rich", "matplotlib"}
+    rare = {
+        "neural_tangents",
+        "scipy",
+        "PIL",
+        "tensorflow",
+        "tensorflow_datasets",
+        "tqdm",
+        "optax",
+        "equinox",
+        "grain",
+        "orbax",
+        "safetensors",
+        "torch",
+        "jinja2",
+        "rich",
+        "matplotlib",
+    }
     if path.name == "neural_tangents.py":
         return
     for name, at_once in imports(path):
@@ -133,6 +152,8 @@ def blocks(language):
 
 COMMANDS = [part.strip() for block in blocks("bash") for line in block.splitlines() for part in line.split("&&")]
 SEARCHES = [command for command in COMMANDS if command.startswith("python -m tenas_jax.search")]
+TRAININGS = [command for command in COMMANDS if command.startswith("python -m tenas_jax.train")]
+EXPORTS = [command for command in COMMANDS if command.startswith("python -m tenas_jax.export")]
 RANKINGS = [command for command in COMMANDS if command.startswith("python -m tenas_jax.rank")]
 
 
@@ -159,12 +180,29 @@ def test_readme_rankings_are_understood(command):
         chosen_scores(SPACES[config.space], config.scores.split(","))
 
 
+@pytest.mark.parametrize("command", TRAININGS)
+def test_readme_trainings_are_understood(command):
+    config = train.arguments(shlex.split(command)[3:])
+    assert config.preset in RECIPES
+    NAS_BENCH_201.parse(config.architecture)
+
+
+@pytest.mark.parametrize("command", EXPORTS)
+def test_readme_exports_are_understood(command):
+    mask = NAS_BENCH_201.parse(export.arguments(shlex.split(command)[3:]).architecture)
+    assert mask.shape == NAS_BENCH_201.mask_shape
+
+
 def test_readme_commands_are_all_known():
     """Whatever else stands there installs, or is what .ci/run runs."""
     assert len(SEARCHES) >= 2
     gate = (ROOT / ".ci" / "run").read_text().splitlines()
     installs = r"(python -m venv \.venv|\. \.venv/bin/activate|pip install .*)"
-    others = [c for c in COMMANDS if c and c not in SEARCHES + RANKINGS and not re.fullmatch(installs, c)]
+    others = [
+        c
+        for c in COMMANDS
+        if c and c not in SEARCHES + RANKINGS + TRAININGS + EXPORTS and not re.fullmatch(installs, c)
+    ]
     assert "pytest -n 2" in others
     for command in others:
         assert any(line.startswith(command) for line in gate), f".ci/run does not run `{command}`"

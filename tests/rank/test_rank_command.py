@@ -13,7 +13,7 @@ from tenas_jax.errors import InputError
 from tenas_jax.networks import cost
 from tenas_jax.rank import command as rank
 from tenas_jax.records.shards import Shards
-from tenas_jax.scores.catalogue import catalogue, chosen_scores
+from tenas_jax.scores.catalogue import catalogue, chosen_scores, definitions_of, readable_scores
 from tenas_jax.scores.scorer import Scorer, prepare
 from tenas_jax.spaces.equal_cells import representatives
 from tenas_jax.spaces.nasbench201_cells import canonical_string
@@ -202,6 +202,28 @@ def test_darts_genotypes_of_a_table(tmp_path):
     assert len({row["hamming_log_determinant"] for row in rows}) == 3
 
 
+def test_engines_of_the_empirical_kernel_give_the_same_scores(tmp_path):
+    argv = ["--architectures", "3", "--scores", "condition_number_one_stage", "--ntk", "empirical"]
+    columns = []
+    for engine in ("auto", "layerwise", "neural_tangents"):
+        assert called(tmp_path, *argv, "--ntk-engine", engine, output=f"{engine}.csv") == 0
+        rows = {
+            row["architecture"]: float(row["condition_number_one_stage"]) for row in ranked(tmp_path / f"{engine}.csv")
+        }
+        columns.append([rows[name] for name in sorted(rows)])
+        assert json.loads((tmp_path / f"{engine}.json").read_text())["ntk_engine"] == engine
+    np.testing.assert_allclose(columns[1], columns[0], rtol=1e-6)
+    np.testing.assert_allclose(columns[2], columns[0], rtol=1e-6)
+
+
+def test_an_engine_is_part_of_what_a_run_is():
+    scores = chosen_scores(NAS_BENCH_201, ["condition_number"], "empirical")
+    named = readable_scores(NAS_BENCH_201, ["condition_number"], "empirical", "neural_tangents")
+    usual = readable_scores(NAS_BENCH_201, ["condition_number"], "empirical", "auto")
+    assert definitions_of(scores) == definitions_of(usual)
+    assert definitions_of(scores) != definitions_of(named)
+
+
 def test_equal_cells_have_equal_kernels(rng):
     """Of classes of equal cells, members differ in nothing that a kernel sees, up to rounding."""
     space = NAS_BENCH_201
@@ -250,6 +272,8 @@ def test_nodes_of_darts_in_another_order_are_the_same():
         (["--repeats", "0"], "--repeats must be a whole number from 1 to 10000; it is 0"),
         (["--seed", "-1"], "--seed must be a whole number from 0"),
         (["--ntk", "magic"], "'magic' is unknown"),
+        (["--ntk", "empirical", "--ntk-engine", "magic"], "the engine 'magic' is unknown; choose --ntk-engine auto, "),
+        (["--ntk-engine", "layerwise"], "no score at hand is read from one"),
         (["--benchmark", "nowhere.csv"], "cannot be read as csv"),
         (["--frobnicate"], "unrecognized arguments"),
     ],

@@ -74,6 +74,7 @@ def test_eight_devices_give_the_same_bits_as_one(tmp_path):
         assert np.array_equal(value, results[1][name])
 
 
+@pytest.mark.slow
 def test_masks_side_by_side_as_on_an_accelerator(rng, monkeypatch):
     """The other route, forced: masks are a batch dimension, and every mask still has its own value."""
     masks = NAS_BENCH_201.sample(jax.random.key(0), CHUNK + 3)

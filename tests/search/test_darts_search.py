@@ -228,25 +228,6 @@ def test_bad_input_is_one_sentence(tmp_path, capsys, rng):
         pruner.prune(KEY, DARTS, indicators(), prune_number=0)
 
 
-@pytest.mark.slow
-def test_the_analytic_kernel_takes_part_where_it_is_asked_for(monkeypatch, tmp_path, capsys):
-    """`--ntk analytic` on DARTS: its condition number beside the patterns, and finite where a path is alive."""
-    monkeypatch.setattr("tenas_jax.ntk.gaussian_maps.POOL_SAMPLES", 16)
-    shrink(
-        monkeypatch, kernels={"images": 3, "side": 4, "skeleton": DARTS.skeleton("ntk")._replace(cells=1)},
-        patterns={"samples": 30, "batches": 1}, paths=36, repeats=1,
-    )  # fmt: skip
-    run(capsys, "--ntk", "analytic", "--prune-number", 6, "--output", tmp_path / "run")
-    rounds = [json.loads(line) for line in (tmp_path / "run" / "rounds.jsonl").read_text().splitlines()]
-    for record in rounds:
-        assert set(record["health"]) == {"condition_number", "hamming_log_determinant"}
-        values = [candidate["scores"]["condition_number"] for candidate in record["candidates"]]
-        assert all(float(value) >= 0 for value in values)  # logarithms of numbers from 1
-        assert len(set(values)) > 1
-    config = json.loads((tmp_path / "run" / "result.json").read_text())["config"]
-    assert config["scores"]["condition_number"] != {}
-
-
 @pytest.mark.parametrize("preset", ["default", "released"])
 def test_search_with_real_indicators(monkeypatch, tmp_path, capsys, preset):
     one_channel = DARTS.skeleton("ntk")

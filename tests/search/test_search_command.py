@@ -133,6 +133,7 @@ def test_bad_input_is_one_sentence(small, tmp_path, capsys, table, rng):
     out = ("--output", tmp_path / "run")
     assert "nasbench201" in refused(capsys, "--space", "nasbench", *out)
     assert "cifar10" in refused(capsys, "--dataset", "cifar", *out)
+    assert "no score at hand is read from one" in refused(capsys, "--ntk-engine", "layerwise", *out)
     assert "released" in refused(capsys, "--preset", "fast", *out)
     assert "analytic" in refused(capsys, "--ntk", "exact", *out)
     assert "whole number" in refused(capsys, "--seed", -1, *out)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import warnings
 from collections import Counter
 
 import jax
@@ -325,6 +326,15 @@ GENOTYPE = printed(*map(pairs_of, PUBLISHED["DARTS_V2"]))
 def test_bad_genotypes_are_refused(architecture, complaint):
     with pytest.raises(InputError, match=complaint):
         DARTS.parse(architecture)
+
+
+def test_a_genotype_that_is_no_python_says_nothing_of_its_own():
+    """Python's parser warns of `0if` on standard error, where the answer is one sentence."""
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        with pytest.raises(InputError, match="is not of the form"):
+            DARTS.parse(GENOTYPE.replace("0", "0if 1else 2", 1))
+    assert warned == []
 
 
 @pytest.mark.parametrize("node", [3, 5])

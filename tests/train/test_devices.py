@@ -18,11 +18,12 @@ from tenas_jax.train.batches import Batch
 from tenas_jax.train.job import blueprint_of
 from tenas_jax.train.recipe import Recipe
 from tenas_jax.train.step import Trainer
-recipe = Recipe(epochs=2, batch=16, rate=0.1, weight_decay=5e-4, sizes={{"channels": 4, "cells": 1, "stages": 1}}, drop_path=0.3)
+sizes = {{"channels": 4, "cells": 1, "stages": 1}}
+recipe = Recipe(epochs=2, batch=16, rate=0.1, weight_decay=5e-4, sizes=sizes, drop_path=0.3)
 blueprint = blueprint_of(NAS_BENCH_201, {CELL!r}, recipe, 5)
 rng = np.random.default_rng(0)
-batches = [Batch(rng.normal(size=(16, 8, 8, 3)).astype("float32"), rng.integers(5, size=16).astype("int32"), np.ones(16, "float32"))
-           for _ in range(3)]
+images = rng.normal(size=(3, 16, 8, 8, 3)).astype("float32")
+batches = [Batch(x, rng.integers(5, size=16).astype("int32"), np.ones(16, "float32")) for x in images]
 found = []
 for devices in (tuple(jax.devices()), (jax.devices()[0],)):
     trainer = Trainer(blueprint, recipe, 2, devices=devices)
@@ -79,7 +80,7 @@ def test_two_processes_are_one(tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-        )  # fmt: skip
+        )
         for n in range(2)
     ]
     messages = [process.communicate(timeout=200) for process in pair]

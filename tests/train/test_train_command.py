@@ -3,8 +3,10 @@
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from tenas_jax.records import seal
 from tenas_jax.train import command, loop
@@ -27,9 +29,20 @@ def images(tmp_path_factory):
     return path
 
 
-@pytest.fixture(autouse=True)
-def _no_cache(monkeypatch, tmp_path):
-    monkeypatch.setattr(command, "use_compilation_cache", lambda: None)
+@pytest.fixture(scope="module", autouse=True)
+def _programs(tmp_path_factory):
+    """Compiled programs are kept for this module alone: every run of it has the same."""
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: jax.config.values[name] for name in names}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "use_compilation_cache", lambda: None)
+        compilation_cache.reset_cache()
+        for name, value in zip(names, (str(tmp_path_factory.mktemp("programs")), 0.0), strict=True):
+            jax.config.update(name, value)
+        yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
 
 
 def options(images, folder, *more):
@@ -183,6 +196,7 @@ def test_checkpoints_of_another_network_are_refused(monkeypatch, capsys, images,
     other[other.index("--epochs") + 1] = "1"
     assert command.main(other) == 0
     shutil.copytree(tmp_path / "other" / "checkpoints", folder / "checkpoints")
+    capsys.readouterr()
     assert "another network" in refused(capsys, options(images, folder))
 
 

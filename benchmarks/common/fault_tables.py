@@ -1,4 +1,4 @@
-"""Tables of what was put to the test: faults, and the released search beside the PyTorch reference."""
+"""Tables of what was put to the test: faults."""
 
 from common.markdown import read, table
 
@@ -34,16 +34,3 @@ def fuzzed() -> str:
     for kind, row in zip(kinds, rows, strict=True):
         row.append(f"{sum(counts.get(f'{kind} {outcome}', 0) for outcome in outcomes[2:]):,}")
     return table(["input", "taken", "refused", "neither"], rows)
-
-
-def released() -> str:
-    """The released search of both sides, on one core each."""
-    found = read("search_released")
-    rows = []
-    for part, name in (("nasbench201_ours", "`--preset released`"), ("nasbench201_pytorch", "PyTorch reference")):
-        if part in found:
-            one = found[part]
-            rows.append(
-                [name, f"{one['processor_seconds'] / 60:.0f} min", f"`{one['architecture']}`", f"{one['accuracy']:.2f}"]
-            )
-    return table(["NAS-Bench-201", "one core", "architecture", "CIFAR-10 test accuracy"], rows)
