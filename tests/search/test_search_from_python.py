@@ -69,7 +69,8 @@ def test_kernels_beside_are_those_of_the_definition(found):
     kept = read_run(result.folder).beside["kernels"]
     for name, mask in (("found", result.mask), ("supernet", result.space.supernet())):
         kernel = tenas_jax.analytic_ntk(result.space, mask, batch, skeleton=work.skeleton, settings=settings)
-        np.testing.assert_allclose(np.array(kept[name]), np.asarray(kernel), rtol=1e-6)
+        # Shared work adds up in another order, in single precision.
+        np.testing.assert_allclose(np.array(kept[name]), np.asarray(kernel), rtol=1e-5, atol=1e-6 * np.max(kernel))
 
 
 def test_a_ranking_is_an_object(tmp_path):
