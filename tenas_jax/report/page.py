@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tenas_jax.report import listed, pruned
+from tenas_jax.report import listed, pruned, trained
 from tenas_jax.report.besides import besides
 from tenas_jax.report.cells import cell_picture, supernet_picture
 from tenas_jax.report.directions import direction, lower_is_better, told
@@ -98,6 +98,8 @@ def _sections(run: Run, table: Table | None) -> list[Section]:
     if run.kind == "prune":
         found.append(_part("trajectory", lambda: _plots("The way of the search", _WAY, pruned.trajectory(run))))
         found.append(_part("rounds", lambda: _rounds(run)))
+    if run.kind == "train":
+        found.append(_part("curves", lambda: _plots("Epoch by epoch", "", trained.curves(run))))
     if run.kind == "evolve":
         found.append(_part("generations", lambda: _plots("Generation by generation", "", listed.generations(run))))
     if table is not None and table.strings:
@@ -204,8 +206,14 @@ def _headline(run: Run, table: Table | None) -> Section:
         "legend": _legend(run, name),
         "facts": [*_scores_of_found(run, table, name), *_facts(run)],
         "commands": _commands(run, name),
-        "kind": "the first of the ranking" if run.kind == "rank" else "found" if run.result else "the best so far",
+        "kind": _what(run),
     }
+
+
+def _what(run: Run) -> str:
+    if run.kind in ("rank", "train"):
+        return {"rank": "the first of the ranking", "train": "trained"}[run.kind]
+    return "found" if "evaluations" in run.result else "the best so far"
 
 
 def _legend(run: Run, name: str) -> list[tuple[str, Picture]]:
@@ -244,7 +252,7 @@ def _scores_of_found(run: Run, table: Table | None, name: str) -> list[tuple[str
 
 
 def _facts(run: Run) -> list[tuple[str, str, str]]:
-    result, found = run.result, []
+    result, found = run.result, trained.facts(run) if run.kind == "train" else []
     cost = result.get("cost") or {}
     if cost:
         found.append(("parameters", f"{int(cost['parameters']):,}", "of the network that is trained"))
@@ -268,7 +276,8 @@ def _facts(run: Run) -> list[tuple[str, str, str]]:
 def _commands(run: Run, name: str) -> list[tuple[str, str]]:
     """What a person does next."""
     found = [("make this page again", f"python -m tenas_jax.report {_quoted(str(run.path))}")]
-    if run.kind != "rank" and name and run.result:
+    if run.kind not in ("rank", "train") and name and run.result:
+        found.append(("train it", f"python -m tenas_jax.train --run {_quoted(str(run.path))} --data IMAGES"))
         space = str(run.result.get("space", "nasbench201"))
         listing = f"python -m tenas_jax.rank --space {_quoted(space)} --architectures 1000 --output ranks/beside.csv"
         found.append(("rank a thousand others", listing))

@@ -97,11 +97,13 @@ def _read_search(path: Path) -> Run:
         damage.append("This run is not finished: the page shows what there is. The same command goes on with it.")
     elif isinstance(result.get("rounds"), int) and len(rounds) < result["rounds"]:
         damage.append(f"rounds.jsonl has {len(rounds)} of {result['rounds']} rounds: it is damaged, or was cut.")
-    kind = str(config.get("strategy") or result.get("strategy") or "prune")
+    network = config.get("network") if isinstance(config.get("network"), dict) else {}
+    kind = "train" if "recipe" in config else str(config.get("strategy") or result.get("strategy") or "prune")
     table = _table(path / "scores.csv", damage) if (path / "scores.csv").exists() else None
     _check_files(path, rounds, damage)
     beside = _object(path / "beside.json", damage) if (path / "beside.json").exists() else {}
-    space = space_of(config.get("space", result.get("space")))
+    space = space_of(config.get("space", config.get("definition", result.get("space"))))
+    result = {**({"architecture": network["architecture"]} if network and "architecture" in network else {}), **result}
     return Run(path, kind, space, config, rounds, result, table, beside, damage)
 
 

@@ -45,7 +45,8 @@ def kernels_beside(
     (program,) = score_programs(space, {name: score})
     key = jax.random.fold_in(jax.random.key(seed), SALT)
     drawn = program.draw(key, source)
-    masks = {"found": found, "random": space.sample(key, 1)[0], "supernet": space.supernet()}
+    masks = {"found": found, "random": _random(space, key)[0], "supernet": space.supernet()}
+    masks = {name: mask for name, mask in masks.items() if space.is_connected(mask)}
     values = {name: np.asarray(program.compiled(mask[None], *drawn))[0] for name, mask in masks.items()}
     work = score.work
     assert isinstance(work, Kernel)
@@ -57,7 +58,7 @@ def kernels_beside(
 
 
 def scores_beside(space: SearchSpace, by: Sequence[Indicator], found: Mask, seed: int) -> dict[str, Any]:
-    """The indicators of what was found and of random architectures, on the same images and weights.
+    """The indicators of what was found and of random architectures, on the same images and weights; NaN of no network.
 
     Args:
         space: the search space.
@@ -69,14 +70,21 @@ def scores_beside(space: SearchSpace, by: Sequence[Indicator], found: Mask, seed
         Plain JSON values: `scores`, by name `found` and `random`.
     """
     key = jax.random.fold_in(jax.random.key(seed), SALT)
-    masks = np.concatenate([found[None], space.sample(key, RANDOM)])
-    scores = {}
+    masks = np.concatenate([found[None], _random(space, key)])
+    connected, scores = space.connected(masks), {}
     for indicator in by:
-        values = indicator.evaluate(key, masks).values
+        means = np.full(len(masks), np.nan)
+        values = indicator.evaluate(key, masks[connected]).values
         with np.errstate(divide="ignore"):
-            means = np.exp(np.log(values).mean(0)) if indicator.geometric else values.mean(0)
+            means[connected] = np.exp(np.log(values).mean(0)) if indicator.geometric else values.mean(0)
         scores[indicator.name] = {"found": _plain(means[0]), "random": [_plain(value) for value in means[1:]]}
     return {"scores": scores}
+
+
+def _random(space: SearchSpace, key) -> np.ndarray:
+    """Random architectures in which some input reaches the output."""
+    masks = space.sample(key, 8 * RANDOM)
+    return masks[space.connected(masks)][:RANDOM]
 
 
 def keep(folder: RunFolder, content: dict[str, Any]) -> None:

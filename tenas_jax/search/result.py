@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tenas_jax.errors import InputError
+from tenas_jax.networks.stand_alone import Blueprint, StandAlone
 from tenas_jax.report.options import config_of
 from tenas_jax.report.page import found_cells, in_notebook, report, scores_of
 from tenas_jax.report.run_files import Run, read_run
@@ -56,6 +57,17 @@ class SearchResult:
     def table(self) -> dict[str, list[Any]]:
         """Everything that was scored, by column: `pandas.DataFrame(result.table)`, `polars.DataFrame(result.table)`."""
         return table_of(self.run)
+
+    def model(self, classes: int | None = None) -> StandAlone:
+        """The network of the architecture as a Flax module, to be trained: `model.init(key, images)`.
+
+        Args:
+            classes: of its head; by default as many as its space has.
+        """
+        skeleton = self.space.skeleton("trained")
+        skeleton = skeleton if classes is None else skeleton._replace(classes=classes)
+        choice = tuple(tuple(int(operator) for operator in cell) for cell in self.space.choice(self.mask))
+        return StandAlone(Blueprint(self.space, choice, skeleton))
 
     def report(self) -> str:
         """The page of the run, HTML."""

@@ -15,6 +15,8 @@ from tenas_jax.errors import InputError
 from tenas_jax.records import seal
 from tenas_jax.records.environment import fingerprint
 from tenas_jax.records.run_folder import RunFolder
+from tenas_jax.report.page import report
+from tenas_jax.report.run_files import read_run
 from tenas_jax.terminal import Progress
 from tenas_jax.train.batches import Batch, EvaluationBatches, TrainBatches, stream
 from tenas_jax.train.checkpoints import Checkpoints
@@ -81,6 +83,7 @@ def train(
         events = EventFile(path / "events") if tensorboard else None
         result = _train(job, seed, path, folder, workers, keep, events)
         folder.finish({**result, **folder.spent.total(), **provenance()})
+        folder.write("report.html", report(read_run(path)))
         return folder.result() or result
 
 

@@ -65,6 +65,25 @@ def evolved(path, generations=4):
     return path
 
 
+def trained(path, epochs=5, finish=True):
+    """A training."""
+    space, rng = NAS_BENCH_201, np.random.default_rng(3)
+    architecture = space.format(space.one_hot(np.array([[3, 1, 3, 1, 2, 3]])))
+    network = {"space": "nasbench201", "architecture": architecture}
+    with RunFolder(
+        path, {"network": network, "definition": "nasbench201", "recipe": {"epochs": epochs}, "seed": 0}
+    ) as run:
+        for epoch in range(1, epochs + 1):
+            measures = [{"loss": rng.uniform(0, 2), "top1": rng.uniform(0, 99), "top5": 99.5} for _ in range(2)]
+            run.append({"epoch": epoch, "train": measures[0], "val": measures[1]})
+        if finish:
+            last = run.rounds[-1]
+            best = {"epoch": epochs, **last["val"]}
+            parts = {"epochs": epochs, "parameters": 12345, "last": last["val"], "best": best, "train": last["train"]}
+            run.finish({**network, **parts, "seed": 0, "dataset": "own", "wall_seconds": 1.0, "compile_seconds": 0.5})
+    return path
+
+
 def ranked(path, count=15_625, benchmark=True, record=None):
     """A ranking of NAS-Bench-201."""
     space, rng = NAS_BENCH_201, np.random.default_rng(2)

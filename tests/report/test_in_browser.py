@@ -67,6 +67,7 @@ def pages(tmp_path_factory):
         "prune": made.pruned(folder / "prune"),
         "darts": made.pruned(folder / "darts", DARTS),
         "unfinished": made.pruned(folder / "unfinished", finish=False),
+        "train": made.trained(folder / "train"),
         "evolve": made.evolved(folder / "evolve"),
         "rank": made.ranked(folder / "scores.csv"),
     }
@@ -101,7 +102,7 @@ class Opened:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["prune", "darts", "unfinished", "evolve", "rank", "compare"])
+@pytest.mark.parametrize("name", ["prune", "darts", "unfinished", "train", "evolve", "rank", "compare"])
 def test_nothing_is_cut_or_fetched(browser, pages, name, scheme):
     for width in WIDTHS:
         with Opened(browser, pages / f"{name}.html", width, scheme) as opened:

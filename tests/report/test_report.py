@@ -12,8 +12,9 @@ from tenas_jax import DARTS, NAS_BENCH_201
 from tenas_jax.errors import InputError
 from tenas_jax.records import seal
 from tenas_jax.records.run_folder import RunFolder
-from tenas_jax.report import command, compare, listed, listing, page, pruned, run_files
+from tenas_jax.report import command, compare, listed, listing, page, pruned, run_files, trained
 from tenas_jax.report.cells import edge_name
+from tenas_jax.report.shapes import Points
 from tenas_jax.search.budget import Budget
 
 MOST_BYTES = 2_000_000
@@ -152,6 +153,26 @@ def test_evolution(tmp_path):
     best, middle = listed.generations(run_files.read_run(path))[0], np.median
     assert "1 of" not in best.note
     assert middle([1, 3]) == 2
+
+
+@pytest.mark.parametrize("finish", [True, False])
+def test_a_training_has_curves(tmp_path, finish):
+    path = made.trained(tmp_path / "run", finish=finish)
+    run = run_files.read_run(path)
+    assert run.kind == "train"
+    text = page.report(run)
+    assert "Epoch by epoch" in text
+    assert "cannot be shown" not in text
+    assert ("not finished" in text) == (not finish)
+    loss, top1, _ = trained.curves(run)
+    dots = [shape for shape in top1.picture.shapes if isinstance(shape, Points)]
+    # From the largest to the smallest accuracy, downwards, in the order of the records.
+    for part, shape in zip(("train", "val"), dots, strict=True):
+        values = [record[part]["top1"] for record in made.lines_of(path)]
+        heights = [y for _, y in shape.places]
+        assert np.argsort(heights).tolist() == np.argsort(values)[::-1].tolist()
+    assert loss.note == ""
+    assert run.result["architecture"] in text
 
 
 def test_all_of_nasbench201_on_one_page(tmp_path):

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import fields
 
+import jax
 import numpy as np
 import pytest
 
@@ -37,6 +38,13 @@ def test_a_search_is_an_object(found):
     assert result.scores["parameters"] == result.record["cost"]["parameters"]
     assert result.report() == (result.folder / "report.html").read_text()
     assert "<svg" in result._repr_html_()
+    variables = jax.eval_shape(
+        result.model(7).init, jax.random.key(0), jax.ShapeDtypeStruct((2, 32, 32, 3), np.float32)
+    )
+    ten = jax.eval_shape(result.model().init, jax.random.key(0), jax.ShapeDtypeStruct((2, 32, 32, 3), np.float32))
+    sizes = [sum(leaf.size for leaf in jax.tree.leaves(found["params"])) for found in (variables, ten)]
+    assert sizes[1] == result.record["cost"]["parameters"]
+    assert sizes[0] < sizes[1]
     assert len(result.rounds) == 1
 
 
@@ -48,8 +56,6 @@ def test_a_second_call_reads_the_folder(found, capsys):
 
 def test_kernels_beside_are_those_of_the_definition(found):
     """The condition numbers of the kernels that are kept, by another way: `analytic_ntk` of the same images."""
-    import jax
-
     from tenas_jax.data import image_batch, open_images
     from tenas_jax.ntk.gaussian_kernels import Settings
     from tenas_jax.search.beside import SALT
@@ -63,7 +69,8 @@ def test_kernels_beside_are_those_of_the_definition(found):
     kept = read_run(result.folder).beside["kernels"]
     for name, mask in (("found", result.mask), ("supernet", result.space.supernet())):
         kernel = tenas_jax.analytic_ntk(result.space, mask, batch, skeleton=work.skeleton, settings=settings)
-        np.testing.assert_allclose(np.array(kept[name]), np.asarray(kernel), rtol=1e-6)
+        # Shared work adds up in another order, in single precision.
+        np.testing.assert_allclose(np.array(kept[name]), np.asarray(kernel), rtol=1e-5, atol=1e-6 * np.max(kernel))
 
 
 def test_a_ranking_is_an_object(tmp_path):
