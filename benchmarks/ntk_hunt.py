@@ -20,7 +20,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from common.architectures import read_space
-from common.records import write
+from common.records import tree, write
 from common.statistics import tau
 from common.transnas import TASKS, micro_cells
 from tenas_jax import NAS_BENCH_201
@@ -200,7 +200,8 @@ def rows_of(choice: Choice, sample: "Sample", number: int, data: Path) -> dict[s
     for images in FIRST_OF_64 if choice.images == 64 else (choice.images,):
         one = choice._replace(images=images)
         figures = {n: sample.judged(v) for n, v in all_statistics(one, first[..., :images, :images]).items()}
-        rows.append({"kernel": one.label(), **one._asdict(), "statistics": figures})
+        evaluated = {"evaluated_at": tree()["commit"], "architectures": len(sample.masks)}
+        rows.append({"kernel": one.label(), **one._asdict(), **evaluated, "statistics": figures})
         best = max(figures, key=lambda name: figures[name]["all"])
         print(one.label(), best, figures[best], f"{time.perf_counter() - start:.0f} s", flush=True)
     wanted = ("condition number", "condition number of the correlations", "trace over smallest")

@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from common.records import write
+from common.records import tree, write
 from common.statistics import mean_and_error
 from tenas_jax.data import ImageSource, open_images
 from tenas_jax.rank.benchmark_table import read_table
@@ -113,7 +113,7 @@ def main() -> None:
     rows = []
     for images in arguments.images if arguments.data else ["synthetic"]:
         for chosen in arguments.sets:
-            found, seconds = [], []
+            found, seconds, commits = [], [], set()
             for seed in range(*arguments.seeds):
                 source.now = open_images("cifar10", arguments.data) if images == "cifar10" else open_images(seed=seed)
                 path = (
@@ -124,10 +124,12 @@ def main() -> None:
                 else:
                     start = time.perf_counter()
                     architecture = SPACE.format(search(chosen, seed))
-                    one = {"architecture": architecture, "seconds": time.perf_counter() - start}
+                    seconds_of_it = time.perf_counter() - start
+                    one = {"architecture": architecture, "seconds": seconds_of_it, "commit": tree()["commit"]}
                     print(images, chosen, seed, table.accuracies[architecture], f"{one['seconds']:.1f} s", flush=True)
                 if path:
                     path.write_text(json.dumps(one))
+                commits.add(one["commit"])
                 found.append(one["architecture"])
                 seconds.append(one["seconds"])
             accuracies = [table.accuracies[architecture] for architecture in found]
@@ -139,6 +141,7 @@ def main() -> None:
                     "scores": list(SETS[chosen]),
                     "accuracy": mean_and_error(accuracies),
                     "seconds": mean_and_error(seconds),
+                    "evaluated_at": sorted(commits),
                     "architectures": found,
                     "accuracies": [round(accuracy, 2) for accuracy in accuracies],
                 }

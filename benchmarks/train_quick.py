@@ -4,14 +4,13 @@
 
 TABLE is NAS-Bench-201's csv, IMAGES an `.npz` with `x` and `y`, RUNS a folder for the runs, which resume. Groups are
 trained one after another: `table` (a good, a middling and a bad architecture, three seeds), `found` (what the default
-search finds, three seeds), `random` (ten architectures), `simple` (a linear classifier, a network of three layers). Without
-a group all of them, and the result file.
+search finds, three seeds), `random` (ten architectures), `three_layers` (a network of three layers, three seeds). Without a
+group all of them and a linear classifier, and the result file; with `finished` the same of the runs that have ended.
 """
 
 import csv
 import gzip
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,10 +59,10 @@ def parameters(blueprint: Blueprint) -> int:
     return sum(int(np.prod(d.shape)) for d in blueprint.declared((1, 16, 16, 3)).values())
 
 
-def trained(job: Job, seed: int, path: Path) -> dict:
+def trained(job: Job, seed: int, path: Path, **labels) -> dict:
     result = train(job, seed, path)
     kept = ("architecture", "parameters", "last", "best", "train", "wall_seconds")
-    return {"seed": seed, **{name: result[name] for name in kept}}
+    return {**labels, "seed": seed, **{name: result[name] for name in kept}}
 
 
 def simple_job(images: str, wanted: int) -> Job:
@@ -116,45 +115,44 @@ def linear(job: Job) -> dict:
     return {"top1": best, "parameters": x.shape[1] * 10 + 10}
 
 
-def main() -> None:
-    path, images, runs, *groups = sys.argv[1:]
-    use_compilation_cache()
-    accuracies, folder = table(path), Path(runs)
+def planned(accuracies: dict[str, float], images: str, folder: Path) -> dict[str, list[tuple]]:
+    """What is trained, group by group: job, seed, folder, labels."""
     nearest = {
         name: min(accuracies, key=lambda a, wanted=wanted: abs(accuracies[a] - wanted))
         for name, wanted in WANTED.items()
     }
-    content: dict = {"wanted": WANTED, "seeds": list(SEEDS)}
-    chosen = groups or ["table", "found", "random", "simple"]
-    if "table" in chosen:
-        content["table"] = [
-            {"name": name, "test_accuracy": accuracies[a], **trained(job_of(a, images), seed, folder / f"{name}{seed}")}
-            for seed in SEEDS
-            for name, a in nearest.items()
-        ]
-    if "found" in chosen:
-        found = search(SearchConfig(output=folder / "search"))
-        content["found"] = [
-            {"test_accuracy": accuracies[found], **trained(job_of(found, images), seed, folder / f"found{seed}")}
-            for seed in SEEDS
-        ]
-    if "random" in chosen:
-        drawn = NAS_BENCH_201.formats(NAS_BENCH_201.sample(jax.random.key(0), RANDOM))
-        content["random"] = [
-            {"test_accuracy": accuracies[a], **trained(job_of(a, images), 0, folder / f"random{number}")}
-            for number, a in enumerate(drawn)
-        ]
-    if "simple" in chosen:
-        reference = job_of(nearest["good"], images)
-        simple = simple_job(images, parameters(reference.blueprint))
-        content["three_layers"] = [trained(simple, seed, folder / f"three{seed}") for seed in SEEDS]
-        start = time.perf_counter()
-        content["linear"] = {**linear(reference), "seconds": time.perf_counter() - start}
-    if not groups:
-        recipe = reference.recipe
-        content["recipe"] = {"epochs": recipe.epochs, "batch": recipe.batch, "shrink": recipe.shrink, **recipe.sizes}
-        content["images"] = {"train": len(reference.train), "held_out": len(reference.val)}
-        write("train_quick", content)
+    found = search(SearchConfig(output=folder / "search"))
+    drawn = NAS_BENCH_201.formats(NAS_BENCH_201.sample(jax.random.key(0), RANDOM))
+
+    def run(name: str, architecture: str, seed: int, place: str) -> tuple:
+        labels = {"name": name, "test_accuracy": accuracies[architecture]}
+        return job_of(architecture, images), seed, folder / place, labels
+
+    simple = simple_job(images, parameters(job_of(nearest["good"], images).blueprint))
+    return {
+        "table": [run(name, a, seed, f"{name}{seed}") for seed in SEEDS for name, a in nearest.items()],
+        "found": [run("found", found, seed, f"found{seed}") for seed in SEEDS],
+        "random": [run("random", a, 0, f"random{number}") for number, a in enumerate(drawn)],
+        "three_layers": [(simple, seed, folder / f"three{seed}", {"name": "three layers"}) for seed in SEEDS],
+    }
+
+
+def main() -> None:
+    path, images, runs, *groups = sys.argv[1:]
+    use_compilation_cache()
+    plan = planned(table(path), images, Path(runs))
+    finished = groups == ["finished"]
+    rows = {
+        group: [trained(job, seed, place, **labels) for job, seed, place, labels in plan[group]
+                if not finished or (place / "result.json").exists()]
+        for group in ([*plan] if finished or not groups else groups)
+    }  # fmt: skip
+    if groups and not finished:
+        return
+    job = plan["table"][0][0]
+    recipe = {"epochs": job.recipe.epochs, "batch": job.recipe.batch, "shrink": job.recipe.shrink, **job.recipe.sizes}
+    counts = {"train": len(job.train), "held_out": len(job.val)}
+    write("train_quick", {"wanted": WANTED, "recipe": recipe, "images": counts, **rows, "linear": linear(job)})
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -95,7 +96,8 @@ def measured(name: str, data) -> dict:
     state = State(jnp.zeros((), jnp.int32), parameters, variables["batch_stats"], ours.init(parameters), {})
     placed = trainer.place(batch)
     start = time.perf_counter()
-    program = trainer.step.lower(state, placed).compile()
+    step: Any = trainer.step
+    program = step.lower(state, placed).compile()
     compile_seconds = time.perf_counter() - start
     memory = program.memory_analysis()
     holder = [state, 0.0]

@@ -39,50 +39,6 @@ def ntk_choices() -> str:
     return table(["change", "condition number", "with linear regions, sum of log ranks"], rows)
 
 
-def ntk_hunt() -> str:
-    """Kendall's tau of closed forms on all cells / those without pooling, and Spearman's rho on TransNAS-Bench-101."""
-    measured = read("ntk_hunt")
-    wanted = {
-        "NTK, output, condition number": "condition number of T",
-        "NTK, output, trace over smallest": "trace over smallest of T",
-        "NTK, output, smallest eigenvalue": "smallest eigenvalue of T",
-        "NNGP, output, condition number": "condition number of K",
-    }
-
-    def cell(figures):
-        return f"{figures['all']:.3f} / {figures['without pooling']:.3f}"
-
-    def rhos(figures):
-        return " / ".join(f"{value:.2f}" for name, value in figures.items() if name.startswith("TransNAS"))
-
-    rows = []
-    for row in measured["rows"]:
-        figures = row["statistics"]
-        rows.append([row["kernel"], *(cell(figures[name]) for name in wanted), rhos(figures[next(iter(wanted))])])
-    for name, figures in measured["yardsticks"].items():
-        rows.append([f"*{name.replace('_', ' ')}*", cell(figures), "", "", "", rhos(figures)])
-    return table(["kernel", *wanted.values(), "TransNAS: scene / jigsaw / normal"], rows)
-
-
-def ntk_draws() -> str:
-    """How much one statistic varies over draws of images, and averages of eight draws."""
-    rows = []
-    for kernel, by_statistic in read("ntk_hunt")["spread_over_draws"].items():
-        for name, found in by_statistic.items():
-            draws = found["draws"]
-            mean = f"{sum(draws) / len(draws):.3f}, {found['worst']:.3f}"
-            of_eight = [f"{one['mean']:.3f}, {one['worst']:.3f}" for one in found["eight draws"].values()]
-            rows.append([kernel, name, mean, *of_eight])
-    return table(["kernel", "of T", "one draw", *next(iter(_averages()))], rows)
-
-
-def _averages():
-    """The kinds of average that were compared, by statistic."""
-    for by_statistic in read("ntk_hunt")["spread_over_draws"].values():
-        for found in by_statistic.values():
-            yield found["eight draws"]
-
-
 def ntk_cost() -> str:
     """Milliseconds an architecture of the analytic NTK by size and by batch norm, beside empirical kernels."""
     measured = read("ntk_cost")
@@ -99,20 +55,6 @@ def ntk_cost() -> str:
     for name in ("empirical, 32 images", "PyTorch, 32 images"):
         rows.append([f"{name} of 32 x 32, coupled", f"{measured['beside'][name]['milliseconds']:.0f}", ""])
     return table(["", "milliseconds", "exponent over all, of the two largest"], rows)
-
-
-def max_pooling() -> str:
-    """Errors of the kernels behind a max pooling, and what kernels of genotypes cost."""
-    measured = read("ntk_max_pooling")
-    labels = {"sampled": "sampled", "moments": "moments", "averages": "averages in place of maxima"}
-    rows = []
-    for way, label in labels.items():
-        errors = [f"{100 * one['mean']:.0f} %" for one in measured["relative_error"][way].values()]
-        cost = measured["whole_kernels"].get(way)
-        rows.append(
-            [label, *errors, *([f"{cost['compile_seconds']:.0f}", f"{cost['milliseconds']:.1f}"] if cost else ["", ""])]
-        )
-    return table(["", "K", "T", "seconds to compile", "milliseconds a genotype"], rows)
 
 
 def real_batch_norm() -> str:

@@ -22,7 +22,7 @@ YARDSTICKS = {
     "path_spatial_convolutions": "*3 x 3 convolutions over paths*",
     "depth": "*depth*",
 }
-SEARCHES = ("search_accuracy",)  # result files of searches over fresh seeds
+SEARCHES = ("search_accuracy", "search_accuracy_evolve")  # result files of searches over fresh seeds
 TASKS = {"class_scene": "scene", "jigsaw": "jigsaw", "normal": "normal"}
 
 
@@ -164,13 +164,15 @@ def strategies_in_short() -> str:
     for name in SEARCHES:
         found = {row["images"]: row for row in read(name)["rows"] if row["set"] == "default"}
         strategy = found["synthetic"].get("strategy", "prune")
-        rows.append([f"`--strategy {strategy}`", *(_found(found[images]["accuracy"]) for images in IMAGES)])
+        rows.append([f"`--strategy {strategy}`", *(_found(found.get(images, {}).get("accuracy")) for images in IMAGES)])
     first = read("rank_defaults")["images"]
     accuracies = [mean_and_error([one["accuracy"] for one in first[i]["first_architectures"]]) for i in IMAGES]
     rows.append(["`--strategy exhaustive`", *map(_found, accuracies)])
     return table(["", *(f"{name} images" for name in IMAGES.values())], rows)
 
 
-def _found(found: dict[str, float]) -> str:
+def _found(found: dict[str, float] | None) -> str:
+    if found is None:
+        return "not measured"
     mean = f"{found['mean']:.2f} ({found['standard_error']:.2f})"
     return f"{mean}, worst of {found['number']} seeds {found['minimum']:.2f}"

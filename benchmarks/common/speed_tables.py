@@ -16,11 +16,10 @@ def whole_commands() -> str:
         groups.setdefault(f"`search --strategy {row['strategy']}`", []).append(row)
     rows = []
     for name, runs in groups.items():
-        (first,), later = ([run for run in runs if run["cold"] == cold] for cold in (True, False))
-        best = {key: min(run[key] for run in later) for key in ("seconds", "processor_seconds")}
-        cells = [
-            f"{run['seconds']:.0f} s, {run['processor_seconds']:.0f} s of processors" for run in (first, best) if run
-        ]
+        cells = []
+        for some in ([run for run in runs if run["cold"] == cold] for cold in (True, False)):
+            best = {key: min((run[key] for run in some), default=0) for key in ("seconds", "processor_seconds")}
+            cells.append(f"{best['seconds']:.0f} s, {best['processor_seconds']:.0f} s of processors" if some else "")
         memory = max(run["peak_memory_bytes"] for run in runs) / 1e9
         rows.append([name, *cells, f"{memory:.2f} GB", f"{max(run['load_before'] for run in runs):.0f}"])
     return table(["command", "first run", "later, the best", "memory", "load before, at most"], rows)

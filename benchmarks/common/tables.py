@@ -85,7 +85,6 @@ TABLES: dict[Callable[[], str], str] = {
     kernel_tables.indicators: "docs/speed.md",
     kernel_tables.ntk_choices: "docs/analytic_ntk.md",
     kernel_tables.ntk_cost: "docs/analytic_ntk.md",
-    kernel_tables.max_pooling: "docs/analytic_ntk.md",
     kernel_tables.real_batch_norm: "docs/analytic_ntk.md",
     kernel_tables.batch_statistics: "docs/speed.md",
     darts_correlation: "docs/darts.md",

@@ -100,7 +100,8 @@ def write_flax(path: Path, blueprint: Blueprint, variables: Mapping[str, Any]) -
     """
     _, names = written(blueprint, Flax())
     write_file(path / "network_flax.py", flax_source(blueprint).encode())
-    write_tensors(path / "network_flax.safetensors", flatten_dict(flax_variables(variables, names), sep="/"))
+    arrays: Any = flatten_dict(flax_variables(variables, names), sep="/")
+    write_tensors(path / "network_flax.safetensors", arrays)
 
 
 def torch_network(blueprint: Blueprint, variables: Mapping[str, Any]) -> Any:

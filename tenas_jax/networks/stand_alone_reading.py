@@ -165,17 +165,17 @@ class StandAloneReading(FeatureReading):
         """See `operators.Reading`; its derivative at zero is zero."""
         return jax.nn.relu(x)
 
-    def zero(self, x, *, stride):
+    def zero(self, x, *, stride) -> Any:
         """Nothing, in the shape of the strided input."""
         shape = x.shape[0], -(-x.shape[1] // stride), -(-x.shape[2] // stride), x.shape[3]
         return Nothing(shape, x.dtype)
 
-    def add(self, values):
+    def add(self, values) -> Any:
         """The sum of what carries something."""
         carrying = [value for value in values if not isinstance(value, Nothing)]
         return sum(carrying[1:], start=carrying[0]) if carrying else jnp.zeros(*values[0])
 
-    def edges(self, x, weights, operators: Sequence[Callable[[str, Any], Any]], names: Sequence[str]):
+    def edges(self, x, weights, operators: Sequence[Callable[[str, Any], Any]], names: Sequence[str]) -> Any:
         """See `operators.Reading`; of every edge the one operator that it holds."""
         return [self._edge(x, row, operators, name) for row, name in zip(weights, names, strict=True)]
 

@@ -49,17 +49,17 @@ class PatternWork:
 
     def begin(self, *arguments):
         """See `shared_work.Work`."""
-        weights, inputs, distances = jax.tree.map(np.asarray, self._begun(*arguments))
+        key, images = self._inputs(*arguments)
+        # Drawn outside of the program, array by array: one program with all draws in it takes ten times as long to compile.
+        variables = self._net.init(key, images, np.ones(self._space.mask_shape, bool), method="drawn")
+        weights, inputs, distances = jax.tree.map(np.asarray, self._begun(variables["params"], images))
         return weights, inputs, distances
 
     @cached_property
     def _begun(self):
         return jax.jit(self._before)
 
-    def _before(self, *arguments):
-        key, images = self._inputs(*arguments)
-        variables = self._net.init(key, images, np.ones(self._space.mask_shape, bool), method="drawn")
-        parameters: Any = variables["params"]
+    def _before(self, parameters: Any, images):
         x = jnp.transpose(images, (3, 1, 2, 0))
         self._images = x.shape
         declared = ImagesLastReading(None)

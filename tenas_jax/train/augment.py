@@ -65,8 +65,9 @@ def draw(rng: np.random.Generator, count: int, recipe: Recipe, side: tuple[int, 
 
 def _parts(rng: np.random.Generator, count: int) -> np.ndarray:
     """Parts of an area and a ratio drawn at random, the latter on a log scale; a side that sticks out is cut to one."""
-    area = rng.uniform(*AREA, count)
-    ratio = np.exp(rng.uniform(*np.log(RATIO), count))
+    area = rng.uniform(AREA[0], AREA[1], count)
+    low, high = np.log(RATIO)
+    ratio = np.exp(rng.uniform(low, high, count))
     sides = np.minimum(np.stack([np.sqrt(area / ratio), np.sqrt(area * ratio)], 1), 1)
     return np.concatenate([rng.random((count, 2)) * (1 - sides), sides], axis=1)
 

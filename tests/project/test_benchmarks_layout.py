@@ -7,7 +7,7 @@ import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS = sorted(BENCHMARKS.glob("*.py"))
-PREFIXES = ("search_", "rank_", "ntk_", "score_", "network_", "library_", "fault_", "docs_")
+PREFIXES = ("search_", "rank_", "ntk_", "score_", "network_", "library_", "fault_", "docs_", "train_")
 
 
 def imported(path):

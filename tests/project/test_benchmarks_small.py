@@ -115,6 +115,13 @@ def test_speed_of_a_ranking_beside_pytorch():
     assert content["ratio"] == pytest.approx(content["pytorch"]["seconds"] / content["ours"]["seconds"], rel=0.2)
 
 
+def test_the_exponent_of_a_power():
+    from score_cost import slope
+
+    assert slope([2, 4, 8], [12.0, 48.0, 192.0]) == 2
+    assert slope([1, 2], [5.0, 2.5]) == -1
+
+
 def test_the_released_search_goes_on_candidate_by_candidate(monkeypatch, tmp_path):
     import search_released
 

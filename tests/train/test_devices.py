@@ -50,7 +50,7 @@ def environment(devices):
 
 def test_eight_devices_are_one():
     done = subprocess.run(
-        [sys.executable, "-c", EIGHT], env=environment(8), capture_output=True, text=True, check=True, timeout=200
+        [sys.executable, "-c", EIGHT], env=environment(8), capture_output=True, text=True, check=True, timeout=400
     )
     count, eight, one, refused = json.loads(done.stdout.splitlines()[-1])
     assert count == 8
@@ -83,9 +83,9 @@ def test_two_processes_are_one(tmp_path):
         )
         for n in range(2)
     ]
-    messages = [process.communicate(timeout=200) for process in pair]
+    messages = [process.communicate(timeout=400) for process in pair]
     assert [process.returncode for process in pair] == [0, 0], messages
-    subprocess.run(command(images, tmp_path / "one"), env=environment(1), check=True, capture_output=True, timeout=200)
+    subprocess.run(command(images, tmp_path / "one"), env=environment(1), check=True, capture_output=True, timeout=400)
     for ours, theirs in zip(metrics(tmp_path / "two"), metrics(tmp_path / "one"), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-5)
 

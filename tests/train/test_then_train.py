@@ -5,7 +5,7 @@ import pytest
 from conftest import shrink
 
 from tenas_jax.search import command as search
-from tenas_jax.train import command as train
+from tenas_jax.search import then_train
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def test_what_a_search_finds_is_trained(monkeypatch, capsys, tmp_path, images):
         seen.append(config)
         return {"last": {"top1": 12.5, "loss": 1.0}}
 
-    monkeypatch.setattr(train, "run", run)
+    monkeypatch.setattr(then_train, "train", run)
     argv = ["--data", str(images), "--then-train", "quick", "--seed", "3", "--output", str(tmp_path / "run")]
     assert search.main(argv) == 0
     (config,) = seen

@@ -1,7 +1,12 @@
 """The command line: a run resumes to the same metrics, keeps what is good, and answers bad input with one sentence."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import jax
 import numpy as np
@@ -99,6 +104,32 @@ def test_a_run_resumes_to_the_same_metrics(monkeypatch, images, whole, tmp_path,
 def loop_result(folder):
     content = seal.unsealed((folder / "result.json").read_bytes()).content
     return {name: content[name] for name in ("last", "best", "train", "parameters")}
+
+
+@pytest.mark.slow
+def test_a_killed_process_resumes_to_the_same_metrics(images, tmp_path):
+    """SIGKILL, at a moment that nobody chose: epochs are recorded, and checkpoints are being written."""
+
+    def forty(folder):
+        argv = options(images, folder)
+        argv[argv.index("--epochs") + 1] = "40"
+        return argv
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tenas_jax.train", *forty(tmp_path / "killed")],
+        env={**os.environ, "JAX_ENABLE_X64": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    lines, patience = tmp_path / "killed" / "rounds.jsonl", time.monotonic() + 300
+    while process.poll() is None and time.monotonic() < patience:
+        if lines.exists() and lines.read_bytes().count(b"\n") >= 2:
+            break
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert 2 <= lines.read_bytes().count(b"\n") < 40
+    for folder in ("killed", "whole"):
+        assert command.main(forty(tmp_path / folder)) == 0
+    assert rounds(tmp_path / "killed") == rounds(tmp_path / "whole")
 
 
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(monkeypatch, capsys, images, whole, tmp_path):
