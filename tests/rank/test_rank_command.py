@@ -64,7 +64,7 @@ def test_side_is_that_of_the_images(monkeypatch, tmp_path, capsys):
         asked.append(settings["side"])
         raise InputError("seen")
 
-    monkeypatch.setattr("tenas_jax.data.open_images", opened)
+    monkeypatch.setattr("tenas_jax.rank.job.open_images", opened)
     assert called(tmp_path, "--architectures", "3", "--side", "48") == 2
     assert asked == [48]
     assert "seen" in capsys.readouterr().err
