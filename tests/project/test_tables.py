@@ -37,7 +37,7 @@ def test_every_measured_number_names_its_file(path):
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.stem)
 def test_result_files_that_are_named_are_there(path):
     named = re.findall(r"`(?:benchmarks/results/)?(\w+\.json)`", path.read_text())
-    of_runs = {"config.json", "result.json", "scores.json"}
+    of_runs = {"config.json", "result.json", "scores.json", "beside.json", "seeds.json", "architecture.json"}
     assert [name for name in named if name not in of_runs and not (figures.RESULTS / name).exists()] == []
 
 
