@@ -198,7 +198,7 @@ def test_darts_genotypes_of_a_table(tmp_path):
     assert called(tmp_path, *argv) == 0
     rows = ranked(tmp_path / "scores.csv")
     assert {row["architecture"] for row in rows} == {DARTS.format(mask) for mask in masks}
-    assert {row["hamming_log_determinant_health"] for row in rows} == {"counted"}
+    assert {row["hamming_log_determinant_health"] for row in rows} <= {"distinct", "shared"}
     assert len({row["hamming_log_determinant"] for row in rows}) == 3
 
 
@@ -213,8 +213,9 @@ def test_engines_of_the_empirical_kernel_give_the_same_scores(tmp_path):
         columns.append([rows[name] for name in sorted(rows)])
         assert json.loads((tmp_path / f"{engine}.json").read_text())["ntk_engine"] == engine
     np.testing.assert_allclose(columns[1], columns[0], rtol=1e-6)
-    # A condition number multiplies what rounding makes of a kernel.
-    np.testing.assert_allclose(columns[2], columns[0], rtol=1e-2)
+    # A condition number multiplies by itself what rounding makes of a kernel in single precision.
+    ours, theirs = np.array(columns[0]), np.array(columns[2])
+    assert (np.abs(theirs / ours - 1) < ours * np.finfo(np.float32).eps).all()
 
 
 def test_an_engine_is_part_of_what_a_run_is():
