@@ -19,6 +19,7 @@ import numpy as np
 
 from common.records import write
 from common.statistics import mean_and_error
+from tenas_jax import DARTS, analytic_ntk
 from tenas_jax.data import image_batch, open_images
 from tenas_jax.ntk.gaussian_kernels import Batch, Settings, input_kernels, square
 from tenas_jax.ntk.gaussian_maps import gaussian_field

@@ -245,7 +245,7 @@ def _draw(
     held = np.isfinite(accuracies)
     drawn = {name: goodness[name][held] for name, figures in results.items() if figures}
     taus = {name: figures["kendall_tau"].value for name, figures in results.items() if figures}
-    if not drawn:
+    if not drawn or job.table is None:
         return
     try:
         scatter.draw(job.output.with_suffix(""), drawn, accuracies[held], taus, job.table.column)
