@@ -165,7 +165,7 @@ def test_lists_of_images_are_stacked_and_other_things_refused():
         empirical_ntk(network, weights, list(images)),
         empirical_ntk(network, weights, images),  # pyright: ignore
     )
-    with pytest.raises(InputError, match=r"`images` must be one array of images \(n, \.\.\.\).*; it is dict"):
-        empirical_ntk(network, weights, {"x": images})  # pyright: ignore
+    with pytest.raises(InputError, match=r"`images` must be a tree of arrays \(n, \.\.\.\) with the same n.*: 1, "):
+        empirical_ntk(network, weights, {"x": images, "mask": images[:1]})
     with pytest.raises(InputError, match=r"a list of images of one shape; it is list"):
         empirical_ntk(network, weights, [images[0], images[1][:2]])  # pyright: ignore
