@@ -182,7 +182,7 @@ def _where(space: CellGraph, cell: str, source: int, target: int) -> str:
 def _standing(change: float) -> str:
     """A difference of mean log ranks as a factor between places."""
     factor = math.exp(min(abs(change), 50))
-    return f"{factor:.2f} times further {'down' if change < 0 else 'up'}"
+    return f"ranks {factor:.2f} times {'worse' if change < 0 else 'better'} than the edge's mean"
 
 
 def _change(change: float) -> str:
