@@ -17,12 +17,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from common import fault_layers as layers
 
 Counts = collections.Counter
 PRELOADED = ["tenas_jax.search.command", "tenas_jax.rank.command", "common.fault_layers"]
 """What a server of processes loads, so that its children begin at once."""
-KEPT = ("rounds.jsonl", "scores.csv")
+KEPT = ("rounds.jsonl", "scores.csv", "beside.json")
 """Files of a finished run that are not made anew: what of them is whole is shown."""
 
 
@@ -132,14 +134,19 @@ def power_cuts(campaign: Campaign, cuts: int) -> Counts:
     return counts
 
 
-def _child(arguments: list[str], pause: float) -> None:
-    """A command in a process of its own, slow enough at the disc to be met by a signal."""
+def _child(arguments: list[str], pause: float, double: bool) -> None:
+    """A command in a process of its own and in this precision, slow enough at the disc to be met by a signal."""
+    jax.config.update("jax_enable_x64", double)
     root = Path(arguments[arguments.index("--output") + 1]).parent
     sys.stderr = sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     with layers.cheap(), layers.Layer(root, lambda count: time.sleep(pause)):
         code, _, err = layers.called(arguments)
     (root.parent / f"{root.name}.{os.getpid()}").write_text(f"{code} {err.splitlines()[-1] if err else ''}")
     os._exit(0)
+
+
+def _is_double() -> bool:
+    return bool(jax.config.values["jax_enable_x64"])
 
 
 def real_kills(campaign: Campaign, kills: int, starter: Any) -> Counts:
@@ -151,7 +158,7 @@ def real_kills(campaign: Campaign, kills: int, starter: Any) -> Counts:
         name, at = names[trial % len(names)], campaign.new_folder()
         trial += 1
         for _ in range(campaign.rng.randint(1, 3)):
-            process = starter.Process(target=_child, args=(campaign.commands[name](at), 0.02))
+            process = starter.Process(target=_child, args=(campaign.commands[name](at), 0.02, _is_double()))
             process.start()
             _wait_for_work(at, process)
             process.join(campaign.rng.uniform(0, 2))
@@ -176,7 +183,9 @@ def two_processes(campaign: Campaign, pairs: int, starter: Any) -> Counts:
     names = list(campaign.commands)
     for pair in range(pairs):
         name, at = names[pair % len(names)], campaign.new_folder()
-        both = [starter.Process(target=_child, args=(campaign.commands[name](at), 0.02)) for _ in range(2)]
+        both = [
+            starter.Process(target=_child, args=(campaign.commands[name](at), 0.02, _is_double())) for _ in range(2)
+        ]
         for process in both:
             process.start()
         if pair // len(names) % 2:

@@ -174,8 +174,8 @@ class RunFolder:
             self._whole += text
 
     def _check_files(self) -> None:
-        """Whether the files that rounds name are what they were."""
-        for record in self.rounds:
+        """Whether the files that rounds and the result name are what they were."""
+        for record in [*self.rounds, self.result() or {}]:
             for name, wanted in record.get("files", {}).items():
                 if (found := sha256_of(self.path / name)) != wanted:
                     how = "damaged, or was edited" if found else "missing"

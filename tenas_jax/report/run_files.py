@@ -100,7 +100,7 @@ def _read_search(path: Path) -> Run:
     network = config.get("network") if isinstance(config.get("network"), dict) else {}
     kind = "train" if "recipe" in config else str(config.get("strategy") or result.get("strategy") or "prune")
     table = _table(path / "scores.csv", damage) if (path / "scores.csv").exists() else None
-    _check_files(path, rounds, damage)
+    _check_files(path, [*rounds, result], damage)
     beside = _object(path / "beside.json", damage) if (path / "beside.json").exists() else {}
     space = space_of(config.get("space", config.get("definition", result.get("space"))))
     result = {**({"architecture": network["architecture"]} if network and "architecture" in network else {}), **result}

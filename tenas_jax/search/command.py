@@ -176,8 +176,11 @@ def _say_summary(path: Path, result: dict[str, Any]) -> None:
 
 def _result(job: "Job", folder: "RunFolder", mask: "Mask") -> dict[str, Any]:
     from tenas_jax.networks import cost
+    from tenas_jax.records.files import sha256_of
+    from tenas_jax.search.beside import FILE
     from tenas_jax.spaces.strings import genotype_json
 
+    beside = sha256_of(folder.path / FILE)
     architecture = job.space.format(mask)
     costs = cost.costs(job.space, mask)
     as_json = {"genotype": json.loads(genotype_json(job.space, mask))} if job.space.writes_genotypes else {}
@@ -190,6 +193,7 @@ def _result(job: "Job", folder: "RunFolder", mask: "Mask") -> dict[str, Any]:
         "rounds": len(folder.rounds),
         "evaluations": sum(record["evaluations"] for record in folder.rounds),
         "benchmark": None,
+        "files": {FILE: beside} if beside else {},
         **folder.spent.total(),
         **provenance(),
     }

@@ -81,8 +81,10 @@ def test_every_operator_that_went_has_its_reasons(tmp_path, space, preset):
     for text, c in zip(found.why, went, strict=True):
         assert text.startswith(f"{c['operator']} went from {edge_name(space, c['source'], c['target'])}")
         for name, change in c["changes"].items():
-            words = re.search(rf"{name.replace('_', ' ')}: ([-+.\d]+)", text)
+            words = re.search(rf"{name.replace('_', ' ')}: (?:ranks )?([-+.\d]+)", text)
+            assert words
             if preset == "default":
+                assert ("better" if change >= 0 else "worse") in text.partition(words[0])[2][:20]
                 assert float(words[1]) == pytest.approx(np.exp(abs(change)), abs=0.006)
             else:
                 assert float(words[1]) == pytest.approx(100 * float(change), abs=0.06)
