@@ -54,7 +54,7 @@ def _groups(choices: Choices, space: CellGraph) -> Iterator[tuple[Rows, Rows]]:
                 # What stays when an input is given up, and the operator that looks for another one.
                 operator, rest[:, cell, edge] = rest[:, cell, edge].copy(), space.none
                 rows.append(held)
-                rests.append(np.column_stack([rest.reshape(len(held), -1), operator]))
+                rests.append(np.column_stack([rest.reshape(len(held), flat.shape[1]), operator]))
             yield np.concatenate(rows), _numbered(np.concatenate(rests))
 
 
