@@ -180,6 +180,18 @@ def load(path: str | Path) -> Loaded:
 
     Raises:
         InputError: where the folder holds none, or files that do not belong together.
+
+    Examples:
+        >>> import tempfile
+        >>> import jax
+        >>> from tenas_jax import NAS_BENCH_201, trained_network
+        >>> mask = NAS_BENCH_201.parse("|skip_connect~0|+|none~0|none~1|+|none~0|nor_conv_1x1~1|none~2|")
+        >>> model, images = trained_network(NAS_BENCH_201, mask), jnp.zeros((1, 8, 8, 3), jnp.float32)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save(Path(folder), model.blueprint, model.init(jax.random.key(0), images), "nasbench201", {})
+        ...     found = load(folder)
+        >>> found.model.apply(found.variables, images).shape
+        (1, 10)
     """
     path = Path(path)
     try:
