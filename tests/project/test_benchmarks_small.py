@@ -146,6 +146,7 @@ def test_the_released_search_goes_on_candidate_by_candidate(monkeypatch, tmp_pat
     stopped, whole = run(tmp_path / "a"), run(tmp_path / "b")
     assert stopped["architecture"] == whole["architecture"]
     assert [r["candidates"] for r in whole["rounds"]] == [24, 18, 12]
-    assert len(stopped["candidates"]) == len(whole["candidates"]) == 2 * (24 + 18 + 12)
+    # At its end a search scores what it has found beside random architectures, by each of both indicators.
+    assert len(stopped["candidates"]) == len(whole["candidates"]) == 2 * (24 + 18 + 12) + 2
     for one, other in zip(stopped["candidates"], whole["candidates"], strict=True):
         assert (one["question"], one["values"]) == (other["question"], other["values"])
