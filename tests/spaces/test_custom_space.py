@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from tenas_jax import NAS_BENCH_201, SearchSpace, analytic_ntk, prune
 from tenas_jax.data import open_images
 from tenas_jax.errors import InputError, NotAnalyticError
-from tenas_jax.networks import cost
+from tenas_jax.networks import cost, operator_check
 from tenas_jax.networks.finite import CellNetwork
 from tenas_jax.networks.finite_scan import ScannedNetwork
 from tenas_jax.ntk.analytic import analytic_obstacle
@@ -408,7 +408,7 @@ ANALYTIC = {
 @pytest.mark.parametrize("name", list(NOT_ANALYTIC))
 def test_what_cannot_be_read_is_named(images, name):
     space = space_of(NOT_ANALYTIC[name], name)
-    cost.check_operators(space)
+    operator_check.check_operators(space)
     obstacle = analytic_obstacle(space)
     assert obstacle is not None
     assert obstacle.name == name
@@ -473,12 +473,12 @@ def test_a_network_without_relus_has_no_patterns(images):
 )
 def test_operators_that_fail_are_refused(operator, complaint):
     with pytest.raises(InputError, match=complaint):
-        cost.check_operators(space_of(operator))
+        operator_check.check_operators(space_of(operator))
 
 
 def test_a_function_without_weights_is_a_custom_layer(images):
     space = space_of(lambda read, name, x, channels, stride: read.custom(name, x, jnp.negative))
-    cost.check_operators(space)
+    operator_check.check_operators(space)
     net = CellNetwork(space, Skeleton(channels=4, cells=1, stages=1))
     odd, even = (space.parse(f"|{a}~0|+|none~0|{b}~1|") for a, b in (("own", "skip_connect"), ("own", "own")))
     skips = space.parse("|skip_connect~0|+|none~0|skip_connect~1|")
@@ -502,7 +502,7 @@ def test_a_space_like_darts(images):
         edges=complete_edges(2, 4),
         kept_edges=2,
     )
-    cost.check_operators(space)
+    operator_check.check_operators(space)
     assert analytic_obstacle(space) is None
     mask, rounds = prune(jax.random.key(0), space, [scored_by("score", True, np.arange(3.0))], paths=24)
     for node in (2, 3):
@@ -522,9 +522,9 @@ def test_an_operator_that_forgets_its_stride_is_refused():
     def forgetful(read, name, x, channels, stride):
         return relu_conv_bn(read, name, x, channels, 1, kernel=3)
 
-    cost.check_operators(space_of(forgetful))
+    operator_check.check_operators(space_of(forgetful))
     with pytest.raises(InputError, match="into 4 x 4 with 16 at stride 2; it makes Shape\\(side=8, channels=16\\)"):
-        cost.check_operators(space_of(forgetful, inputs=2, cells=("normal", "reduce"), edges=complete_edges(2, 3)))
+        operator_check.check_operators(space_of(forgetful, inputs=2, cells=("normal", "reduce"), edges=complete_edges(2, 3)))
 
 
 # --- equal cells ------------------------------------------------------------------------------------
