@@ -62,8 +62,8 @@ def test_what_is_worst_says_so():
     assert [float(value) for value in zero[:-1]] == [np.inf, 0, 0, np.inf, -np.inf, 0]
     assert zero.health == "rank-deficient"
     broken = statistics(np.full((3, 3), np.inf))
-    assert broken.condition_number == np.inf
-    assert np.isnan(broken[1:-1]).all()
+    assert broken.condition_number == broken.trace_over_smallest == np.inf
+    assert np.isnan([broken.smallest_eigenvalue, broken.trace, broken.entropy, broken.effective_rank]).all()
     assert broken.health == "not finite"
 
 

@@ -461,7 +461,7 @@ def test_a_network_without_relus_has_no_patterns(images):
 @pytest.mark.parametrize(
     ("operator", "complaint"),
     [
-        (lambda read, name, x, channels, stride: nn.gelu(x), "fails \\(.*; it must use the operations of its reading"),
+        (lambda read, name, x, channels, stride: nn.gelu(x), "fails .*; it must use the operations of its reading"),
         (lambda read, name, x, channels, stride: read.convolution(name, x, 3), "must turn 8 x 8 positions with 16"),
         (lambda read, name, x, channels, stride: read.custom(name, x, 3), "must be a Flax Linen module or a function"),
         (lambda read, name, x, channels, stride: read.custom(name, x, jnp.sum), "must turn \\(1, h, h, c\\) into"),
@@ -524,7 +524,9 @@ def test_an_operator_that_forgets_its_stride_is_refused():
 
     operator_check.check_operators(space_of(forgetful))
     with pytest.raises(InputError, match="into 4 x 4 with 16 at stride 2; it makes Shape\\(side=8, channels=16\\)"):
-        operator_check.check_operators(space_of(forgetful, inputs=2, cells=("normal", "reduce"), edges=complete_edges(2, 3)))
+        operator_check.check_operators(
+            space_of(forgetful, inputs=2, cells=("normal", "reduce"), edges=complete_edges(2, 3))
+        )
 
 
 # --- equal cells ------------------------------------------------------------------------------------
