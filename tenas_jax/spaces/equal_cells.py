@@ -26,7 +26,8 @@ def representatives(
         custom network function is given nothing is known of that order, and with more than `MOST_NODES` there are
         too many: each architecture stands for itself.
     """
-    if space.representatives is not None:
+    # A space that was made of another one by other operators or another network has inherited what no longer holds.
+    if space.representatives is not None and not space.is_custom:
         return space.representatives(space, masks)
     if space.network is not None or space.none < 0 or len(space.inner_nodes) > MOST_NODES:
         return masks
