@@ -26,6 +26,7 @@ from tenas_jax.networks.finite import CellNetwork
 from tenas_jax.networks.finite_scan import ScannedNetwork
 from tenas_jax.ntk.analytic import analytic_obstacle
 from tenas_jax.rank import command as rank
+from tenas_jax.scores.catalogue import chosen_scores
 from tenas_jax.scores.indicators import indicator
 from tenas_jax.scores.scorer import prepare
 from tenas_jax.search import command as search
@@ -620,6 +621,10 @@ def test_rank_an_own_space(tmp_path, capsys, gated_file):
     scores = ["--scores", "effective_regions_wide,flops"]
     assert rank.main([*argv, *scores, "--space", f"{EXAMPLE}:SPACE"]) == 0
     INVERTED.parse(capsys.readouterr().out.strip())
+    assert rank.main([*argv, "--scores", "linear_regions", "--space", f"{gated_file}:SPACE"]) == 2
+    assert "holds another finished ranking" in capsys.readouterr().err
+    (tmp_path / "scores.csv").unlink()
+    (tmp_path / "scores.json").unlink()
     assert rank.main([*argv, "--scores", "linear_regions", "--space", f"{gated_file}:SPACE"]) == 0
     assert "analytic" not in capsys.readouterr().err
     assert json.loads((tmp_path / "scores.json").read_text())["space"] == f"{gated_file}:SPACE"
@@ -637,7 +642,7 @@ def test_rank_takes_the_empirical_kernel_and_says_so(tmp_path, capsys, gated_fil
 def test_a_recipe_travels_without_the_file(tmp_path, gated_file):
     """Another process that never saw the file evaluates the same values."""
     space = find_space(f"{gated_file}:SPACE")
-    scorer = prepare(space, ["effective_regions_wide"], open_images(), repeats=1)
+    scorer = prepare(space, chosen_scores(space, ["effective_regions_wide"]), open_images(), repeats=1)
     masks = space.sample(jax.random.key(0), 3)
     (tmp_path / "scorer.pickle").write_bytes(pickle.dumps((scorer, masks)))
     gated_file.unlink()
