@@ -608,7 +608,7 @@ def test_search_takes_the_empirical_kernel_and_says_so(small, tmp_path, capsys, 
     ]
     find_space(f"{gated_file}:SPACE").parse(captured.out.strip())
     (folder,) = (tmp_path / "runs").iterdir()
-    assert folder.name == "gated-synthetic-default-empirical-seed0"
+    assert folder.name == "gated-synthetic-default-seed0"
     assert json.loads((folder / "result.json").read_text())["config"]["ntk"] == "empirical"
     gated_file.write_text(gated_file.read_text().replace("gelu(x)", "silu(x)"))
     assert search.main(argv) == 2
