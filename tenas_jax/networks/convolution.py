@@ -23,7 +23,8 @@ def _taps(x, weights, stride: int, dilation: int):
     return windows(x, kernel, stride=stride, padding=_padding(kernel, dilation), dilation=dilation)
 
 
-def _general(x, weights, *, stride: int, dilation: int, depthwise: bool):
+def general_convolution(x, weights, *, stride: int, dilation: int, depthwise: bool, precision: str | None = "highest"):
+    """The general routine of JAX; `precision` None is the device's own. Shapes are those of `convolve`."""
     pad = _padding(weights.shape[0], dilation)
     return jax.lax.conv_general_dilated(
         x,
@@ -33,7 +34,7 @@ def _general(x, weights, *, stride: int, dilation: int, depthwise: bool):
         rhs_dilation=(dilation, dilation),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=x.shape[-1] if depthwise else 1,
-        precision="highest",
+        precision=precision,
     )
 
 
@@ -106,5 +107,5 @@ def convolve(
         x,
         weights,
         cpu=partial(taps, stride=stride, dilation=dilation),
-        default=partial(_general, stride=stride, dilation=dilation, depthwise=depthwise),
+        default=partial(general_convolution, stride=stride, dilation=dilation, depthwise=depthwise),
     )

@@ -4,8 +4,9 @@ The shifted multiply-adds of `convolution.py` pay for networks of a few channels
 routine on every device, at the device's own precision: gradients are noisy by more than TF32 takes away.
 """
 
-import jax
 from jaxtyping import Array, Float
+
+from tenas_jax.networks.convolution import general_convolution
 
 
 def train_convolve(
@@ -28,13 +29,4 @@ def train_convolve(
     Returns:
         (b, ceil(h / stride), ceil(w / stride), o).
     """
-    pad = dilation * (weights.shape[0] - 1) // 2
-    return jax.lax.conv_general_dilated(
-        x,
-        weights,
-        (stride, stride),
-        [(pad, pad)] * 2,
-        rhs_dilation=(dilation, dilation),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=x.shape[-1] if depthwise else 1,
-    )
+    return general_convolution(x, weights, stride=stride, dilation=dilation, depthwise=depthwise, precision=None)
