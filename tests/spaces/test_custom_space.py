@@ -26,7 +26,7 @@ from tenas_jax.networks.finite import CellNetwork
 from tenas_jax.networks.finite_scan import ScannedNetwork
 from tenas_jax.ntk.analytic import analytic_obstacle
 from tenas_jax.rank import command as rank
-from tenas_jax.scores.catalogue import chosen_scores
+from tenas_jax.scores.catalogue import chosen_scores, definitions_of, read_from_kernel
 from tenas_jax.scores.indicators import indicator
 from tenas_jax.scores.scorer import prepare
 from tenas_jax.search import command as search
@@ -609,7 +609,10 @@ def test_search_takes_the_empirical_kernel_and_says_so(small, tmp_path, capsys, 
     find_space(f"{gated_file}:SPACE").parse(captured.out.strip())
     (folder,) = (tmp_path / "runs").iterdir()
     assert folder.name == "gated-synthetic-default-seed0"
-    assert json.loads((folder / "result.json").read_text())["config"]["ntk"] == "empirical"
+    config = json.loads((folder / "result.json").read_text())["config"]
+    empirical = chosen_scores(find_space(argv[1]), config["settings"]["scores"], "empirical")
+    assert read_from_kernel(empirical, "empirical")
+    assert config["scores"] == definitions_of(empirical)
     gated_file.write_text(gated_file.read_text().replace("gelu(x)", "silu(x)"))
     assert search.main(argv) == 2
     assert "another configuration" in capsys.readouterr().err
@@ -674,7 +677,7 @@ def test_a_recipe_travels_without_the_file(tmp_path, gated_file):
         ("{folder}/wrong.py:SPACE", "operator 'conv_7x7' of wrong is unknown"),
         ("{folder}/refused.py:SPACE", "'own' of refused must turn 8 x 8 positions"),
         ("no_such_package.spaces:SPACE", "no_such_package.spaces cannot be imported \\(ModuleNotFoundError"),
-        ("tenas_jax.spaces.space:NOTHING", "tenas_jax.space defines no 'NOTHING'"),
+        ("tenas_jax.spaces.space:NOTHING", "tenas_jax\\.spaces\\.space defines no 'NOTHING'"),
     ],
 )
 @pytest.mark.parametrize("command", [search, rank])
@@ -702,8 +705,8 @@ def test_what_is_no_own_space_is_refused(tmp_path, capsys, command, reference, c
 
 
 def test_a_module_is_found_by_its_name():
-    assert find_space("tenas_jax.spaces.space:DARTS") == DARTS
-    assert identity_of(find_space("tenas_jax.spaces.space:DARTS")) == "darts"
+    assert find_space("tenas_jax.spaces.darts:DARTS") == DARTS
+    assert identity_of(find_space("tenas_jax.spaces.darts:DARTS")) == "darts"
     assert identity_of(INVERTED)["code_sha256"] == identity_of(find_space(f"{EXAMPLE}:SPACE"))["code_sha256"]
 
 

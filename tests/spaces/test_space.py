@@ -92,9 +92,9 @@ def test_supernet_holds_everything_but_none(space):
 
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 def test_check_refuses_what_is_no_mask(space):
-    with pytest.raises(InputError, match=r"must be bool \(\d, \d+, \d\).*it is float64"):
+    with pytest.raises(InputError, match=r"must be a NumPy array, bool \(\d, \d+, \d\).*it is float64"):
         space.check(space.supernet().astype(float))
-    with pytest.raises(InputError, match="must be bool"):
+    with pytest.raises(InputError, match="must be a NumPy array, bool"):
         space.check(space.supernet()[0])
     empty = space.supernet()
     empty[0, 3] = False
