@@ -8,46 +8,12 @@ says little: half of the processor seconds is what two free cores take at least.
 """
 
 import argparse
-import os
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-from common.records import ROOT, write
-
-
-def run(folder: Path, cache: Path, module: str, arguments: list[str]) -> dict[str, Any]:
-    """One command in a process and a folder of its own.
-
-    Args:
-        folder: to run in; it is created.
-        cache: of compiled programs.
-        module: `rank` or `search`.
-        arguments: of the command.
-    """
-    folder.mkdir()
-    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache), "PYTHONPATH": str(ROOT)}
-    environment |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    command = [sys.executable, "-m", f"tenas_jax.{module}", *arguments]
-    load = os.getloadavg()[0]
-    with (folder / "output").open("w") as output, (folder / "errors").open("w") as errors:
-        start = time.perf_counter()
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=errors)
-        # The only way to learn what this one process held, and not the largest of all.
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - start
-    if status:
-        raise RuntimeError((folder / "errors").read_text())
-    return {
-        "seconds": round(seconds, 2),
-        "processor_seconds": round(usage.ru_utime + usage.ru_stime, 2),
-        "peak_memory_bytes": usage.ru_maxrss * 1024,
-        "load_before": round(load, 2),
-        "last_line": (folder / "output").read_text().splitlines()[-1],
-    }
+from common.processes import run
+from common.records import write
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
@@ -64,7 +30,9 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
 
         def measured(kind: str, module: str, label: dict[str, Any], cache: str, arguments: list[str]) -> None:
             folder = root / f"run{len(content['rank']) + len(content['search'])}"
-            content[kind].append(label | run(folder, root / cache, module, arguments))
+            kept = {"JAX_COMPILATION_CACHE_DIR": str(root / cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+            done = run(f"tenas_jax.{module}", arguments, folder, kept)
+            content[kind].append(label | done.figures() | {"last_line": done.output[-1]})
             print(content[kind][-1], flush=True)
 
         for architectures in reversed(options.architectures):

@@ -7,43 +7,19 @@ compilation cache. Seconds are those of the whole process. Writes `results/searc
 """
 
 import argparse
-import os
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-from common.records import ROOT, write
+from common.processes import run
+from common.records import write
 
 
-def run(folder: Path, cache: Path, space: str, further: list[str]) -> dict[str, Any]:
-    """One search in a process of its own: what it prints, its seconds and its peak memory.
-
-    Args:
-        folder: to run in; it is created.
-        cache: of compiled programs.
-        space: which is searched.
-        further: arguments of the search.
-    """
-    folder.mkdir()
-    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "tenas_jax.search", "--space", space, *further]
-    with (folder / "output").open("w") as output, (folder / "errors").open("w") as errors:
-        start = time.perf_counter()
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=errors)
-        # The only way to learn what this one process held, and not the largest of all.
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - start
-    if status:
-        raise RuntimeError((folder / "errors").read_text())
-    return {
-        "seconds": round(seconds, 2),
-        "peak_memory_bytes": usage.ru_maxrss * 1024,
-        "output": (folder / "output").read_text().splitlines(),
-        "messages": [line for line in (folder / "errors").read_text().splitlines() if line.startswith("round ")],
-    }
+def search(folder: Path, cache: Path, arguments: list[str]) -> dict[str, Any]:
+    """One search in a process of its own: what it prints, its seconds and its peak memory."""
+    done = run("tenas_jax.search", arguments, folder, {"JAX_COMPILATION_CACHE_DIR": str(cache)})
+    said = [line for line in done.errors if line.startswith("round ")]
+    return done.figures() | {"output": done.output, "messages": said}
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
@@ -57,7 +33,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
             content[space] = {
-                name: run(root / name, root / "cache", space, arguments.further) for name in ("first", "later")
+                name: search(root / name, root / "cache", ["--space", space, *arguments.further])
+                for name in ("first", "later")
             }
         print(space, {name: (one["seconds"], one["output"][-1]) for name, one in content[space].items()}, flush=True)
     if arguments.name:

@@ -10,8 +10,9 @@ from flax.traverse_util import flatten_dict
 from tenas_jax.errors import InputError
 from tenas_jax.export.dialects import Flax, Torch
 from tenas_jax.export.source import written
-from tenas_jax.export.weights import flax_variables, torch_state, write_file, write_tensors
+from tenas_jax.export.weights import flax_variables, torch_state, write_tensors
 from tenas_jax.networks.stand_alone import Blueprint
+from tenas_jax.records.files import write_bytes
 
 TORCH_LOAD = '''
 
@@ -83,7 +84,7 @@ def write_torch(path: Path, blueprint: Blueprint, variables: Mapping[str, Any]) 
         InputError: for a custom layer, or where they cannot be written.
     """
     _, names = written(blueprint, Torch())
-    write_file(path / "network_torch.py", torch_source(blueprint).encode())
+    write_bytes(path / "network_torch.py", torch_source(blueprint).encode())
     write_tensors(path / "network_torch.safetensors", torch_state(variables, names))
 
 
@@ -99,7 +100,7 @@ def write_flax(path: Path, blueprint: Blueprint, variables: Mapping[str, Any]) -
         InputError: for a custom layer, or where they cannot be written.
     """
     _, names = written(blueprint, Flax())
-    write_file(path / "network_flax.py", flax_source(blueprint).encode())
+    write_bytes(path / "network_flax.py", flax_source(blueprint).encode())
     arrays: Any = flatten_dict(flax_variables(variables, names), sep="/")
     write_tensors(path / "network_flax.safetensors", arrays)
 
@@ -161,4 +162,4 @@ def write_onnx(path: Path, blueprint: Blueprint, variables: Mapping[str, Any], s
             verbose=False,
         )
     assert program is not None
-    write_file(path / "network.onnx", program.model_proto.SerializeToString())
+    write_bytes(path / "network.onnx", program.model_proto.SerializeToString())

@@ -11,7 +11,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from tenas_jax.errors import InputError
 from tenas_jax.networks.stand_alone import Blueprint, StandAlone
-from tenas_jax.records.files import make_folder, replace_file
+from tenas_jax.records.files import write_bytes
 from tenas_jax.train.job import blueprint_from, described
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "architecture.json"
@@ -137,7 +137,7 @@ def save(
         arrays |= {f"batch_stats/{name}/mean": np.asarray(mean), f"batch_stats/{name}/var": np.asarray(variance)}
     description = {"network": described(blueprint, reference), **about}
     write_tensors(path / WEIGHTS, arrays)
-    write_file(path / DESCRIPTION, (json.dumps(description, indent=2) + "\n").encode())
+    write_bytes(path / DESCRIPTION, (json.dumps(description, indent=2) + "\n").encode())
 
 
 def write_tensors(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -152,24 +152,7 @@ def write_tensors(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """
     from safetensors.numpy import save as as_bytes
 
-    write_file(path, as_bytes({name: np.ascontiguousarray(value) for name, value in arrays.items()}))
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Writes a file, all or nothing; makes its folder.
-
-    Args:
-        path: the file.
-        content: all of it.
-
-    Raises:
-        InputError: where it cannot be written.
-    """
-    try:
-        make_folder(path.parent)
-        replace_file(path, content)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}); choose another --output.") from error
+    write_bytes(path, as_bytes({name: np.ascontiguousarray(value) for name, value in arrays.items()}))
 
 
 def load(path: str | Path) -> Loaded:

@@ -231,6 +231,20 @@ def write_csv(path: Path, strings: list[str], columns: dict[str, np.ndarray]) ->
 
 
 def write_text(path: Path, content: str) -> None:
+    """Writes a file of text, all or nothing; makes its folder.
+
+    Args:
+        path: the file.
+        content: all of it.
+
+    Raises:
+        InputError: where it cannot be written.
+    """
+    # Names of files that are no UTF-8 come as lone surrogates.
+    write_bytes(path, content.encode(errors="backslashreplace"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
     """Writes a file, all or nothing; makes its folder.
 
     Args:
@@ -242,8 +256,7 @@ def write_text(path: Path, content: str) -> None:
     """
     try:
         make_folder(path.parent)
-        # Names of files that are no UTF-8 come as lone surrogates.
-        replace_file(path, content.encode(errors="backslashreplace"))
+        replace_file(path, content)
     except OSError as error:
         raise InputError(
             f"{path} cannot be written ({error.strerror}); make room or choose another --output, and run again: what is "
