@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--nasbench201", type=Path, required=True, help="csv of accuracies of all architectures")
     parser.add_argument("--darts", type=Path, required=True, help="csv of genotypes with accuracies")
     parser.add_argument("--darts-column", default="val_accuracy_nb301_surrogate")
-    parser.add_argument("--data", type=Path, help="an .npz of CIFAR-10 images")
+    parser.add_argument("--data", type=lambda text: Path(text).resolve(), help="an .npz of CIFAR-10 images")
     parser.add_argument("--seeds", type=int, nargs=2, default=(30, 35))
     arguments = parser.parse_args()
     images: dict[str, list[str]] = {"synthetic": []}
