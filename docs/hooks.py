@@ -1,4 +1,4 @@
-"""Pages of the site that live outside of `docs/`: README.md is its home page, so that there is one text and not two."""
+"""Pages of the site that live outside of `docs/`: such as README.md, its overview, so that there is one text and not two."""
 
 import posixpath
 import re
@@ -8,7 +8,7 @@ from mkdocs.structure.files import File
 from mkdocs.utils import get_relative_url
 
 PAGES = {
-    "README.md": "index.md",
+    "README.md": "overview.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changes.md",
     "SECURITY.md": "security.md",

@@ -133,7 +133,7 @@ DEFAULT_SCORES = (
     "path_spatial_convolutions",
 )
 PRESETS = {
-    "default": Preset(DEFAULT_SCORES, repeats=1, rule="completion", paths=96),
+    "default": Preset(DEFAULT_SCORES, repeats=1, rule="completion", paths=192),
     "paper": replace(RELEASED, scores=("condition_number_paper", "linear_regions_paper")),
     "released": RELEASED,
 }

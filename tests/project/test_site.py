@@ -63,3 +63,9 @@ def test_python_on_the_pages_runs(path, usual_settings, tmp_path, monkeypatch, c
     for number, code in enumerate(blocks(path)):
         exec(compile(code, f"{path.name}[{number}]", "exec"), scope)
     assert "nan" not in capsys.readouterr().out.split()
+
+
+def test_the_home_page_has_the_two_commands_of_the_readme():
+    shown = re.findall(r"^```bash\n(.*?)^```", (DOCS / "index.md").read_text(), re.MULTILINE | re.DOTALL)
+    commands = re.findall(r"^```bash\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert shown == commands[:2]
