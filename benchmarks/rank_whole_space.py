@@ -30,8 +30,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
 
         def measured(kind: str, module: str, label: dict[str, Any], cache: str, arguments: list[str]) -> None:
             folder = root / f"run{len(content['rank']) + len(content['search'])}"
-            kept = {"JAX_COMPILATION_CACHE_DIR": str(root / cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-            done = run(f"tenas_jax.{module}", arguments, folder, kept)
+            done = run(f"tenas_jax.{module}", arguments, folder, {"XDG_CACHE_HOME": str(root / cache)})
             content[kind].append(label | done.figures() | {"last_line": done.output[-1]})
             print(content[kind][-1], flush=True)
 

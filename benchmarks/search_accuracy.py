@@ -18,6 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from common.evolving import evolved
 from common.records import tree, write
 from common.statistics import mean_and_error
 from tenas_jax.data import ImageSource, open_images
@@ -25,9 +26,7 @@ from tenas_jax.rank.benchmark_table import read_table
 from tenas_jax.rank.score_table import draws_of
 from tenas_jax.scores.catalogue import chosen_scores
 from tenas_jax.scores.indicators import indicators
-from tenas_jax.scores.ranks import log_rank_sum
 from tenas_jax.scores.scorer import prepare
-from tenas_jax.search.evolution import Evolution, first_generation, next_generation
 from tenas_jax.search.pruner import prune
 from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
 from tenas_jax.spaces.score import REPEATS
@@ -68,26 +67,15 @@ def evolver_of(chosen: list[str], source: Any) -> Callable[[str, int], np.ndarra
     programs: dict[str, Any] = {}
 
     def found(one, seed):
-        scores, settings = chosen_scores(SPACE, list(SETS[one])), Evolution()
+        scores = chosen_scores(SPACE, list(SETS[one]))
         scorer = prepare(SPACE, scores, source, seed=seed, repeats=REPEATS)
         scorer.__dict__["programs"] = programs.setdefault(one, scorer.programs)  # compiled once for all seeds
         lower = {name: score.lower_is_better for name, score in scores.items()}
-        key, generations = jax.random.key(seed), []
-        choices, goodness = np.zeros((0, *SPACE.mask_shape[:2]), int), np.zeros(0)
-        while len(choices) < settings.evaluations:
-            generation = jax.random.fold_in(key, len(generations))
-            if generations:
-                young = next_generation(generation, choices, goodness, SPACE, settings)
-            else:
-                young = first_generation(generation, SPACE, settings)
-            if not len(young):
-                break
-            masks = SPACE.one_hot(young)
-            generations.append(draws_of(SPACE, scores, masks, scorer(masks), np.arange(len(masks))))
-            choices = np.concatenate([choices, young])
-            values = {name: np.concatenate([one[name] for one in generations], axis=1, dtype=float) for name in scores}
-            goodness = log_rank_sum(values, lower)
-        return SPACE.one_hot(choices[np.argmax(goodness)])
+
+        def score(masks):
+            return draws_of(SPACE, scores, masks, scorer(masks), np.arange(len(masks)))
+
+        return evolved(SPACE, score, lower, seed)
 
     return found
 

@@ -17,7 +17,7 @@ from common.records import write
 
 def search(folder: Path, cache: Path, arguments: list[str]) -> dict[str, Any]:
     """One search in a process of its own: what it prints, its seconds and its peak memory."""
-    done = run("tenas_jax.search", arguments, folder, {"JAX_COMPILATION_CACHE_DIR": str(cache)})
+    done = run("tenas_jax.search", arguments, folder, {"XDG_CACHE_HOME": str(cache)})
     said = [line for line in done.errors if line.startswith("round ")]
     return done.figures() | {"output": done.output, "messages": said}
 

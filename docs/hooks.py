@@ -1,4 +1,4 @@
-"""Pages of the site that live outside of `docs/`: such as README.md, its overview, so that there is one text and not two."""
+"""Pages of the site that live outside of `docs/`, such as README.md, its overview: there is one text and not two."""
 
 import posixpath
 import re

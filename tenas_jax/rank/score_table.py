@@ -15,7 +15,7 @@ from tenas_jax.rank.cluster import evaluate_on_ray
 from tenas_jax.records.shards import Shards, Table
 from tenas_jax.records.spent import Spent
 from tenas_jax.scores.catalogue import costs_of, definitions_of
-from tenas_jax.scores.neighbours import neighbour_mean
+from tenas_jax.scores.neighbours import smoothed
 from tenas_jax.scores.ranks import dense_rank, log_rank_sum, rank_sum
 from tenas_jax.scores.scorer import Scorer, prepare
 from tenas_jax.spaces import equal_cells
@@ -244,8 +244,7 @@ def aggregates(
     lower = {name: score.lower_is_better for name, score in scores.items()}
     log_ranks = log_rank_sum({name: draws[name] for name in scores}, lower)
     return {
-        # Scores of one network are noisy. Its neighbours share most of the cell, and their noise is their own.
-        "smoothed": log_ranks + neighbour_mean(log_ranks, masks.argmax(-1), space),
+        "smoothed": smoothed(log_ranks, masks.argmax(-1), space),
         "log_rank_sum": log_ranks,
         "rank_sum": rank_sum([dense_rank(columns[name], descending=not lower[name]) for name in scores]),
     }

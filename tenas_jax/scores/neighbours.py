@@ -38,6 +38,19 @@ def neighbour_mean(values: Float[np.ndarray, " m"], choices: Choices, space: Cel
     return np.where(alone, values, (total + (neighbours - present) * values) / max(neighbours, 1))
 
 
+def smoothed(values: Float[np.ndarray, " m"], choices: Choices, space: CellGraph) -> Float[np.ndarray, " m"]:
+    """Values, and the mean of those one change away: what rankings and evolutions go by.
+
+    Scores of one network are noisy. Its neighbours share most of the cell, and their noise is their own.
+
+    Args:
+        values: as `neighbour_mean`.
+        choices: as `neighbour_mean`.
+        space: the search space.
+    """
+    return values + neighbour_mean(values, choices, space)
+
+
 def _groups(choices: Choices, space: CellGraph) -> Iterator[tuple[Rows, Rows]]:
     """Rows of `choices` and a number for each; rows with one number are neighbours, by one kind of change."""
     flat, everyone = choices.reshape(len(choices), -1), np.arange(len(choices))

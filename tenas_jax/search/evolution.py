@@ -2,17 +2,21 @@
 
 The youngest architectures are the population. A child is a mutation of the best of a random few of them, whatever its age
 and however good its parents were; the oldest die. What is best is told by the sum of log ranks among all architectures
-that have been seen (`scores.ranks.log_rank_sum`), so several scores need no common scale.
+that have been seen (`scores.ranks.log_rank_sum`), so several scores need no common scale. In a space that could be gone
+through, neighbours have a say too, as in a ranking: the best by chance alone has poor ones.
 
 Children are made many at a time, all from the same population, because scores are evaluated many at a time.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from tenas_jax.errors import InputError
+from tenas_jax.scores.neighbours import smoothed
+from tenas_jax.scores.ranks import log_rank_sum
 from tenas_jax.search.budget import Budget
 from tenas_jax.spaces.space import SearchSpace, host_generator
 
@@ -64,7 +68,7 @@ def first_generation(
 def next_generation(
     key: Key[Array, ""],
     history: Choices,
-    goodness: Float[np.ndarray, " m"],
+    good: Float[np.ndarray, " m"],
     space: SearchSpace,
     settings: Evolution,
     budget: Budget | None = None,
@@ -74,7 +78,7 @@ def next_generation(
     Args:
         key: decides parents and mutations.
         history: all architectures that have been scored, the oldest first.
-        goodness: of each, larger is better; see `scores.ranks.log_rank_sum`.
+        good: how good each is, larger is better; see the function `goodness`.
         space: the search space.
         settings: of the evolution.
         budget: on what the network may cost.
@@ -90,13 +94,32 @@ def next_generation(
         if len(children) == wanted:
             break
         rivals = rng.choice(alive, min(settings.tournament, len(alive)), replace=False)
-        child = mutate(rng, history[rivals[np.argmax(goodness[rivals])]], space)
+        child = mutate(rng, history[rivals[np.argmax(good[rivals])]], space)
         if budget:
             child = budget.lower(rng, child, space.alternatives(), space)
         if child.tobytes() not in seen:
             seen.add(child.tobytes())
             children.append(child)
     return np.stack(children) if children else np.zeros((0, *history.shape[1:]), history.dtype)
+
+
+def goodness(
+    scores: Mapping[str, Float[np.ndarray, "draws m"]],
+    lower_is_better: Mapping[str, bool],
+    history: Choices,
+    space: SearchSpace,
+) -> Float[np.ndarray, " m"]:
+    """By what parents and the best of all are chosen, larger is better.
+
+    Args:
+        scores: by name, every draw, as `scores.ranks.log_rank_sum`.
+        lower_is_better: by name.
+        history: all architectures that have been scored.
+        space: the search space.
+    """
+    log_ranks = log_rank_sum(scores, lower_is_better)
+    # In a large space hardly a neighbour has been seen, and to look for them takes longer than to score.
+    return smoothed(log_ranks, history, space) if space.is_enumerable and len(history) else log_ranks
 
 
 def mutate(

@@ -20,7 +20,6 @@ from tenas_jax.records.environment import fingerprint
 from tenas_jax.records.files import remove_tree, sha256_of, write_csv
 from tenas_jax.records.run_folder import RunFolder
 from tenas_jax.scores.indicators import Indicator, indicators
-from tenas_jax.scores.ranks import log_rank_sum
 from tenas_jax.scores.scorer import Scorer, prepare
 from tenas_jax.search import contest, evolution, pruner
 from tenas_jax.search.beside import keep, kernels_beside, scores_beside
@@ -186,7 +185,7 @@ def evolve(job: Job, folder: RunFolder) -> Mask:
         folder: with the generations that have been scored.
 
     Returns:
-        The mask of the best architecture seen, by the sum of log ranks among all of them.
+        The mask of the best architecture seen, by `evolution.goodness` among all of them.
     """
     space, settings = job.space, Evolution(evaluations=job.evaluations)
     scorer = prepare(space, job.scores, job.source, seed=job.seed, repeats=job.repeats)
@@ -194,13 +193,13 @@ def evolve(job: Job, folder: RunFolder) -> Mask:
     lower = {name: score.lower_is_better for name, score in job.scores.items()}
     drawn = {name: 1 if score.work is None else job.repeats for name, score in job.scores.items()}
     choices, values = _history(space, drawn, folder)
-    goodness = log_rank_sum(values, lower)
+    good = evolution.goodness(values, lower, choices, space)
     key = jax.random.key(job.seed)
     with Progress(settings.evaluations, len(choices), "arch") as progress:
         while len(choices) < settings.evaluations:
             start, generation = time.perf_counter(), jax.random.fold_in(key, len(folder.rounds))
             if len(choices):
-                young = evolution.next_generation(generation, choices, goodness, space, settings, job.budget)
+                young = evolution.next_generation(generation, choices, good, space, settings, job.budget)
             else:
                 young = evolution.first_generation(generation, space, settings, job.budget)
             if not len(young):
@@ -209,8 +208,8 @@ def evolve(job: Job, folder: RunFolder) -> Mask:
             draws, record = _generation_record(job, scorer, space.one_hot(young))
             choices = np.concatenate([choices, young])
             values = {name: np.concatenate([values[name], draws[name].astype(float)], axis=1) for name in job.scores}
-            goodness = log_rank_sum(values, lower)
-            best = space.format(space.one_hot(choices[np.argmax(goodness)]))
+            good = evolution.goodness(values, lower, choices, space)
+            best = space.format(space.one_hot(choices[np.argmax(good)]))
             seconds = round(time.perf_counter() - start, 3)
             folder.append({"round": len(folder.rounds), **record, "best": best, "seconds": seconds})
             line = f"generation {len(folder.rounds) - 1}: {len(choices)} architectures, the best is {best}"

@@ -9,14 +9,12 @@ from tenas_jax.errors import InputError
 from tenas_jax.networks.finite import FeatureReading
 from tenas_jax.ntk import neural_tangents as _neural_tangents
 from tenas_jax.ntk.analytic import analytic_ntk
-from tenas_jax.ntk.empirical import empirical_ntk
 from tenas_jax.ntk.gaussian_kernels import Batch, Settings, input_kernels, normalise, relu_kernels, square
 from tenas_jax.ntk.gaussian_maps import gaussian_field
 from tenas_jax.ntk.kernel_reading import KernelReading
 from tenas_jax.ntk.spectrum import condition_number
 from tenas_jax.scores.mask_program import MaskProgram
 from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
-from tenas_jax.spaces.network import network
 from tenas_jax.spaces.operators import EPSILON
 from tenas_jax.spaces.skeleton import Skeleton
 
@@ -158,63 +156,6 @@ def test_max_pool_against_drawn_fields(images, rng):
     flat = np.maximum(np.asarray(pooled).reshape(40_000, -1), 0)
     expected = flat.T @ flat / len(flat)
     assert np.linalg.norm(nngp - expected) / np.linalg.norm(expected) < 0.1  # the error of 1024 channels
-
-
-class Twin(FeatureReading):
-    """A finite network in the NTK parametrisation whose batch norm has the mean-field form."""
-
-    def relu(self, x):
-        self.rectified = super().relu(x)
-        return self.rectified
-
-    def _scaled(self, x, fan_in):
-        gain = 2.0 if x is getattr(self, "rectified", None) else 1.0
-        return x * (gain / fan_in) ** 0.5
-
-    def convolution(self, name, x, channels, *, kernel=1, stride=1, dilation=1):
-        x = self._scaled(x, kernel**2 * x.shape[-1])
-        return super().convolution(name, x, channels, kernel=kernel, stride=stride, dilation=dilation)
-
-    def batch_norm(self, name, x):
-        centred = x - x.mean((0, 1, 2), keepdims=True)
-        variance = jax.lax.stop_gradient(jnp.square(centred).mean())
-        return centred * jax.lax.rsqrt(variance + EPSILON)
-
-    def head(self, name, x, classes):
-        weights = self.parameter(f"{name}.kernel", (x.shape[-1], classes), "weight", x.dtype)
-        return jnp.dot(x.mean((1, 2)), weights) / x.shape[-1] ** 0.5
-
-
-def twin_kernel(mask, images, width, seeds):
-    skeleton = Skeleton(channels=width, cells=1, stages=2, classes=1)
-    declaring = Twin(None)
-    jax.eval_shape(lambda x: network(declaring, NAS_BENCH_201, mask, x, skeleton), images)
-
-    @jax.jit
-    def kernel(key):
-        keys = dict(zip(declaring.declared, jax.random.split(key, len(declaring.declared)), strict=True))
-        parameters = {name: jax.random.normal(keys[name], d.shape) for name, d in declaring.declared.items()}
-        return empirical_ntk(
-            lambda p, x: network(Twin(p), NAS_BENCH_201, mask, x, skeleton), parameters, images, batch_stats="coupled"
-        )
-
-    return np.stack([kernel(jax.random.key(seed)) for seed in range(seeds)])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("architecture", [SINGLE, POOLS, None], ids=["single", "pools", "supernet"])
-def test_wide_networks_converge_to_it(images, architecture):
-    mask = NAS_BENCH_201.parse(architecture) if architecture else NAS_BENCH_201.supernet()
-    skeleton = Skeleton(channels=16, cells=1, stages=2, classes=1)
-    limit = np.asarray(analytic_ntk(NAS_BENCH_201, mask, images, skeleton=skeleton))
-    errors = {}
-    for width in (16, 64):
-        drawn = twin_kernel(mask, images, width, 12)
-        errors[width] = np.linalg.norm(drawn - limit, axis=(1, 2)).mean() / np.linalg.norm(limit)
-        mean, error = drawn.mean(0), drawn.std(0, ddof=1) / 12**0.5
-        # The mean is off by the noise of 12 seeds and by a bias that falls like 1 / width.
-        assert (np.abs(mean - limit) < 4 * error + 2 / width * np.abs(limit).max()).all()
-    assert errors[64] < 0.7 * errors[16]  # 1 / sqrt(width) would be a half
 
 
 def test_structure(images):

@@ -54,9 +54,9 @@ SCRIPT = textwrap.dedent("""
 """)
 
 
-def test_eight_devices_give_the_same_bits_as_one(tmp_path):
+def test_several_devices_give_the_same_bits_as_one(tmp_path):
     results = []
-    for devices in (1, 8):
+    for devices in (1, 3):
         flags = f"--xla_force_host_platform_device_count={devices}"
         path = tmp_path / f"{devices}.npz"
         done = subprocess.run(

@@ -8,7 +8,7 @@ from tenas_jax import DARTS, NAS_BENCH_201
 from tenas_jax.networks import cost
 from tenas_jax.scores.ranks import log_rank_sum
 from tenas_jax.search.budget import Budget
-from tenas_jax.search.evolution import Evolution, first_generation, mutate, next_generation
+from tenas_jax.search.evolution import Evolution, first_generation, goodness, mutate, next_generation
 
 SMALL = Evolution(population=16, tournament=5, children=8, evaluations=240)
 
@@ -24,8 +24,8 @@ def evolved(space, weights, settings=SMALL, budget=None, seed=0):
     generation = 0
     while len(history) < settings.evaluations:
         generation += 1
-        goodness = log_rank_sum(score(history), {"sum": False})
-        young = next_generation(jax.random.fold_in(key, generation), history, goodness, space, settings, budget)
+        good = goodness({"sum": score(history)["sum"][None]}, {"sum": False}, history, space)
+        young = next_generation(jax.random.fold_in(key, generation), history, good, space, settings, budget)
         if not len(young):
             break
         history = np.concatenate([history, young])
@@ -83,3 +83,18 @@ def test_a_small_space_ends_the_evolution(rng):
 def test_alternatives_leave_out_none_only_where_inputs_are_chosen():
     assert NAS_BENCH_201.alternatives().all()
     assert not DARTS.alternatives()[..., 0].any()
+
+
+def test_neighbours_have_a_say_in_a_space_that_can_be_gone_through(rng):
+    """One architecture is the best by an unlucky draw, far from all that are good."""
+    weights = rng.normal(size=NAS_BENCH_201.mask_shape)
+    masks = NAS_BENCH_201.enumerated()
+    history, values = masks.argmax(-1), (masks * weights).sum((1, 2, 3))
+    worst, best = np.argmin(values), np.argmax(values)
+    values[worst] = values.max() + 1
+    by_draw = {"sum": values[None]}
+    assert np.argmax(log_rank_sum(by_draw, {"sum": False})) == worst
+    assert np.argmax(goodness(by_draw, {"sum": False}, history, NAS_BENCH_201)) == best
+    some = DARTS.sample(jax.random.key(0), 30).argmax(-1)
+    few = {"sum": rng.normal(size=(2, 30))}
+    np.testing.assert_array_equal(goodness(few, {"sum": False}, some, DARTS), log_rank_sum(few, {"sum": False}))
