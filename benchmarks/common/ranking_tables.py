@@ -158,6 +158,23 @@ def search_accuracy() -> str:
     return table(["strategy", "images", "seeds", "mean accuracy (standard error)", "worst"], rows)
 
 
+def search_draws() -> str:
+    """Hundreds of searches from a table of draws: which settings are ever unlucky."""
+    content = read("search_draws")["images"]
+    what = {"prune": "prune, {} completions a round", "evolve": "evolve, {} draws", "exhaustive": "exhaustive, {} draws"}
+    rows = []
+    for number, one in enumerate(content["synthetic"]):
+        cells = []
+        for images in content:
+            found = content[images][number]
+            below = next(value for name, value in found.items() if name.startswith("below"))
+            mean = f"{found['accuracy']['mean']:.3f} ({found['accuracy']['standard_error']:.3f})"
+            cells += [mean, f"{found['worst']:.2f}", f"{below} of {found['searches']}"]
+        rows.append([what[one["strategy"]].format(one["setting"]), *cells])
+    heads = [head for images in content for head in (f"{IMAGES[images]} images", "worst", "below 94.2")]
+    return table(["", *heads], rows)
+
+
 def strategies_in_short() -> str:
     """What every strategy finds, with either kind of images: mean accuracy, standard error, worst and number of seeds."""
     rows = []

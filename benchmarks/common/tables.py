@@ -81,6 +81,7 @@ SIDES = {"here, after compilation": "ours", "PyTorch": "pytorch"}
 # Which document shows which table.
 TABLES: dict[Callable[[], str], str] = {
     ranking_tables.search_accuracy: "docs/search.md",
+    ranking_tables.search_draws: "docs/search.md",
     search_output: "README.md",
     kernel_tables.indicators: "docs/speed.md",
     kernel_tables.ntk_choices: "docs/analytic_ntk.md",
