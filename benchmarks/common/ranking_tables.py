@@ -161,7 +161,11 @@ def search_accuracy() -> str:
 def search_draws() -> str:
     """Hundreds of searches from a table of draws: which settings are ever unlucky."""
     content = read("search_draws")["images"]
-    what = {"prune": "prune, {} completions a round", "evolve": "evolve, {} draws", "exhaustive": "exhaustive, {} draws"}
+    what = {
+        "prune": "prune, {} completions a round",
+        "evolve": "evolve, {} draws",
+        "exhaustive": "exhaustive, {} draws",
+    }
     rows = []
     for number, one in enumerate(content["synthetic"]):
         cells = []

@@ -175,12 +175,13 @@ def test_structure(images):
 
 def test_one_program_for_all_masks(images):
     masks = np.stack([NAS_BENCH_201.parse(SINGLE), NAS_BENCH_201.parse(POOLS), NAS_BENCH_201.supernet()])
-    program = MaskProgram(lambda mask, x: analytic_ntk(NAS_BENCH_201, mask, x))
+    skeleton = SMALL._replace(stages=2)
+    program = MaskProgram(lambda mask, x: analytic_ntk(NAS_BENCH_201, mask, x, skeleton=skeleton))
     looped = program(masks, images)
     program(masks[:2], images)
     assert program.compilations == 1
-    batched = jax.jit(jax.vmap(lambda mask: analytic_ntk(NAS_BENCH_201, mask, images)))(masks)
-    static = [analytic_ntk(NAS_BENCH_201, mask, images) for mask in masks]
+    batched = jax.jit(jax.vmap(lambda mask: analytic_ntk(NAS_BENCH_201, mask, images, skeleton=skeleton)))(masks)
+    static = [analytic_ntk(NAS_BENCH_201, mask, images, skeleton=skeleton) for mask in masks]
     np.testing.assert_allclose(looped, static, rtol=1e-9)
     np.testing.assert_allclose(looped, batched, rtol=1e-9)
 
