@@ -162,9 +162,9 @@ def search_draws() -> str:
     """Hundreds of searches from a table of draws: which settings are ever unlucky."""
     content = read("search_draws")["images"]
     what = {
-        "prune": "prune, {} completions a round",
-        "evolve": "evolve, {} draws",
-        "exhaustive": "exhaustive, {} draws",
+        "prune": "prune, completions a round: {}",
+        "evolve": "evolve, draws: {}",
+        "exhaustive": "exhaustive, draws: {}",
     }
     rows = []
     for number, one in enumerate(content["synthetic"]):

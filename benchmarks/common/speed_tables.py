@@ -25,6 +25,18 @@ def whole_commands() -> str:
 
 def memory_by_architectures() -> str:
     """Peak memory of rankings of more and more architectures."""
-    most = {row["architectures"]: row["peak_memory_bytes"] for row in read("rank_whole_space")["rank"]}
+    most: dict[str, int] = {}
+    for row in read("rank_whole_space")["rank"]:
+        most[row["architectures"]] = max(row["peak_memory_bytes"], most.get(row["architectures"], 0))
     rows = [[name.replace("all", "15625"), f"{most[name] / 1e6:.0f} MB"] for name in reversed(list(most))]
     return table(["architectures", "peak memory"], rows)
+
+
+def starts() -> str:
+    """How long an interpreter takes until a command has answered, beside one that does nothing."""
+    measured = read("library_start")["starts"]
+    rows = [
+        [f"`{name}`", f"{1000 * one['median_seconds']:.0f} ms", f"{1000 * one['median_processor_seconds']:.0f} ms"]
+        for name, one in measured.items()
+    ]
+    return table(["", "median", "of processors"], rows)

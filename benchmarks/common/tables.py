@@ -103,6 +103,7 @@ TABLES: dict[Callable[[], str], str] = {
     ranking_tables.strategies_in_short: "README.md",
     darts_strategies: "docs/search.md",
     speed_tables.whole_commands: "docs/speed.md",
+    speed_tables.starts: "docs/speed.md",
     speed_tables.memory_by_architectures: "docs/scaling.md",
     kernel_tables.any_network: "docs/any_network.md",
     kernel_tables.any_network_in_blocks: "docs/any_network.md",
