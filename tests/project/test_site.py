@@ -1,5 +1,7 @@
 """The documentation knows every public name and every page."""
 
+import html
+import json
 import re
 import textwrap
 from pathlib import Path
@@ -69,3 +71,10 @@ def test_the_home_page_has_the_two_commands_of_the_readme():
     shown = re.findall(r"^```bash\n(.*?)^```", (DOCS / "index.md").read_text(), re.MULTILINE | re.DOTALL)
     commands = re.findall(r"^```bash\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     assert shown == commands[:2]
+
+
+def test_the_example_report_is_that_of_the_first_command():
+    page = (DOCS / "examples" / "search.html").read_text()
+    output = json.loads((ROOT / "benchmarks" / "results" / "search_first_run.json").read_text())
+    assert html.escape(output["nasbench201"]["first"]["output"][-1]) in page
+    assert not re.search(r"(src|href)=\"https?:", page)
