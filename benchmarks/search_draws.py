@@ -1,6 +1,6 @@
 """Hundreds of searches of NAS-Bench-201 from a table of draws: which settings are ever unlucky.
 
-    python benchmarks/search_draws.py --nasbench201 TABLE --cache FOLDER [--data IMAGES.npz] [--draws 24] [--searches 300]
+    python benchmarks/search_draws.py --nasbench201 TABLE --cache FOLDER [--data IMAGES.npz] [--searches 200]
 
 The default scores of all 15,625 architectures are drawn a few dozen times, images and weights anew each time (seeds from
 1000). A search then takes its draws from that table at random instead of computing them, so that it takes milliseconds:
@@ -11,6 +11,7 @@ FOLDER keeps the draws. Writes `results/search_draws.json`.
 """
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ import jax
 import numpy as np
 
 from common.evolving import evolved
-from common.records import write
+from common.records import RESULTS, tree, write
 from common.statistics import mean_and_error
 from tenas_jax.data import open_images
 from tenas_jax.rank.benchmark_table import read_table
@@ -136,9 +137,18 @@ def row(strategy: str, setting: int, accuracies: list[float]) -> dict[str, Any]:
         "worst": round(float(values.min()), 2),
         "searches": len(values),
         f"below {GOOD}": int((values < GOOD).sum()),
+        "evaluated_at": tree()["commit"],
     }
     print(found, flush=True)
     return found
+
+
+SEARCHES: dict[str, tuple[Any, tuple[int, ...]]] = {
+    "prune": (pruned, PATHS),
+    "evolve": (evolved_from, (REPEATS,)),
+    "exhaustive": (gone_through, DRAWS),
+}
+STRATEGIES = tuple(SEARCHES)
 
 
 def main() -> None:
@@ -149,23 +159,32 @@ def main() -> None:
     )
     parser.add_argument("--cache", type=Path, required=True, help="a folder that keeps the draws")
     parser.add_argument("--draws", type=int, default=24)
-    parser.add_argument("--searches", type=int, default=300)
+    parser.add_argument("--searches", type=int, default=200)
+    parser.add_argument(
+        "--strategies", nargs="+", choices=STRATEGIES, default=STRATEGIES, help="rows of the others stay as they are"
+    )
     parser.add_argument("--name", default="search_draws", help="of the result's file; empty writes none")
     arguments = parser.parse_args()
     arguments.cache.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / f"{arguments.name}.json"
+    before = json.loads(path.read_text())["images"] if arguments.name and path.exists() else {}
     content: dict[str, Any] = {"what": "default scores; settings: completions a round, or draws", "images": {}}
     for images in ("synthetic", "cifar10") if arguments.data else ("synthetic",):
         table = drawn(images, arguments.data, arguments.nasbench201, arguments.cache, arguments.draws)
-        seeds = range(arguments.searches)
-        draws = [number for number in DRAWS if number <= arguments.draws]
+        made = {
+            strategy: [
+                row(strategy, setting, [search(table, setting, seed) for seed in range(arguments.searches)])
+                for setting in settings
+                if strategy == "prune" or setting <= arguments.draws
+            ]
+            for strategy, (search, settings) in SEARCHES.items()
+            if strategy in arguments.strategies
+        }
+        kept = before.get(images, [])
         content["images"][images] = [
-            *(row("prune", paths, [pruned(table, paths, seed) for seed in seeds]) for paths in PATHS),
-            row(
-                "evolve",
-                min(REPEATS, arguments.draws),
-                [evolved_from(table, min(REPEATS, arguments.draws), seed) for seed in seeds],
-            ),
-            *(row("exhaustive", number, [gone_through(table, number, seed) for seed in seeds]) for number in draws),
+            found
+            for strategy in STRATEGIES
+            for found in made.get(strategy, [one for one in kept if one["strategy"] == strategy])
         ]
     if arguments.name:
         write(arguments.name, content)

@@ -28,18 +28,14 @@ def neighbour_mean(values: Float[np.ndarray, " m"], choices: Choices, space: Cel
     Returns:
         (m,); the values themselves where the space has one architecture only.
     """
-    values, neighbours = np.asarray(values, float), space.neighbours
-    total, present = np.zeros(len(values)), np.zeros(len(values))
-    for rows, groups in _groups(choices, space):
-        # np.add.at: a row may stand in several groups of one kind of change.
-        np.add.at(total, rows, np.bincount(groups, values[rows])[groups] - values[rows])
-        np.add.at(present, rows, np.bincount(groups)[groups] - 1)
-    alone = present == 0
-    return np.where(alone, values, (total + (neighbours - present) * values) / max(neighbours, 1))
+    values = np.asarray(values, float)
+    total, present = _sums(values, choices, space)
+    missing = space.neighbours - present
+    return np.where(present == 0, values, (total + missing * values) / max(space.neighbours, 1))
 
 
 def smoothed(values: Float[np.ndarray, " m"], choices: Choices, space: CellGraph) -> Float[np.ndarray, " m"]:
-    """Values, and the mean of those one change away: what rankings and evolutions go by.
+    """Values, and the mean of those one change away: what rankings go by.
 
     Scores of one network are noisy. Its neighbours share most of the cell, and their noise is their own.
 
@@ -49,6 +45,39 @@ def smoothed(values: Float[np.ndarray, " m"], choices: Choices, space: CellGraph
         space: the search space.
     """
     return values + neighbour_mean(values, choices, space)
+
+
+def smoothed_in_part(values: Float[np.ndarray, " m"], choices: Choices, space: CellGraph) -> Float[np.ndarray, " m"]:
+    """As `smoothed`, where most neighbours of some and hardly one of others are known, as in an evolution.
+
+    The neighbours of a good architecture are worse. Would a neighbour that is not known count as the architecture itself,
+    then the best, whose surroundings are known best, would lose against those that nobody looked around. So it counts as
+    neighbours of such an architecture do on average: by the line through all pairs that are known.
+
+    Args:
+        values: as `neighbour_mean`.
+        choices: as `neighbour_mean`.
+        space: the search space.
+    """
+    total, present = _sums(values, choices, space)
+    pairs = present.sum()
+    if not pairs:
+        return 2 * values
+    mean = total.sum() / pairs
+    variance = (present * (values - mean) ** 2).sum() / pairs
+    shared = ((values - mean) * (total - present * mean)).sum() / pairs
+    expected = mean + (shared / variance if variance > 0 else 0) * (values - mean)
+    return values + (total + (space.neighbours - present) * expected) / space.neighbours
+
+
+def _sums(values: Float[np.ndarray, " m"], choices: Choices, space: CellGraph) -> tuple[np.ndarray, np.ndarray]:
+    """Of the neighbours at hand: the sum of their values, and how many there are."""
+    total, present = np.zeros(len(values)), np.zeros(len(values))
+    for rows, groups in _groups(choices, space):
+        # np.add.at: a row may stand in several groups of one kind of change.
+        np.add.at(total, rows, np.bincount(groups, values[rows])[groups] - values[rows])
+        np.add.at(present, rows, np.bincount(groups)[groups] - 1)
+    return total, present
 
 
 def _groups(choices: Choices, space: CellGraph) -> Iterator[tuple[Rows, Rows]]:

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from tenas_jax.errors import InputError
-from tenas_jax.scores.neighbours import smoothed
+from tenas_jax.scores.neighbours import smoothed_in_part
 from tenas_jax.scores.ranks import log_rank_sum
 from tenas_jax.search.budget import Budget
 from tenas_jax.spaces.space import SearchSpace, host_generator
@@ -119,7 +119,7 @@ def goodness(
     """
     log_ranks = log_rank_sum(scores, lower_is_better)
     # In a large space hardly a neighbour has been seen, and to look for them takes longer than to score.
-    return smoothed(log_ranks, history, space) if space.is_enumerable and len(history) else log_ranks
+    return smoothed_in_part(log_ranks, history, space) if space.is_enumerable and len(history) else log_ranks
 
 
 def mutate(

@@ -150,3 +150,17 @@ def test_the_released_search_goes_on_candidate_by_candidate(monkeypatch, tmp_pat
     assert len(stopped["candidates"]) == len(whole["candidates"]) == 2 * (24 + 18 + 12) + 2
     for one, other in zip(stopped["candidates"], whole["candidates"], strict=True):
         assert (one["question"], one["values"]) == (other["question"], other["values"])
+
+
+def test_searches_from_a_table_of_draws_find_what_is_best_there(rng):
+    import search_draws as script
+
+    masks = NAS_BENCH_201.enumerated()
+    goodness = (masks * rng.normal(size=NAS_BENCH_201.mask_shape)).sum((1, 2, 3))
+    values = {name: np.exp(goodness * (-1 if lower else 1))[None] for name, lower in script.LOWER.items()}
+    table = script.Drawn(masks, values, goodness)
+    np.testing.assert_array_equal(table.places(masks[::-7]), np.arange(len(masks))[::-7])
+    assert script.gone_through(table, 1, seed=0) == script.evolved_from(table, 1, seed=0) == goodness.max()
+    # Pruning sees no architecture with "none".
+    carried = ~masks[..., NAS_BENCH_201.none].any((1, 2))
+    assert script.pruned(table, 48, seed=0) == goodness[carried].max()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tenas_jax import DARTS
-from tenas_jax.scores.neighbours import neighbour_mean
+from tenas_jax.scores.neighbours import neighbour_mean, smoothed, smoothed_in_part
 from tenas_jax.search.evolution import mutate
 from tenas_jax.spaces.cell_graph import complete_edges
 from tenas_jax.spaces.space import SearchSpace
@@ -50,6 +50,28 @@ def test_neighbour_mean_is_that_of_brute_force(space, rng):
         near = [v for other, v in zip(choices, values, strict=True) if one_change_apart(space, mine, other)]
         expected.append(np.mean(near + [value] * (space.neighbours - len(near))))
     np.testing.assert_allclose(neighbour_mean(values, choices, space), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("space", [CHAIN, MIXED], ids=lambda space: space.name)
+def test_unknown_neighbours_count_as_those_that_are_known_suggest(space, rng):
+    choices = space.numbered(rng.permutation(space.size)[:40])
+    values = rng.normal(size=len(choices))
+    pairs = [(i, j) for i, j in itertools.permutations(range(40), 2) if one_change_apart(space, choices[i], choices[j])]
+    slope, start = np.polyfit([values[i] for i, _ in pairs], [values[j] for _, j in pairs], 1)
+    expected = []
+    for i, value in enumerate(values):
+        near = [values[j] for mine, j in pairs if mine == i]
+        expected.append(value + np.mean(near + [start + slope * value] * (space.neighbours - len(near))))
+    np.testing.assert_allclose(smoothed_in_part(values, choices, space), expected, atol=1e-12)
+
+
+def test_where_all_or_no_neighbours_are_known():
+    everything = CHAIN.enumerated().argmax(-1)
+    values = np.sin(np.arange(len(everything)))
+    whole = smoothed(values, everything, CHAIN)
+    np.testing.assert_allclose(smoothed_in_part(values, everything, CHAIN), whole, atol=1e-12)
+    strangers = everything[[0, -1]]
+    np.testing.assert_array_equal(smoothed_in_part(values[:2], strangers, CHAIN), 2 * values[:2])
 
 
 @pytest.mark.parametrize("space", [CHAIN, PAIR, TOPOLOGY, MIXED, DARTS], ids=lambda space: space.name)
