@@ -52,7 +52,7 @@ def test_neighbour_mean_is_that_of_brute_force(space, rng):
     np.testing.assert_allclose(neighbour_mean(values, choices, space), expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("space", [CHAIN, MIXED], ids=lambda space: space.name)
+@pytest.mark.parametrize("space", [CHAIN, TOPOLOGY], ids=lambda space: space.name)
 def test_unknown_neighbours_count_as_those_that_are_known_suggest(space, rng):
     choices = space.numbered(rng.permutation(space.size)[:40])
     values = rng.normal(size=len(choices))
