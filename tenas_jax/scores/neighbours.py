@@ -70,6 +70,24 @@ def smoothed_in_part(values: Float[np.ndarray, " m"], choices: Choices, space: C
     return values + (total + (space.neighbours - present) * expected) / space.neighbours
 
 
+def with_neighbours(choices: Choices, space: CellGraph) -> Choices:
+    """Some architectures, and behind them all that are another operator on one edge away, each once.
+
+    Args:
+        choices: operators (m, cells, edges), all different, of a space whose nodes do not choose their inputs.
+        space: the search space.
+    """
+    found = [choices]
+    for cell, edge in np.ndindex(choices.shape[1:]):
+        for operator in range(len(space.operators)):
+            changed = choices.copy()
+            changed[:, cell, edge] = operator
+            found.append(changed)
+    everything = np.concatenate(found)
+    _, first = np.unique(everything.reshape(len(everything), -1), axis=0, return_index=True)
+    return everything[np.sort(first)]
+
+
 def _sums(values: Float[np.ndarray, " m"], choices: Choices, space: CellGraph) -> tuple[np.ndarray, np.ndarray]:
     """Of the neighbours at hand: the sum of their values, and how many there are."""
     total, present = np.zeros(len(values)), np.zeros(len(values))

@@ -8,8 +8,9 @@ rules say what an operator is worth:
 - "completion", ours: the mean score of single architectures, drawn from what is still alive, that hold the operator. The
   operator that lies furthest behind its edge's mean goes. What is ranked are thus networks like those that are going to be
   trained; a supernet's score hides what a skip connection is worth: beside it, a convolution always carries the signal.
-  Scores are sums of log ranks, so that the best architectures say most about an operator; and as fewer are left to
-  compare, each is scored on more batches.
+  Scores are sums of log ranks, so that the best architectures say most about an operator; as fewer are left to compare,
+  each is scored on more batches, and when a few are left their neighbours have a say, as in a ranking: who is the best
+  of a few by chance has poor ones.
 
 Who competes with whom, edges too where a node keeps some of its inputs only, is said in `contest.py`.
 """
@@ -23,6 +24,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from tenas_jax.errors import InputError
 from tenas_jax.scores.indicators import Indicator, Scores
+from tenas_jax.scores.neighbours import smoothed, with_neighbours
 from tenas_jax.scores.ranks import (
     log_rank,
     rank_sum,
@@ -61,8 +63,9 @@ class Info(NamedTuple):
         candidates: (c, 3): cell, edge, operator; the edge's last operator where edges go.
         scores: by indicator. Removal: the mean score of the supernet without the candidate. Completion: the mean score of
             the architectures that hold it, a logarithm of scores that are averaged by their logarithms.
-        changes: by indicator. Removal: mean relative change. Completion: mean log rank of those architectures, less the
-            mean log rank on the edge, with the sign that makes the worst operator the smallest.
+        changes: by indicator. Removal: mean relative change. Completion: mean log rank of those architectures (when few are
+            left, of them and their neighbourhoods), less the mean log rank on the edge, with the sign that makes the worst
+            operator the smallest.
         ranks: by indicator, 0 goes first.
         total: what the decision was made by: smallest first. Removal: the sum of ranks. Completion: the sum of changes.
         health: by indicator, how many evaluations said what.
@@ -121,7 +124,8 @@ def step(
         indicators: what to score by; one or several.
         rule: see the module.
         paths: completion: architectures drawn. Where fewer are left, each is scored on as many batches, up to
-            `MOST_BATCHES`, as keep their product below it.
+            `MOST_BATCHES`, as keep their product below it; in a space that can be gone through, with so many batches their
+            neighbours are scored, too.
         fresh: removal: a new batch and initialisation for every candidate, as in the released code, instead of
             the same for all.
         prune_number: how many operators go from every edge, the last one stays. By default one; with completion one of
@@ -157,13 +161,17 @@ def _by_completion(key, mask, space, indicators, paths, prune_number, budget) ->
     draw, score = jax.random.split(key)
     choices = (budget.sample if budget else architectures)(draw, mask, paths, space)
     batches = max(1, min(MOST_BATCHES, paths // len(choices)))
-    results = {i.name: _on_batches(i, score, space.one_hot(choices), batches) for i in indicators}
-    means = {i.name: _mean(results[i.name].values, i.geometric) for i in indicators}
+    scored = _with_neighbours(choices, space) if batches == MOST_BATCHES else choices
+    results = {i.name: _on_batches(i, score, space.one_hot(scored), batches) for i in indicators}
+    means = {i.name: _mean(results[i.name].values[:, : len(choices)], i.geometric) for i in indicators}
     # Every batch is ranked by itself, so that an unlucky one moves a rank and not an average.
     log_ranks = {
         i.name: np.mean([log_rank(v, descending=not i.lower_is_better) for v in results[i.name].values], axis=0)
         for i in indicators
     }
+    if len(scored) > len(choices):
+        # The mean of an architecture and its neighbourhood: half of what a ranking goes by, so that leads keep their scale.
+        log_ranks = {name: smoothed(places, scored, space)[: len(choices)] / 2 for name, places in log_ranks.items()}
 
     rivals = contest(mask, space)
     options = rivals.options
@@ -188,10 +196,15 @@ def _by_completion(key, mask, space, indicators, paths, prune_number, budget) ->
         ranks={name: released_rank(change) for name, change in changes.items()},
         total=total,
         health=_health(results),
-        evaluations=len(choices) * batches,
+        evaluations=len(scored) * batches,
         pruned=rivals.losers(total, np.arange(len(total)), mask, space, prune_number or 1, budget),
         noise=_standard_errors(np.sum(list(log_ranks.values()), axis=0), holds),
     )
+
+
+def _with_neighbours(choices, space: SearchSpace):
+    """In a large space a few architectures have too many neighbours, and scores of hundreds of others say less."""
+    return with_neighbours(choices, space) if space.is_enumerable and not space.chooses_inputs else choices
 
 
 def _standard_errors(values: Float[np.ndarray, " m"], holds: Bool[np.ndarray, "c m"]) -> Float[np.ndarray, " c"]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tenas_jax import DARTS
-from tenas_jax.scores.neighbours import neighbour_mean, smoothed, smoothed_in_part
+from tenas_jax.scores.neighbours import neighbour_mean, smoothed, smoothed_in_part, with_neighbours
 from tenas_jax.search.evolution import mutate
 from tenas_jax.spaces.cell_graph import complete_edges
 from tenas_jax.spaces.space import SearchSpace
@@ -52,7 +52,7 @@ def test_neighbour_mean_is_that_of_brute_force(space, rng):
     np.testing.assert_allclose(neighbour_mean(values, choices, space), expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("space", [CHAIN, MIXED], ids=lambda space: space.name)
+@pytest.mark.parametrize("space", [CHAIN, TOPOLOGY], ids=lambda space: space.name)
 def test_unknown_neighbours_count_as_those_that_are_known_suggest(space, rng):
     choices = space.numbered(rng.permutation(space.size)[:40])
     values = rng.normal(size=len(choices))
@@ -63,6 +63,15 @@ def test_unknown_neighbours_count_as_those_that_are_known_suggest(space, rng):
         near = [values[j] for mine, j in pairs if mine == i]
         expected.append(value + np.mean(near + [start + slope * value] * (space.neighbours - len(near))))
     np.testing.assert_allclose(smoothed_in_part(values, choices, space), expected, atol=1e-12)
+
+
+def test_architectures_with_their_neighbours(rng):
+    some = CHAIN.numbered(rng.permutation(CHAIN.size)[:3])
+    found = with_neighbours(some, CHAIN)
+    np.testing.assert_array_equal(found[:3], some)
+    near = [c for c in CHAIN.enumerated().argmax(-1) if any(one_change_apart(CHAIN, c, mine) for mine in some)]
+    assert {c.tobytes() for c in found} == {c.tobytes() for c in (*some, *near)}
+    assert len({c.tobytes() for c in found}) == len(found)
 
 
 def test_where_all_or_no_neighbours_are_known():

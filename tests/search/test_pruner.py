@@ -189,7 +189,7 @@ def test_completion_by_hand():
     mask[0, 0, 1] = mask[0, 5, 1] = True
     kappa = {(1, 1): np.inf, (1, 3): 20.0, (3, 1): 5.0, (3, 3): 5.0}
     score = indicator("condition_number", True, lambda m: kappa[int(m[0, 0].argmax()), int(m[0, 5].argmax())])
-    state, info = pruner.step(KEY, pruner.State(mask, 4), space=NAS_BENCH_201, indicators=[score])
+    state, info = pruner.step(KEY, pruner.State(mask, 4), space=NAS_BENCH_201, indicators=[score], paths=4)
     # Places: the fives share 1 and 2, 20 is third, infinity fourth.
     assert info.candidates.tolist() == [[0, 0, 1], [0, 0, 3], [0, 5, 1], [0, 5, 3]]
     means = np.log([[12, 1.5**2], [6, 4.5]]) / 2
@@ -197,9 +197,9 @@ def test_completion_by_hand():
     np.testing.assert_array_equal(info.total, info.changes["condition_number"])
     np.testing.assert_allclose(info.scores["condition_number"], [np.inf, np.log(5), np.inf, np.log(100) / 2])
     assert info.ranks["condition_number"].tolist() == [0, 3, 1, 2]
-    # Four architectures, three repeats, eight batches.
-    assert info.health["condition_number"] == {"full rank": 72, "rank-deficient": 24}
-    assert info.evaluations == 32
+    # Four architectures, three repeats, one batch.
+    assert info.health["condition_number"] == {"full rank": 9, "rank-deficient": 3}
+    assert info.evaluations == 4
     assert info.pruned.tolist() == [[0, 0, 1]]
     assert state.round == 5
     assert not state.mask[0, 0, 1]
@@ -211,11 +211,33 @@ def test_fewer_architectures_are_scored_on_more_batches():
     mask = NAS_BENCH_201.parse("|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_1x1~1|+|none~0|none~1|nor_conv_3x3~2|")
     mask[0, 0, [1, 2, 4]] = True
     score = indicator("linear_regions", False, worth("nor_conv_3x3"), calls)
-    for paths, batches in ((4, 1), (11, 2), (1000, pruner.MOST_BATCHES)):
+    # All operators of edge 0: four architectures; another one is "none" there, and eighty have another operator elsewhere.
+    for paths, batches, scored in ((4, 1, 4), (11, 2, 4), (1000, pruner.MOST_BATCHES, 4 + 1 + 4 * 5 * 4)):
         calls.clear()
         _, info = pruner.step(KEY, pruner.State(mask, 0), space=NAS_BENCH_201, indicators=[score], paths=paths)
         assert len({str(key) for key in calls}) == len(calls) == batches
-        assert info.evaluations == 4 * batches
+        assert info.evaluations == scored * batches
+
+
+def test_neighbours_decide_between_the_last_ones():
+    """The better of two by itself has poor neighbours: with as many batches as there may be, they are asked."""
+    mask = NAS_BENCH_201.parse("|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_1x1~1|+|none~0|none~1|nor_conv_3x3~2|")
+    mask[0, 0, 1] = True
+    alone = mask[0, 1:].argmax(-1)
+
+    def score(mask):
+        lucky, edges = mask[0, 0, 1], mask[0, 1:].argmax(-1)
+        if not mask[0, 0, [1, 3]].any():
+            return 0.5
+        return (10.1 if lucky else 10.0) if (edges == alone).all() else (1.0 if lucky else 9.0)
+
+    for paths, gone in ((2, 3), (16, 1)):
+        state = pruner.State(mask, 0)
+        kwargs = {"space": NAS_BENCH_201, "indicators": [indicator("own", False, score)], "paths": paths}
+        _, info = pruner.step(KEY, state, **kwargs)
+        assert info.pruned.tolist() == [[0, 0, gone]]
+        # The score that is shown is that of the architectures themselves.
+        np.testing.assert_allclose(info.scores["own"], [10.1, 10.0])
 
 
 def test_removal_rounds_then_averages_and_shares_equal_ranks():
