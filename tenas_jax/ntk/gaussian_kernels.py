@@ -326,9 +326,8 @@ def square(kernel: Float[Array, "p q pairs"], batch: Batch) -> Float[Array, "np 
 def _pairs(square: Float[Array, "np nq"], batch: Batch) -> Float[Array, "p q pairs"]:
     """The stored pairs of a symmetric matrix over (image, position)."""
     positions = len(square) // batch.size
-    return square.reshape(batch.size, positions, batch.size, positions).transpose(1, 3, 0, 2)[
-        :, :, batch.first, batch.second
-    ]
+    stacked = square.reshape(batch.size, positions, batch.size, positions).transpose(1, 3, 0, 2)
+    return stacked[:, :, batch.first, batch.second]
 
 
 def _centre(kernel: Float[Array, "groups p q pairs"], batch: Batch) -> Float[Array, "groups p q pairs"]:

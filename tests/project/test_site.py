@@ -4,6 +4,7 @@ import html
 import json
 import re
 import textwrap
+import tomllib
 from pathlib import Path
 
 import jax
@@ -71,6 +72,12 @@ def test_the_home_page_has_the_two_commands_of_the_readme():
     shown = re.findall(r"^```bash\n(.*?)^```", (DOCS / "index.md").read_text(), re.MULTILINE | re.DOTALL)
     commands = re.findall(r"^```bash\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     assert shown == commands[:2]
+
+
+def test_one_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"Version {project} " in (DOCS / "index.md").read_text()
+    assert re.search(rf"^version: \"?{re.escape(project)}\"?$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
 
 
 def test_the_example_report_is_that_of_the_first_command():
