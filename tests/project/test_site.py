@@ -76,7 +76,7 @@ def test_the_home_page_has_the_two_commands_of_the_readme():
 
 def test_one_version():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert f"Version {project} " in (DOCS / "index.md").read_text()
+    assert f"Version `{project}` " in (DOCS / "index.md").read_text()
     assert re.search(rf"^version: \"?{re.escape(project)}\"?$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
 
 
