@@ -10,16 +10,13 @@ not. Writes `results/search_strategies.json`.
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from common.processes import run
 from common.records import write
 from common.statistics import mean_and_error
 from tenas_jax import DARTS, NAS_BENCH_201
@@ -36,28 +33,20 @@ JUDGE = 1000  # the seed of the draws by which DARTS genotypes are compared
 def searched(arguments: list[str], seed: int, cache: Path) -> dict[str, Any]:
     """The result of one process, with its seconds from start to exit."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [
-            sys.executable,
-            "-m",
+        output = Path(folder) / "run"
+        done = run(
             "tenas_jax.search",
-            *arguments,
-            "--seed",
-            str(seed),
-            "--output",
-            f"{folder}/run",
-        ]
-        start = time.perf_counter()
-        subprocess.run(
-            command, check=True, capture_output=True, env=os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache)}
+            [*arguments, "--seed", str(seed), "--output", str(output)],
+            Path(folder) / "process",
+            {"JAX_COMPILATION_CACHE_DIR": str(cache)},
         )
-        seconds = time.perf_counter() - start
-        result = json.loads((Path(folder) / "run" / "result.json").read_text())
+        result = json.loads((output / "result.json").read_text())
     return {
         "seed": seed,
         "architecture": result["architecture"],
         "cost": result["cost"],
         "evaluations": result["evaluations"],
-        "process_seconds": round(seconds, 2),
+        "process_seconds": done.seconds,
     }
 
 

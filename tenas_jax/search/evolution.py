@@ -119,7 +119,7 @@ def goodness(
     """
     log_ranks = log_rank_sum(scores, lower_is_better)
     # In a large space hardly a neighbour has been seen, and to look for them takes longer than to score.
-    return smoothed_in_part(log_ranks, history, space) if space.is_enumerable and len(history) else log_ranks
+    return smoothed_in_part(log_ranks, history, space) if space.is_enumerable else log_ranks
 
 
 def mutate(

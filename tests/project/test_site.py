@@ -85,3 +85,8 @@ def test_the_example_report_is_that_of_the_first_command():
     output = json.loads((ROOT / "benchmarks" / "results" / "search_first_run.json").read_text())
     assert html.escape(output["nasbench201"]["first"]["output"][-1]) in page
     assert not re.search(r"(src|href)=\"https?:", page)
+    # It was made by the templates of today.
+    templates = ROOT / "tenas_jax" / "report" / "templates"
+    assert (templates / "script.js").read_text().strip() in page
+    style = (templates / "style.css").read_text().splitlines()
+    assert [line for line in style if "{{" not in line and "{%" not in line and line not in page] == []
