@@ -100,7 +100,7 @@ def _sums(values: Float[np.ndarray, " m"], choices: Choices, space: CellGraph) -
 
 def _groups(choices: Choices, space: CellGraph) -> Iterator[tuple[Rows, Rows]]:
     """Rows of `choices` and a number for each; rows with one number are neighbours, by one kind of change."""
-    flat, everyone = choices.reshape(len(choices), -1), np.arange(len(choices))
+    flat, everyone = choices.reshape(len(choices), np.prod(choices.shape[1:])), np.arange(len(choices))
     for edge in range(flat.shape[1]):
         yield everyone, _numbered(np.delete(flat, edge, axis=1))
     if not space.chooses_inputs:

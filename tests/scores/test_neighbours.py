@@ -81,6 +81,7 @@ def test_where_all_or_no_neighbours_are_known():
     np.testing.assert_allclose(smoothed_in_part(values, everything, CHAIN), whole, atol=1e-12)
     strangers = everything[[0, -1]]
     np.testing.assert_array_equal(smoothed_in_part(values[:2], strangers, CHAIN), 2 * values[:2])
+    assert len(smoothed_in_part(values[:0], everything[:0], CHAIN)) == 0
 
 
 @pytest.mark.parametrize("space", [CHAIN, PAIR, TOPOLOGY, MIXED, DARTS], ids=lambda space: space.name)
