@@ -44,31 +44,25 @@ def _doc(blueprint: Blueprint, axes: str) -> str:
     )
 
 
-def torch_source(blueprint: Blueprint, weights: str = "network_torch.safetensors") -> str:
-    """The network as a file of PyTorch, without any import of this package.
+def torch_file(blueprint: Blueprint, source: str, weights: str = "network_torch.safetensors") -> str:
+    """A file of PyTorch with the network, which imports nothing of this package.
 
     Args:
         blueprint: the network.
+        source: its classes, see `source.written`.
         weights: name of the file with its weights.
-
-    Raises:
-        InputError: for a custom layer.
     """
-    source, _ = written(blueprint, Torch())
     return f"{_doc(blueprint, '(b, 3, h, w)')}{Torch.header}\n\n{source}{TORCH_LOAD.format(weights=weights)}"
 
 
-def flax_source(blueprint: Blueprint, weights: str = "network_flax.safetensors") -> str:
-    """The network as a file of Flax Linen, without any import of this package.
+def flax_file(blueprint: Blueprint, source: str, weights: str = "network_flax.safetensors") -> str:
+    """A file of Flax Linen with the network, which imports nothing of this package.
 
     Args:
         blueprint: the network.
+        source: its classes, see `source.written`.
         weights: name of the file with its weights.
-
-    Raises:
-        InputError: for a custom layer.
     """
-    source, _ = written(blueprint, Flax())
     return f"{_doc(blueprint, '(b, h, w, 3)')}{Flax.header}\n\n{source}{FLAX_LOAD.format(weights=weights)}"
 
 
@@ -83,8 +77,8 @@ def write_torch(path: Path, blueprint: Blueprint, variables: Mapping[str, Any]) 
     Raises:
         InputError: for a custom layer, or where they cannot be written.
     """
-    _, names = written(blueprint, Torch())
-    write_bytes(path / "network_torch.py", torch_source(blueprint).encode())
+    source, names = written(blueprint, Torch())
+    write_bytes(path / "network_torch.py", torch_file(blueprint, source).encode())
     write_tensors(path / "network_torch.safetensors", torch_state(variables, names))
 
 
@@ -99,14 +93,14 @@ def write_flax(path: Path, blueprint: Blueprint, variables: Mapping[str, Any]) -
     Raises:
         InputError: for a custom layer, or where they cannot be written.
     """
-    _, names = written(blueprint, Flax())
-    write_bytes(path / "network_flax.py", flax_source(blueprint).encode())
+    source, names = written(blueprint, Flax())
+    write_bytes(path / "network_flax.py", flax_file(blueprint, source).encode())
     arrays: Any = flatten_dict(flax_variables(variables, names), sep="/")
     write_tensors(path / "network_flax.safetensors", arrays)
 
 
 def torch_network(blueprint: Blueprint, variables: Mapping[str, Any]) -> Any:
-    """The network that `torch_source` writes, with weights, as a module of PyTorch in evaluation mode.
+    """The network that `write_torch` writes, with weights, as a module of PyTorch in evaluation mode.
 
     Args:
         blueprint: the network.

@@ -68,14 +68,17 @@ def test_flax_source_computes_the_same(network):
     np.testing.assert_allclose(jax.jit(space["Network"]().apply)(given, images), logits, rtol=1e-9, atol=1e-12)
 
 
-def test_torch_source_computes_the_same(network):
+def test_torch_source_computes_the_same(network, tmp_path):
     torch = pytest.importorskip("torch")
     found, variables, images, logits = network
     module = files.torch_network(found, variables)
     with torch.no_grad():
         other = module(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).numpy()
     np.testing.assert_allclose(other, logits, rtol=1e-9, atol=1e-12)
-    assert "tenas_jax" not in files.torch_source(found) + files.flax_source(found)
+    files.write_torch(tmp_path, found, variables)
+    files.write_flax(tmp_path, found, variables)
+    assert not [path for path in tmp_path.glob("network_*.py") if "tenas_jax" in path.read_text()]
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_parameters_come_back(network, tmp_path):
