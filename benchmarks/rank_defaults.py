@@ -44,14 +44,12 @@ def draw(cache: Path, seeds: list[int], data: Path | None) -> None:
     )
     distinct = flat.reshape(-1, *SPACE.mask_shape)
     scores = chosen_scores(SPACE, SPACE.family.default_scores)
-    programs = None
     for seed in seeds:
         path = cache / f"default_{'cifar10' if data else 'synthetic'}_{seed}.npz"
         if path.exists():
             continue
         start = time.perf_counter()
         scorer = prepare(SPACE, scores, open_images("cifar10", data) if data else open_images(seed=seed), seed=seed)
-        programs = scorer.__dict__["programs"] = programs or scorer.programs  # compiled once for all seeds
         table = scorer(distinct)
         seconds = time.perf_counter() - start
         drawn: dict[str, Any] = {"places": places.ravel(), "seconds": seconds, **table.values}

@@ -64,12 +64,10 @@ def pruner_of(chosen: list[str], source: Any) -> Callable[[str, int], np.ndarray
 
 def evolver_of(chosen: list[str], source: Any) -> Callable[[str, int], np.ndarray]:
     """The default evolution by set and seed, what `search.strategies.evolve` does without a folder."""
-    programs: dict[str, Any] = {}
 
     def found(one, seed):
         scores = chosen_scores(SPACE, list(SETS[one]))
         scorer = prepare(SPACE, scores, source, seed=seed, repeats=REPEATS)
-        scorer.__dict__["programs"] = programs.setdefault(one, scorer.programs)  # compiled once for all seeds
         lower = {name: score.lower_is_better for name, score in scores.items()}
 
         def score(masks):

@@ -63,15 +63,12 @@ class Drawn(NamedTuple):
 
 def drawn(images: str, data: Path | None, table: Path, cache: Path, number: int) -> Drawn:
     """All draws, computed where the cache has none."""
-    masks, programs, found = SPACE.enumerated(), None, []
+    masks, found = SPACE.enumerated(), []
     for seed in range(FIRST_SEED, FIRST_SEED + number):
         path = cache / f"{images}_{seed}.npz"
         if not path.exists():
             source = open_images("cifar10", data) if images == "cifar10" else open_images(seed=seed)
             scorer = prepare(SPACE, SCORES, source, seed=seed, repeats=1)
-            if programs is not None:
-                scorer.__dict__["programs"] = programs  # compiled once for all draws
-            programs = scorer.programs
             draws = draws_of(SPACE, SCORES, masks, scorer(masks), np.arange(len(masks)))
             np.savez(path, **{name: values[0] for name, values in draws.items()})
         with np.load(path) as stored:

@@ -33,6 +33,11 @@ _CONTEXT = (
 )
 
 
+def context() -> Hashable:
+    """What decides how JAX traces a function now, beside its arguments."""
+    return tuple(getattr(jax.config, name, None) for name in _CONTEXT)
+
+
 class Kept(NamedTuple):
     """A program as it is built.
 
@@ -85,7 +90,7 @@ class ProgramCache:
         found = None if getattr(jax.config, "jax_disable_jit", False) else identity(*values)
         if found is None or not _is_hashable(options):
             return build().program
-        key = (found.key, options, tuple(getattr(jax.config, name, None) for name in _CONTEXT))
+        key = (found.key, options, context())
         with self._lock:
             entry = self._entries.get(key)
             if entry is not None:
@@ -124,10 +129,11 @@ def _is_hashable(value: Any) -> bool:
 
 
 PROGRAMS = ProgramCache()
+ALSO_CLEARED: list[Callable[[], None]] = []  # by whoever else keeps programs
 
 
 def clear_cache() -> None:
-    """Forgets the compiled programs that `empirical_ntk`, `activation_patterns`, `evaluate` and `analytic_ntk` keep.
+    """Forgets the compiled programs that functions of the library keep, and those of scores that this thread keeps.
 
     Examples:
         >>> from tenas_jax import activation_patterns
@@ -136,6 +142,8 @@ def clear_cache() -> None:
         >>> clear_cache()  # what was compiled for this function is free to go
     """
     PROGRAMS.clear()
+    for clear in ALSO_CLEARED:
+        clear()
 
 
 def signature(tree: Any) -> Hashable:

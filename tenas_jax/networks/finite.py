@@ -3,7 +3,6 @@
 `FeatureReading` runs a network on given weights; `CellNetwork` is the Flax module that owns them.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -12,11 +11,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Key
 
 from tenas_jax.errors import InputError
 from tenas_jax.networks.convolution import convolve
 from tenas_jax.networks.custom_layer import Initialiser, open_layer
+from tenas_jax.networks.initial_weights import Declaration, Fan, Parameters, drawn_alike, initialiser
 from tenas_jax.networks.operator_check import check_operators
 from tenas_jax.networks.pooling import max_pool
 from tenas_jax.networks.windows import windows
@@ -26,23 +26,7 @@ from tenas_jax.spaces.skeleton import Skeleton
 from tenas_jax.spaces.space import SearchSpace
 from tenas_jax.spaces.stacking import cell
 
-Parameters = Mapping[str, Array]
 Statistics = Mapping[str, tuple[Array, Array]]
-Fan = Literal["fan_in", "fan_out"]
-
-
-class Declaration(NamedTuple):
-    """A parameter that a network needs.
-
-    Attributes:
-        shape: its shape; convolutions are (k, k, in, out), depthwise ones (k, k, 1, channels), the linear layer (in, out).
-        kind: "weight" for convolutions and the linear layer, "scale" or "bias"; "custom" of a custom layer.
-        initial: the custom layer's initialiser, `(key, shape, dtype) -> array`.
-    """
-
-    shape: tuple[int, ...]
-    kind: Literal["weight", "scale", "bias", "custom"]
-    initial: Initialiser | None = None
 
 
 class FeatureReading:
@@ -277,23 +261,29 @@ class CellNetwork(nn.Module):
             )
         return jnp.concatenate(bits, axis=1)
 
-    def drawn(self, images: Float[Array, "b h w c"], mask: Bool[Any, "cells edges ops"]) -> None:
-        """Variables alone, without what the network makes of them: `net.init(key, images, mask, method="drawn")`.
+    def initial(self, key: Key[Array, ""], shape: tuple[int, ...], dtype) -> dict[str, Any]:
+        """What `init` returns for a mask with everything alive, to the bit, without what Flax spends on each parameter.
 
         Args:
-            images: (b, h, w, c).
-            mask: alive operators.
+            key: decides the weights.
+            shape: (b, h, w, c) of the images.
+            dtype: of the images, and so of the parameters.
+
+        Returns:
+            Collections `params` and `batch_stats`.
         """
-        self._read(images, mask, True, run=False)
+        declared = self._declared(shape, np.ones(self.space.mask_shape, bool))
+        norms = {name.removesuffix(".scale"): d.shape for name, d in declared.items() if d.kind == "scale"}
+        statistics = {name: (np.zeros(shape, dtype), np.ones(shape, dtype)) for name, shape in norms.items()}
+        return {"params": self._drawn(key, declared, dtype), "batch_stats": statistics}
 
     @nn.compact
-    def _read(self, images, mask, train: bool, run: bool = True):
+    def _read(self, images, mask, train: bool):
         static = isinstance(mask, np.ndarray)
         if static:
             self.space.check(mask)
         listed = mask if static else np.ones(self.space.mask_shape, bool)
-        mask_key = _Mask(listed.shape, listed.tobytes())
-        declared = _declared(self.reading, self.space, self.skeleton, images.shape, mask_key)
+        declared = self._declared(images.shape, listed)
         parameters = self._parameters(declared, images.dtype)
         stored = {
             name.removesuffix(".scale"): self.variable(
@@ -303,37 +293,22 @@ class CellNetwork(nn.Module):
             if d.kind == "scale"
         }
         read = self.reading(parameters, None if train else {name: v.value for name, v in stored.items()})
-        if not run:
-            return None, read
         output = network(read, self.space, mask, images, self.skeleton, read.cell)
         if train and self.is_mutable_collection("batch_stats") and not self.is_initializing():
             for name, moments in read.moments.items():
                 stored[name].value = moments
         return output, read
 
+    def _declared(self, shape: tuple[int, ...], mask: Bool[np.ndarray, "cells edges ops"]) -> dict[str, Declaration]:
+        return _declared(self.reading, self.space, self.skeleton, shape, _Mask(mask.shape, mask.tobytes()))
+
     def _parameters(self, declared: Mapping[str, Declaration], dtype) -> Parameters:
-        return {
-            name: self.param(name, d.initial or partial(_initial, self.fan, d.kind), d.shape, dtype)
-            for name, d in declared.items()
-        }
+        return {name: self.param(name, initialiser(self.fan, d), d.shape, dtype) for name, d in declared.items()}
+
+    def _drawn(self, key, declared: Mapping[str, Declaration], dtype) -> Parameters:
+        """As `_parameters` under `init`."""
+        return drawn_alike(key, self.fan, declared, dtype)
 
 
 def _unit(shape, dtype):
     return jnp.zeros(shape, dtype), jnp.ones(shape, dtype)
-
-
-def kaiming_deviation(fan: Fan, shape: tuple[int, ...]) -> float:
-    """The standard deviation `(2 / fan) ** 0.5` of initial weights (He et al. 2015).
-
-    Args:
-        fan: which fan.
-        shape: (..., k, k, in, out) of a convolution, or (in, out). A depthwise kernel is (k, k, 1, c): one input an output,
-            and PyTorch counts k^2 c as its fan_out.
-    """
-    return (2 / (math.prod(shape[-4:-2]) * shape[-2 if fan == "fan_in" else -1])) ** 0.5
-
-
-def _initial(fan: Fan, kind: str, key, shape, dtype):
-    if kind != "weight":
-        return jnp.full(shape, 1.0 if kind == "scale" else 0.0, dtype)
-    return jax.random.normal(key, shape, dtype) * jnp.asarray(kaiming_deviation(fan, shape), dtype)

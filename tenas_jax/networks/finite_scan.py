@@ -5,7 +5,6 @@ is drawn by a separate program. Here the weights of a cell's edges are stacked, 
 call draws all weights. For the same weights the numbers are those of `finite.py`.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
@@ -16,7 +15,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from tenas_jax.networks.custom_layer import Initialiser
-from tenas_jax.networks.finite import CellNetwork, Declaration, Fan, FeatureReading, Parameters, kaiming_deviation
+from tenas_jax.networks.finite import CellNetwork, FeatureReading
+from tenas_jax.networks.initial_weights import Declaration, Parameters, drawn_at_once, flax_keys
 from tenas_jax.spaces.space import SearchSpace
 from tenas_jax.spaces.stacking import bound_operators
 
@@ -145,28 +145,13 @@ class ScannedNetwork(CellNetwork):
     def _parameters(self, declared: Mapping[str, Declaration], dtype) -> Parameters:
         if not self.is_initializing():
             return {name: self.param(name, lambda _, d=d: jnp.zeros(d.shape, dtype)) for name, d in declared.items()}
-        drawn = _drawn(self.make_rng("params"), self.fan, declared, dtype)
+        drawn = drawn_at_once(self.make_rng("params"), self.fan, declared, dtype)
         return {name: self.param(name, lambda _, value=value: value) for name, value in drawn.items()}
+
+    def _drawn(self, key, declared: Mapping[str, Declaration], dtype) -> Parameters:
+        return drawn_at_once(flax_keys(key, 1)[0], self.fan, declared, dtype)
 
 
 def _each_edge(initial: Initialiser, key, shape: tuple[int, ...], dtype) -> Array:
     """A custom layer's parameter (edges, ...), drawn for each edge."""
     return jnp.stack([initial(edge_key, shape[1:], dtype) for edge_key in jax.random.split(key, shape[0])])
-
-
-def _drawn(key, fan: Fan, declared: Mapping[str, Declaration], dtype) -> dict[str, Array]:
-    """Initial values as `CellNetwork` has them, from one call: a call a weight costs more to compile than the network."""
-    weights = {name: d.shape for name, d in declared.items() if d.kind == "weight"}
-    sizes = [math.prod(shape) for shape in weights.values()]
-    deviations = [kaiming_deviation(fan, shape) for shape in weights.values()]
-    numbers = jax.random.normal(key, (sum(sizes),), dtype) * jnp.asarray(np.repeat(deviations, sizes), dtype)
-    pieces = dict(zip(weights, jnp.split(numbers, np.cumsum(sizes)[:-1]), strict=True))
-
-    def value(place: int, name: str, d: Declaration) -> Array:
-        if d.initial is not None:
-            return d.initial(jax.random.fold_in(key, place), d.shape, dtype)
-        return (
-            pieces[name].reshape(d.shape) if d.kind == "weight" else jnp.full(d.shape, float(d.kind == "scale"), dtype)
-        )
-
-    return {name: value(place, name, d) for place, (name, d) in enumerate(declared.items())}

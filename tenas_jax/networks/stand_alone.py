@@ -12,7 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from tenas_jax.errors import InputError
-from tenas_jax.networks.finite import Declaration, kaiming_deviation
+from tenas_jax.networks.initial_weights import Declaration, kaiming_deviation
 from tenas_jax.networks.operator_check import check_operators
 from tenas_jax.networks.stand_alone_reading import (
     Auxiliary,

@@ -83,14 +83,14 @@ def score_architectures(
     scorer = prepare(space, scores, source, seed=seed, repeats=repeats)
     wanted = identity(space, distinct, scores, source, seed=seed, repeats=repeats) | {"shard_size": scorer.shard_size}
     with Shards(folder, wanted, environment, spent) as shards:
-        shards.spent.compiling = lambda: scorer.compile_seconds
+        shards.spent.watch(lambda: scorer.compile_seconds)
         found, evaluated = _evaluate(scorer, distinct, shards, ray, environment)
     draws = draws_of(space, scores, masks, found, places.ravel())
     columns = averages(scores, draws, found, places.ravel())
     columns = aggregates(space, scores, masks, draws, columns) | columns
     order = np.argsort(-columns["smoothed"], kind="stable")
     sorted_columns = {name: values[order] for name, values in columns.items()}
-    return ScoreTable(masks[order], sorted_columns, len(distinct), evaluated, scorer.compile_seconds)
+    return ScoreTable(masks[order], sorted_columns, len(distinct), evaluated, shards.spent.compiling)
 
 
 def identity(

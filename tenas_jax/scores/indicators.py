@@ -84,6 +84,7 @@ def indicator(space: SearchSpace, source: ImageSource, name: str, score: Score, 
         for repeat in range(repeats):
             drawn = program.draw(jax.random.fold_in(key, repeat), source)
             results.append(program.read(program.compiled(masks, *drawn), masks)[name])
+        program.compiled.release()
         return Scores(np.stack([values for values, _ in results]), np.stack([health for _, health in results]))
 
     return Indicator(name, score.lower_is_better, evaluate, program.compiled, score.geometric)

@@ -60,12 +60,15 @@ class MaskProgram:
         workers = len(programs) if len(programs) > 1 else cpu_count()
         parts = np.array_split(masks, max(-(-len(masks) // CHUNK), min(workers, len(masks))))
         # Once a device, not once a call.
-        placed = [jax.device_put(arguments, device) for device in jax.local_devices()]
+        placed = [_placed(arguments, device) for device in jax.local_devices()]
         dealt = [(programs[place % len(programs)], placed[place % len(programs)]) for place in range(len(parts))]
         # The threads of LAPACK would wait, busily, for each other: 60 times slower for a 128 x 128 eigendecomposition.
         with _thread_pools().limit(limits=1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
             results = list(pool.map(self._run, dealt, parts))
         return jax.tree.map(lambda *parts: np.concatenate(parts), *results)
+
+    def release(self) -> None:
+        """Nothing is held between calls, see `shared_work.SharedProgram`."""
 
     def _programs(self, masks, arguments) -> list[Callable[..., Any]]:
         """The program of every local device."""
@@ -92,6 +95,15 @@ class MaskProgram:
         padding = np.broadcast_to(masks[:1], (CHUNK - len(masks), *masks.shape[1:]))
         results = program(np.concatenate([masks, padding]), np.int32(len(masks)), *arguments)
         return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(masks)], results)
+
+
+def _placed(arguments: Any, device: Any) -> Any:
+    """Arguments on a device; to ask for what is there already takes longer than to look, weight by weight."""
+    leaves, structure = jax.tree.flatten(arguments)
+    elsewhere = [n for n, x in enumerate(leaves) if not (isinstance(x, jax.Array) and x.devices() == {device})]
+    for n, x in zip(elsewhere, jax.device_put([leaves[n] for n in elsewhere], device), strict=True):
+        leaves[n] = x
+    return jax.tree.unflatten(structure, leaves)
 
 
 @lru_cache

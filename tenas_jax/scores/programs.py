@@ -3,9 +3,14 @@
 A score says one thing of an architecture; a program is the work that some scores share. What it draws at random, images and
 weights, is drawn before, once for all architectures: plain arrays, so that another machine can evaluate masks without the
 images.
+
+The latest programs are kept, so that a second search of one process compiles nothing; `program_cache.clear_cache` forgets
+them. They have tables of their own, so each thread has its own programs.
 """
 
-from collections.abc import Callable, Mapping
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,8 +21,9 @@ from jaxtyping import Array, Bool, Float
 
 from tenas_jax.data import ImageSource, image_batch, patch_batch
 from tenas_jax.networks import cost
-from tenas_jax.networks.finite import CellNetwork, Fan
+from tenas_jax.networks.finite import CellNetwork
 from tenas_jax.networks.finite_scan import ScannedNetwork
+from tenas_jax.networks.initial_weights import Fan
 from tenas_jax.ntk.analytic import analytic_ntk
 from tenas_jax.ntk.empirical import empirical_ntk, is_weight
 from tenas_jax.ntk.gaussian_kernels import Settings
@@ -30,6 +36,7 @@ from tenas_jax.patterns.hamming import (
     regularised_log_determinant,
 )
 from tenas_jax.patterns.regions import SATURATED, count_hashes, hash_patterns
+from tenas_jax.program_cache import ALSO_CLEARED, context
 from tenas_jax.scores.mask_program import MaskProgram
 from tenas_jax.scores.shared_kernels import KernelWork
 from tenas_jax.scores.shared_patterns import PatternWork
@@ -44,6 +51,14 @@ Readings = dict[str, tuple[Float[np.ndarray, " m"], np.ndarray]]
 
 # Patterns that are compared pair by pair: quadratic in time and memory, and cubic for a determinant.
 _COMPARED, _IN_DETERMINANT = 128, 256
+MOST_KEPT = 16  # programs of a thread: the scores of a few searches
+
+
+class _Kept(threading.local):
+    """The latest programs of this thread, the least recently used first."""
+
+    def __init__(self) -> None:
+        self.programs: OrderedDict[Hashable, ScoreProgram] = OrderedDict()
 
 
 class ScoreProgram(NamedTuple):
@@ -60,6 +75,10 @@ class ScoreProgram(NamedTuple):
     read: Callable[[Any, Masks], Readings]
 
 
+_KEPT = _Kept()
+ALSO_CLEARED.append(lambda: _KEPT.programs.clear())
+
+
 def score_programs(space: SearchSpace, scores: Mapping[str, Score]) -> list[ScoreProgram]:
     """The programs that some scores are read from; costs need none.
 
@@ -71,10 +90,19 @@ def score_programs(space: SearchSpace, scores: Mapping[str, Score]) -> list[Scor
     for name, score in scores.items():
         if score.work is not None:
             shared.setdefault(score.work, {})[score.statistic] = name
-    return [
-        _of_kernel(space, work, wanted) if isinstance(work, Kernel) else _of_patterns(space, work, wanted)
-        for work, wanted in shared.items()
-    ]
+    return [_program(space, work, wanted) for work, wanted in shared.items()]
+
+
+def _program(space: SearchSpace, work: Kernel | Patterns, wanted: dict[str, str]) -> ScoreProgram:
+    """One that is kept, or a new one."""
+    key = (space, work, tuple(wanted.items()), jax.default_backend(), tuple(jax.local_devices()), context())
+    kept = _KEPT.programs
+    if key not in kept:
+        kept[key] = _of_kernel(space, work, wanted) if isinstance(work, Kernel) else _of_patterns(space, work, wanted)
+        while len(kept) > MOST_KEPT:
+            kept.popitem(last=False)
+    kept.move_to_end(key)
+    return kept[key]
 
 
 def _host_key(key) -> np.ndarray:
@@ -133,7 +161,7 @@ def _of_patterns(space: SearchSpace, work: Patterns, wanted: dict[str, str]) -> 
 
     def patterns(mask, words, batches):
         weights, batches = inputs(words, batches)
-        variables = net.init(weights, batches[0], np.ones(space.mask_shape, bool), method="drawn")
+        variables = net.initial(weights, batches[0].shape, batches.dtype)
         bits = [net.apply(variables, batch, mask, method="activation_bits") for batch in batches]
         return {statistic: _READ[statistic](bits) for statistic in wanted}
 

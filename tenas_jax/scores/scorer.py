@@ -76,6 +76,7 @@ class Scorer:
                     for name, (value, state) in readings.items():
                         values[name][repeat, connected] = value
                         health[name][repeat, connected] = state
+                program.compiled.release()
         return Table(values, health)
 
 

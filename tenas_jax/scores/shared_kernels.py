@@ -62,6 +62,11 @@ class KernelWork:
     def _reading(self) -> _KnownReading:
         return _KnownReading(self._batch, self._settings)
 
+    def release(self):
+        """See `shared_work.Work`."""
+        for rows in (self._kernels, self._maps):
+            rows.release()
+
     def begin(self, *arguments):
         """See `shared_work.Work`; the images are the last argument."""
         return jax.tree.map(np.asarray, self._begun(arguments[-1]))

@@ -47,13 +47,18 @@ class PatternWork:
         self._images: tuple[int, ...] = ()
         self._shapes: dict[str, tuple[int, ...]] = {}
 
+    def release(self):
+        """See `shared_work.Work`."""
+        for rows in (self._values, self._outputs, self._apart, self._records):
+            rows.release()
+
     def begin(self, *arguments):
         """See `shared_work.Work`."""
         key, images = self._inputs(*arguments)
-        # Drawn outside of the program, array by array: one program with all draws in it takes ten times as long to compile.
-        variables = self._net.init(key, images, np.ones(self._space.mask_shape, bool), method="drawn")
-        weights, inputs, distances = jax.tree.map(np.asarray, self._begun(variables["params"], images))
-        return weights, inputs, distances
+        # Drawn outside of the program: one with all draws in it takes ten times as long to compile.
+        variables = self._net.initial(key, images.shape, images.dtype)
+        weights, inputs, distances = self._begun(variables["params"], images)
+        return weights, np.asarray(inputs), np.asarray(distances)
 
     @cached_property
     def _begun(self):

@@ -89,6 +89,10 @@ class Work(Protocol):
         """The sum in the last node, and what comes after it; a request is operators, terms by node, and the record."""
         ...
 
+    def release(self) -> None:
+        """Gives the memory of its tables back."""
+        ...
+
 
 class SharedProgram:
     """A drop-in for `MaskProgram` that shares the work of single architectures of a small space.
@@ -136,6 +140,11 @@ class SharedProgram:
         place = np.argsort(np.concatenate([np.flatnonzero(single), np.flatnonzero(~single)]))
         others = self.plain(masks[~single], *arguments)
         return jax.tree.map(lambda *parts: np.concatenate(parts)[place], shared, others)
+
+    def release(self) -> None:
+        """Gives back the memory that it holds between calls; what is compiled stays."""
+        self._planned = b"", []
+        self._work.release()
 
     def _tree(self, choice, arguments):
         begun = self._work.begin(*arguments)
@@ -186,6 +195,10 @@ class Rows:
     def clear(self) -> None:
         """Forgets the rows; the memory stays."""
         self._size = 0
+
+    def release(self) -> None:
+        """Forgets the rows and gives their memory back."""
+        self.arrays, self._size = None, 0
 
     def append(self, rows: Any) -> int:
         """Puts rows behind those that are there.

@@ -64,7 +64,7 @@ def prune(job: Job, folder: RunFolder) -> Mask:
         The mask of one architecture.
     """
     by = indicators(job.space, job.source, job.scores, repeats=job.repeats)
-    folder.spent.compiling = lambda: sum(indicator.compile_seconds for indicator in by)
+    folder.spent.watch(lambda: sum(indicator.compile_seconds for indicator in by))
     found = prune_in_folder(job.seed, job.space, by, job.settings, folder, job.budget)
     keep(folder, scores_beside(job.space, by, found, job.seed) | _kernels(job, found))
     return found
@@ -189,7 +189,7 @@ def evolve(job: Job, folder: RunFolder) -> Mask:
     """
     space, settings = job.space, Evolution(evaluations=job.evaluations)
     scorer = prepare(space, job.scores, job.source, seed=job.seed, repeats=job.repeats)
-    folder.spent.compiling = lambda: scorer.compile_seconds
+    folder.spent.watch(lambda: scorer.compile_seconds)
     lower = {name: score.lower_is_better for name, score in job.scores.items()}
     drawn = {name: 1 if score.work is None else job.repeats for name, score in job.scores.items()}
     choices, values = _history(space, drawn, folder)

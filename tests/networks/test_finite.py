@@ -7,6 +7,7 @@ import pytest
 
 from tenas_jax.networks.convolution import convolve
 from tenas_jax.networks.finite import CellNetwork, FeatureReading
+from tenas_jax.networks.finite_scan import ScannedNetwork
 from tenas_jax.spaces.darts import DARTS
 from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
 from tenas_jax.spaces.operators import OPERATORS
@@ -232,3 +233,15 @@ def test_darts_mask_as_data_equals_static_mask(rng):
     assert logits.shape == (3, 10)
     assert np.ptp(logits, axis=0).min() > 0
     np.testing.assert_allclose(logits, alone, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", [CellNetwork, ScannedNetwork])
+def test_initial_variables_are_those_of_flax(kind, dtype):
+    """To the bit, though Flax draws one parameter after the other."""
+    skeleton = Skeleton(channels=2, cells=1, stages=2, classes=3)
+    net, images = kind(NAS_BENCH_201, skeleton), np.zeros((2, 4, 4, 3), dtype)
+    expected = net.init(jax.random.key(7), jnp.asarray(images), FULL)
+    found = net.initial(jax.random.key(7), images.shape, images.dtype)
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
