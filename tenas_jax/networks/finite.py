@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Key
 from tenas_jax.errors import InputError
 from tenas_jax.networks.convolution import convolve
 from tenas_jax.networks.custom_layer import Initialiser, open_layer
-from tenas_jax.networks.initial_weights import Declaration, Fan, Parameters, drawn_alike, initialiser
+from tenas_jax.networks.initial_weights import Declaration, Fan, Parameters, drawn_alike, initialiser, unit_moments
 from tenas_jax.networks.operator_check import check_operators
 from tenas_jax.networks.pooling import max_pool
 from tenas_jax.networks.windows import windows
@@ -287,7 +287,7 @@ class CellNetwork(nn.Module):
         parameters = self._parameters(declared, images.dtype)
         stored = {
             name.removesuffix(".scale"): self.variable(
-                "batch_stats", name.removesuffix(".scale"), _unit, d.shape, images.dtype
+                "batch_stats", name.removesuffix(".scale"), unit_moments, d.shape, images.dtype
             )
             for name, d in declared.items()
             if d.kind == "scale"
@@ -308,7 +308,3 @@ class CellNetwork(nn.Module):
     def _drawn(self, key, declared: Mapping[str, Declaration], dtype) -> Parameters:
         """As `_parameters` under `init`."""
         return drawn_alike(key, self.fan, declared, dtype)
-
-
-def _unit(shape, dtype):
-    return jnp.zeros(shape, dtype), jnp.ones(shape, dtype)

@@ -57,6 +57,16 @@ def initialiser(fan: Fan, declared: Declaration) -> Callable[..., Array]:
     return declared.initial or partial(_initial, fan, declared.kind)
 
 
+def unit_moments(shape: tuple[int, ...], dtype) -> tuple[Array, Array]:
+    """The mean and variance with which a batch norm begins.
+
+    Args:
+        shape: of each.
+        dtype: of each.
+    """
+    return jnp.zeros(shape, dtype), jnp.ones(shape, dtype)
+
+
 def _initial(fan: Fan, kind: str, key, shape, dtype):
     if kind != "weight":
         return jnp.full(shape, _constant(kind), dtype)

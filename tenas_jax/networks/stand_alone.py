@@ -12,7 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from tenas_jax.errors import InputError
-from tenas_jax.networks.initial_weights import Declaration, kaiming_deviation
+from tenas_jax.networks.initial_weights import Declaration, initialiser, unit_moments
 from tenas_jax.networks.operator_check import check_operators
 from tenas_jax.networks.stand_alone_reading import (
     Auxiliary,
@@ -135,18 +135,8 @@ def _declared(blueprint: Blueprint, shape: tuple[int, ...]) -> dict[str, Declara
     return read.declared
 
 
-def _initial(kind: str, key, shape, dtype):
-    if kind != "weight":
-        return jnp.full(shape, 1.0 if kind == "scale" else 0.0, dtype)
-    return jax.random.normal(key, shape, dtype) * jnp.asarray(kaiming_deviation("fan_out", shape), dtype)
-
-
 def _statistics(declared: Mapping[str, Declaration]) -> dict[str, tuple[int, ...]]:
     return {name.removesuffix(".scale"): d.shape for name, d in declared.items() if d.kind == "scale"}
-
-
-def _unit(shape, dtype):
-    return jnp.zeros(shape, dtype), jnp.ones(shape, dtype)
 
 
 class StandAlone(nn.Module):
@@ -178,11 +168,10 @@ class StandAlone(nn.Module):
         """
         declared = self.blueprint.declared(images.shape)
         parameters = {
-            name: self.param(name, d.initial or partial(_initial, d.kind), d.shape, self.dtype)
-            for name, d in declared.items()
+            name: self.param(name, initialiser("fan_out", d), d.shape, self.dtype) for name, d in declared.items()
         }
         stored = {
-            name: self.variable("batch_stats", name, _unit, shape, self.dtype)
+            name: self.variable("batch_stats", name, unit_moments, shape, self.dtype)
             for name, shape in _statistics(declared).items()
         }
         statistics = {name: variable.value for name, variable in stored.items()}
