@@ -136,7 +136,6 @@ def _network(config: Config) -> tuple[Any, Any, str, dict[str, Any]]:
 
 def _drawn(config: Config) -> tuple[Any, Any, str, dict[str, Any]]:
     import jax
-    import jax.numpy as jnp
 
     from tenas_jax.networks.stand_alone import StandAlone
     from tenas_jax.spaces.registry import find_space
@@ -148,6 +147,5 @@ def _drawn(config: Config) -> tuple[Any, Any, str, dict[str, Any]]:
     space = find_space(reference)
     settings = recipe(config.preset or usual_recipe(space), space)
     blueprint = blueprint_of(space, config.architecture, settings, config.classes)
-    images = jnp.zeros((1, config.side, config.side, 3), jnp.float32)
-    variables = StandAlone(blueprint).init(jax.random.key(config.seed), images)
+    variables = StandAlone(blueprint).initial(jax.random.key(config.seed), (1, config.side, config.side, 3))
     return blueprint, variables, reference, {"side": config.side, "epoch": 0}

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 from tenas_jax.errors import InputError
-from tenas_jax.networks.initial_weights import Declaration, initialiser, unit_moments
+from tenas_jax.networks.initial_weights import Declaration, drawn_alike, initialiser, unit_moments
 from tenas_jax.networks.operator_check import check_operators
 from tenas_jax.networks.stand_alone_reading import (
     Auxiliary,
@@ -182,6 +182,20 @@ class StandAlone(nn.Module):
                 stored[name].value = value
         return logits if auxiliary is None else (logits, auxiliary)
 
+    def initial(self, key: Key[Array, ""], shape: tuple[int, ...]) -> dict[str, Any]:
+        """What `init` returns, to the bit: compiled, that is a program for each weight, which takes minutes.
+
+        Args:
+            key: decides the weights.
+            shape: (b, h, w, 3) of images.
+
+        Returns:
+            Collections `params` and `batch_stats`.
+        """
+        declared = self.blueprint.declared(shape)
+        statistics = {name: unit_moments(shape, self.dtype) for name, shape in _statistics(declared).items()}
+        return {"params": drawn_alike(key, "fan_out", declared, self.dtype), "batch_stats": statistics}
+
 
 class StandAloneNNX(nnx.Module):
     """The same network as an NNX module; `train()` and `eval()` set how its batch norms normalise."""
@@ -205,7 +219,7 @@ class StandAloneNNX(nnx.Module):
         self.blueprint, self.use_running_average, self.drop_path = blueprint, False, 0.0
         if variables is None:
             side = side or (32 if blueprint.images == "small" else 224)
-            variables = StandAlone(blueprint).init(rngs.params(), jnp.zeros((1, side, side, 3), jnp.float32))
+            variables = StandAlone(blueprint).initial(rngs.params(), (1, side, side, 3))
         self.parameters = nnx.Dict({_key(name): nnx.Param(value) for name, value in variables["params"].items()})
         self.statistics = nnx.Dict(
             {_key(name): nnx.BatchStat(value) for name, value in variables["batch_stats"].items()}

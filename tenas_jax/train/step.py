@@ -136,16 +136,11 @@ class Trainer:
             shape: (h, w, 3) of images.
             dtype: of weights.
         """
-        module = StandAlone(self.blueprint, dtype)
-
-        def initial(key) -> State:
-            variables = module.init(key, jnp.zeros((1, *shape), dtype))
-            parameters = dict(variables["params"])
-            average = parameters if self.recipe.ema else {}
-            statistics, optimiser = dict(variables["batch_stats"]), self._optimiser.init(parameters)
-            return State(jnp.zeros((), jnp.int32), parameters, statistics, optimiser, average)
-
-        return jax.jit(initial, out_shardings=self._everywhere)(jax.random.key(self.seed))
+        variables = StandAlone(self.blueprint, dtype).initial(jax.random.key(self.seed), (1, *shape))
+        parameters, statistics = variables["params"], variables["batch_stats"]
+        average = parameters if self.recipe.ema else {}
+        state = State(np.zeros((), np.int32), parameters, statistics, self._optimiser.init(parameters), average)
+        return self.replicate(jax.tree.map(np.asarray, state))
 
     @cached_property
     def step(self) -> Callable[[State, Batch], tuple[State, Sums]]:

@@ -132,7 +132,7 @@ def test_onnx_computes_the_same(tmp_path):
     pytest.importorskip("onnxscript")
     pytest.importorskip("torch")
     found, side = CASES["nasbench201"]
-    variables = StandAlone(found).init(jax.random.key(0), jnp.zeros((1, side, side, 3), jnp.float32))
+    variables = StandAlone(found).initial(jax.random.key(0), (1, side, side, 3))
     files.write_onnx(tmp_path, found, variables, side)
     images = np.random.default_rng(0).normal(size=(5, side, side, 3)).astype("float32")
     session = runtime.InferenceSession(tmp_path / "network.onnx")

@@ -97,7 +97,7 @@ def images(rng):
 
 def test_running_statistics_are_momentum_and_unbiased(images):
     net = StandAlone(small(), jnp.float64)
-    variables = net.init(jax.random.key(0), images)
+    variables = net.initial(jax.random.key(0), images.shape)
     _, moved = net.apply(variables, images, train=True, mutable=["batch_stats"])
     x = jax.lax.conv_general_dilated(
         images, variables["params"]["stem.conv.kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
@@ -108,10 +108,17 @@ def test_running_statistics_are_momentum_and_unbiased(images):
     np.testing.assert_allclose(variance, 0.9 + 0.1 * values.var(0, ddof=1), rtol=1e-10)
 
 
+def test_initial_variables_are_those_of_flax(images):
+    net = StandAlone(small(), jnp.float64)
+    expected, found = net.init(jax.random.key(5), images), net.initial(jax.random.key(5), images.shape)
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
 def test_nnx_is_the_linen_network(images):
     blueprint = small()
     net = StandAlone(blueprint, jnp.float64)
-    variables = net.init(jax.random.key(0), images)
+    variables = net.initial(jax.random.key(0), images.shape)
     module = StandAloneNNX(blueprint, rngs=nnx.Rngs(0), variables=variables)
     logits, moved = net.apply(variables, images, train=True, mutable=["batch_stats"])
     np.testing.assert_array_equal(module(images), logits)
@@ -121,7 +128,7 @@ def test_nnx_is_the_linen_network(images):
 
 def test_a_network_evaluated_sees_every_image_alone(images):
     net = StandAlone(small(), jnp.float64)
-    variables = net.init(jax.random.key(0), images)
+    variables = net.initial(jax.random.key(0), images.shape)
     whole = net.apply(variables, images)
     np.testing.assert_allclose(net.apply(variables, images[:1]), whole[:1], rtol=1e-10)
 
