@@ -1,4 +1,4 @@
-"""The architectures of a small space that meet some limits, all of them: what a budget asks of measures that do not add up."""
+"""All architectures of a small space that meet some limits: what a budget asks of measures that do not add up."""
 
 from functools import lru_cache
 from typing import Protocol
@@ -66,7 +66,7 @@ def held(limits: Limits, space: SearchSpace, mask: Mask) -> Mask:
         space: one that is small enough to go through.
         mask: the operators that are alive.
     """
-    return space.one_hot(_of(limits, space, mask)).any(0)
+    return np.asarray(space.one_hot(_of(limits, space, mask)).any(0))
 
 
 def cheapest(

@@ -1,14 +1,14 @@
 """Budgets: which architectures meet the limits, and which operators of a mask still can.
 
-A cost such as the number of parameters is a sum over edges (`cost.py`), so the cheapest architecture that a mask holds has
-the cheapest operator on every edge and, where a node keeps some of its input edges only, the cheapest edges. As long as that
-one meets the limits, the mask holds an architecture that does. With two limits at once, what is cheapest is asked by three
-prices: each cost, and their sum in units of the limits. That never admits what is over budget, and is exact where one
-architecture is the cheapest by both.
+A cost such as the number of parameters is a sum over edges (`cost.py`), so the cheapest architecture that a mask holds
+has the cheapest operator on every edge and, where a node keeps some of its input edges only, the cheapest edges. As long
+as that one meets the limits, the mask holds an architecture that does. With two limits at once, what is cheapest is asked
+by three prices: each cost, and their sum in units of the limits. That never admits what is over budget, and is exact where
+one architecture is the cheapest by both.
 
-A latency adds up over nothing. Where a space is small enough, all its architectures are gone through, and every answer is
-exact (`affordable.py`). Elsewhere fitted prices say where to look (`measures.fitted`), and a descent over single edges goes on
-from there; whatever is found meets the limits by the measure itself, and what is not found may yet be there.
+A latency does not add up. Where a space is small enough, all its architectures are gone through, and every answer is exact
+(`affordable.py`). Elsewhere fitted prices say where to look (`measures.fitted`), and a descent over single edges goes on
+from there: whatever is found meets the limits by the measure itself, and what is not found may yet be there.
 """
 
 import itertools
@@ -116,7 +116,9 @@ class Budget(NamedTuple):
             return None
         return self._descended(space, mask, found, holding)
 
-    def _descended(self, space: SearchSpace, mask: Mask, found: Mask, holding: tuple[int, int, int] | None) -> Mask | None:
+    def _descended(
+        self, space: SearchSpace, mask: Mask, found: Mask, holding: tuple[int, int, int] | None
+    ) -> Mask | None:
         """From an architecture by the best change of one operator at a time, until the limits are met."""
         now, alive = float(self.excess(space, found)), space.eligible(mask)
         if holding is not None:
@@ -216,7 +218,9 @@ class Budget(NamedTuple):
 
     def _prices(self, space: SearchSpace) -> list[Prices]:
         """By what the cheapest is sought; the last one counts every limit."""
-        relative = [_price(space, measure) / (max(most, 1) if measure.prices else most) for measure, most in self.limits]
+        relative = [
+            _price(space, measure) / (max(most, 1) if measure.prices else most) for measure, most in self.limits
+        ]
         return relative if len(relative) == 1 else [*relative, np.sum(relative, axis=0)]
 
 
