@@ -87,12 +87,7 @@ class Budget(NamedTuple):
         for measure, most in self.limits:
             least = _least(self, space, measure, whole)
             if not least <= most:
-                up = spelled(rounded_up(least), measure.unit) if measure.prices is None else f"{least:,} {measure.unit}"
-                what = "smallest architecture" if measure.prices else f"least {measure.title} of an architecture"
-                raise InputError(
-                    f"`{measure.option} {most:.15g}` is below the {what} of {space.name} ({up}); "
-                    "raise it to at least that."
-                )
+                raise InputError(_too_low(space, measure, most, least))
         if self.cheapest(space, whole) is None:
             how = "both limits" if len(self.limits) == 2 else "the limits"
             raise InputError(f"no architecture of {space.name} was found that meets {how}; raise one of them.")
@@ -231,6 +226,15 @@ def _decided(space: SearchSpace, architecture: Mask) -> Bool[np.ndarray, "cells 
 
 def _price(space: SearchSpace, measure: Measure) -> Prices:
     return measure.prices(space) if measure.prices else fitted(measure, space)
+
+
+def _too_low(space: SearchSpace, measure: Measure, most: float, least: float) -> str:
+    asked, there = f"{measure.option} {most:.15g}", f"{least:,} {measure.unit}"
+    what = f"the smallest architecture of {space.name}"
+    if measure.on:
+        asked, there = f"{asked} {measure.unit}", spelled(rounded_up(least), measure.unit)
+        what = f"the least {measure.title} of an architecture of {space.name}"
+    return f"`{asked}` is below {what} ({there}); raise it to at least that."
 
 
 def _least(budget: Budget, space: SearchSpace, measure: Measure, whole: Mask) -> float:

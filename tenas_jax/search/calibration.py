@@ -2,8 +2,8 @@
 
 To measure one compiles a program, which takes seconds: a search cannot measure all. `NUMBER` random connected architectures
 are measured (twice as many as there are prices, where that is more), and least squares gives a price to each operator of
-each kind of cell, by how many edges hold it on a path from an input to the output: what lies on none, the compiler leaves
-out. The error that is told is that of each architecture by the prices of the others.
+each kind of cell, none below zero, by how many edges hold it on a path from an input to the output: what lies on none, the
+compiler leaves out. The error that is told is that of each architecture by the prices of the others.
 
 What was measured is kept in the run's folder, `latencies.jsonl`, so that a resumed search goes by the same prices.
 """
@@ -154,7 +154,7 @@ class MeasuredLatency:
 
     def _predicted(self, space: SearchSpace, masks: Masks) -> np.ndarray:
         assert self.fit is not None, "calibrate first"
-        return np.maximum(_rows(space, masks) @ self.fit.prices, 0.0)
+        return _rows(space, masks) @ self.fit.prices
 
     def _keep(self) -> None:
         if self._folder is None:
@@ -182,7 +182,7 @@ def calibrating(space: SearchSpace) -> Masks:
 
 
 def fit(space: SearchSpace, masks: Masks, milliseconds: np.ndarray, spread: np.ndarray) -> Fit:
-    """Prices by least squares.
+    """Prices by least squares, none below zero.
 
     Args:
         space: the search space.
@@ -190,13 +190,13 @@ def fit(space: SearchSpace, masks: Masks, milliseconds: np.ndarray, spread: np.n
         milliseconds: (m,), the median of each.
         spread: (m,), the quartile distance of the repeats of each.
     """
-    rows = _rows(space, masks)
-    inverse = np.linalg.pinv(rows)
-    prices = inverse @ milliseconds
-    # Without an architecture its residual grows by its leverage (Allen 1974): no second fit is needed.
-    left_out = (milliseconds - rows @ prices) / np.maximum(1 - np.einsum("ij,ji->i", rows, inverse), 1e-9)
+    from scipy.optimize import nnls
+
+    rows, all_of = _rows(space, masks), np.arange(len(masks))
+    wrong = [milliseconds[n] - rows[n] @ nnls(rows[all_of != n], milliseconds[all_of != n])[0] for n in all_of]
     low, high = np.quantile(milliseconds, [0.25, 0.75])
-    return Fit(prices, float(np.sqrt(np.mean(left_out**2))), float(np.median(spread)), float(high - low))
+    error = float(np.sqrt(np.mean(np.square(wrong))))
+    return Fit(nnls(rows, milliseconds)[0], error, float(np.median(spread)), float(high - low))
 
 
 def _rows(space: SearchSpace, masks: Masks) -> Float[np.ndarray, "m p"]:

@@ -93,12 +93,10 @@ class HardwareTable(NamedTuple):
         option, known = option or OPTIONS[name], self.devices(name)
         named = ", ".join(map(printable, known)) or "none"
         if not device and len(known) != 1:
-            raise InputError(
-                f"{option} must name a device of {self.path} behind an @; with a column of {name} it has {named}."
-            )
+            raise InputError(f"{option} must name a device of {self.path} behind an @; it has the {name} of {named}.")
         device = device or known[0]
         if device not in known:
-            raise InputError(f"{self.path} has no {name} of the device {device!r}; it has {named}.")
+            raise InputError(f"{self.path} has no {name} of the device {device!r}; it has that of {named}.")
         held = self.columns[name, device]
 
         def look_up(space: SearchSpace, masks: Masks) -> np.ndarray:
