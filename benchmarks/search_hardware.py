@@ -2,9 +2,10 @@
 
     python benchmarks/search_hardware.py ACCURACIES HARDWARE [--seeds 40 43] [--limits raspi4:10 raspi4:20 ...]
 
-ACCURACIES is a csv of trained accuracies, which enter no score and are looked up afterwards; HARDWARE the table of HW-NAS-Bench.
-Synthetic images and default settings. Of a seed every architecture is scored once: the exhaustive search and the evolution take
-these scores, as they would compute them. Programs are compiled once. Writes `results/search_hardware.json`.
+ACCURACIES is a csv of trained accuracies, which enter no score and are looked up afterwards; HARDWARE the table of
+HW-NAS-Bench. Synthetic images and default settings. Of a seed every architecture is scored once: the exhaustive search and
+the evolution take these scores, as they would compute them. Programs are compiled once. Writes
+`results/search_hardware.json`.
 """
 
 import argparse

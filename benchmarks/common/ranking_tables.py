@@ -197,3 +197,14 @@ def _found(found: dict[str, float] | None) -> str:
         return "not measured"
     mean = f"{found['mean']:.2f} ({found['standard_error']:.2f})"
     return f"{mean}, worst of {found['number']} seeds {found['minimum']:.2f}"
+
+
+def hardware_limits() -> str:
+    """Accuracy of what each strategy finds below a latency, beside the best and the median of what meets it."""
+    rows = []
+    for row in read("search_hardware")["rows"]:
+        found = [row[strategy]["accuracy"] for strategy in ("prune", "evolve", "exhaustive")]
+        cells = [f"{one['mean']:.2f} ({one['standard_error']:.2f})" for one in found]
+        limit = f"{row['most_ms']:g} ms on {row['device']}"
+        rows.append([limit, f"{row['architectures']:,}", *cells, f"{row['optimum']:.2f}", f"{row['median']:.2f}"])
+    return table(["at most", "architectures", "prune", "evolve", "exhaustive", "best there is", "median"], rows)

@@ -1,9 +1,11 @@
 """Limits on latency and energy: tables, predictors, measurements, and fronts, against brute force over the space."""
 
 import csv
+import gzip
 import json
 import os
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +28,7 @@ from tenas_jax.search import command as search
 from tenas_jax.search.budget import Budget
 from tenas_jax.search.evolution import Evolution, least_dominated
 from tenas_jax.search.hardware import amounts_of, read_hardware
-from tenas_jax.search.limits import asked, check_budget
+from tenas_jax.search.limits import asked, check_budget, check_limits
 from tenas_jax.search.measures import Limit, Measure, fitted
 from tenas_jax.search.predictor import predicted
 
@@ -128,10 +130,9 @@ def test_pruning_keeps_nothing_that_no_affordable_architecture_holds(table, rng,
     budget = Budget(others=(Limit(read_hardware(table).measure("latency", "board"), most),))
     meets = slow_times(EVERYTHING) <= most
     indicators = [scored_by("condition_number", True, rng.normal(size=NAS_BENCH_201.mask_shape))]
-    state = pruner.init(NAS_BENCH_201)
-    for state, info in pruner.steps(
-        jax.random.key(0), state, space=NAS_BENCH_201, indicators=indicators, rule=rule, budget=budget
-    ):
+    settings = {"indicators": indicators, "rule": rule, "budget": budget}
+    state, start = pruner.init(NAS_BENCH_201), pruner.init(NAS_BENCH_201)
+    for state, info in pruner.steps(jax.random.key(0), start, space=NAS_BENCH_201, **settings):
         inside = EVERYTHING[meets & (state.mask >= EVERYTHING).all((1, 2, 3))]
         assert len(inside), "an architecture that meets the limit is left"
         if len(info.pruned) == 1:
@@ -167,10 +168,15 @@ def test_limits_below_the_least_are_refused_with_the_least(table):
     for strategy, below, named in (("evolve", 1.2, least), ("prune", least, carrying)):
         with pytest.raises(InputError, match=rf"least latency on board .* \({named:g} ms\); raise it to at least that"):
             check_budget(Budget(others=(Limit(measure, below),)), NAS_BENCH_201, strategy)
-    both = Budget(flops=9_000_000, others=(Limit(measure, least),))
-    hardly = Budget(parameters=73_306, others=(Limit(read_hardware(table).measure("energy", ""), 3 * least),))
-    for budget in (both, hardly):
-        check_budget(budget, NAS_BENCH_201, "evolve")
+
+
+def test_limits_that_are_met_one_by_one_alone():
+    """The faster, the more energy."""
+    times = Measure("latency", "ms", "--max-latency", lambda space, masks: slow_times(masks), on="board")
+    energy = Measure("energy", "mJ", "--max-energy", lambda space, masks: 200 - slow_times(masks), on="board")
+    check_budget(Budget(others=(Limit(times, 40.0), Limit(energy, 180.0))), NAS_BENCH_201, "evolve")
+    with pytest.raises(InputError, match="meets both limits; raise one of them"):
+        check_budget(Budget(others=(Limit(times, 20.0), Limit(energy, 170.0))), NAS_BENCH_201, "evolve")
 
 
 WEIGHTS = np.random.default_rng(5).uniform(0.1, 1, DARTS.mask_shape)
@@ -537,6 +543,23 @@ def test_an_architecture_that_a_table_lacks_meets_no_limit(tmp_path, table, caps
     assert found.budget is not None
     assert found.budget.meet(NAS_BENCH_201, EVERYTHING).sum() == 100
     assert "has no latency on board of 15,525 of 15,625 architectures: they meet no limit" in capsys.readouterr().err
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "how_to" / "hardware.md").read_text()
+COMMANDS = re.findall(r"^python -m tenas_jax.search (.*)$", PAGE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_of_the_page_are_understood(command, table, tmp_path, monkeypatch):
+    """With devices of another table and a predictor of another space."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("def milliseconds(masks, space):\n    return 1.0 + masks[..., 1].sum((1, 2))\n")
+    (tmp_path / "hw_nas_bench.csv.gz").write_bytes(gzip.compress(table.read_bytes()))
+    words = command.replace("raspi4", "board").replace("5ms@edgegpu", "5ms@chip").replace("edgegpu", "board")
+    config = search._arguments(shlex.split(words))
+    check_limits(config)
+    found = asked(config, DARTS if config.space == "darts" else NAS_BENCH_201)
+    assert found.budget or found.pareto or found.measured
 
 
 def test_the_published_table():
