@@ -50,7 +50,7 @@ def _inside(choices: Int[np.ndarray, "m cells edges"], mask: Mask, space: Search
     if space.chooses_inputs:
         alive[..., space.none] = True
     cells, edges = np.indices(mask.shape[:2])
-    return alive[cells, edges, choices].all((1, 2))
+    return np.asarray(alive[cells, edges, choices].all((1, 2)))
 
 
 def _of(limits: Limits, space: SearchSpace, mask: Mask) -> Int[np.ndarray, "m cells edges"]:
