@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tenas_jax.networks.stand_alone import Blueprint, StandAlone
 from tenas_jax.spaces.cell_graph import Mask
 from tenas_jax.spaces.space import SearchSpace
 
@@ -46,6 +45,8 @@ def measure_latency(space: SearchSpace, mask: Mask, batch: int = 1, *, repeats: 
     Raises:
         InputError: where the mask is no single architecture, or a custom operator fails.
     """
+    from tenas_jax.networks.stand_alone import Blueprint, StandAlone  # takes a second to load
+
     choice = tuple(tuple(int(operator) for operator in cell) for cell in space.choice(mask))
     module = StandAlone(Blueprint(space, choice, space.skeleton("trained")))
     images = jnp.ones((batch, SIDE, SIDE, 3), DTYPE)
@@ -64,7 +65,7 @@ def measure_latency(space: SearchSpace, mask: Mask, batch: int = 1, *, repeats: 
     return Latency(middle, high - low, compiled - start)
 
 
-def _variables(module: StandAlone, images: Any) -> Any:
+def _variables(module: Any, images: Any) -> Any:
     """Small random weights without a program that draws them; no time depends on their values."""
     shapes = jax.eval_shape(module.init, jax.random.key(0), images)
     rng = np.random.default_rng(0)

@@ -8,6 +8,8 @@ import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import jax
 import numpy as np
@@ -275,14 +277,9 @@ def test_another_predictor_is_told_by_its_code_and_by_its_values(tmp_path):
     assert first["code_sha256"] != second["code_sha256"]
 
 
-class Recorded:
-    """A folder of a run, of which calibration needs a path and `write`."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def write(self, name, content):
-        (self.path / name).write_text(content)
+def recorded(path) -> Any:
+    """The folder of a run, of which calibration needs a path and `write`."""
+    return SimpleNamespace(path=path, write=lambda name, content: (path / name).write_text(content))
 
 
 def pretended(monkeypatch, spread=0.1):
@@ -301,7 +298,7 @@ def pretended(monkeypatch, spread=0.1):
 def test_what_was_measured_is_kept_and_prices_are_found(tmp_path, monkeypatch, capsys):
     measured = pretended(monkeypatch)
     first = calibration.MeasuredLatency(NAS_BENCH_201, 4)
-    first.open(Recorded(tmp_path))
+    first.open(recorded(tmp_path))
     fit = first.calibrate()
     assert len(measured) == len(set(measured)) == calibration.NUMBER
     np.testing.assert_allclose(fit.prices, [2, 0.5, 3, 7, 1], rtol=1e-9)
@@ -313,7 +310,7 @@ def test_what_was_measured_is_kept_and_prices_are_found(tmp_path, monkeypatch, c
     np.testing.assert_allclose(values, 2 + live @ [0.5, 3.0, 7.0, 1.0])
 
     again = calibration.MeasuredLatency(NAS_BENCH_201, 4)
-    again.open(Recorded(tmp_path))
+    again.open(recorded(tmp_path))
     np.testing.assert_array_equal(again.calibrate(begun=True).prices, fit.prices)
     assert len(measured) == calibration.NUMBER, "nothing is measured twice"
 
@@ -322,14 +319,14 @@ def test_what_was_measured_is_kept_and_prices_are_found(tmp_path, monkeypatch, c
         "".join(lines[:5]) + lines[5].replace("milli", "macro") + "".join(lines[6:])
     )
     damaged = calibration.MeasuredLatency(NAS_BENCH_201, 4)
-    damaged.open(Recorded(tmp_path))
+    damaged.open(recorded(tmp_path))
     assert "damaged, from line 6 on" in capsys.readouterr().err
     with pytest.raises(InputError, match="no longer holds the latencies that this search has gone by"):
         damaged.calibrate(begun=True)
     damaged.calibrate()
     assert len(measured) == 2 * calibration.NUMBER - 5
     other = calibration.MeasuredLatency(NAS_BENCH_201, 8)
-    other.open(Recorded(tmp_path))
+    other.open(recorded(tmp_path))
     assert "of another device or batch" in capsys.readouterr().err
 
 
