@@ -71,7 +71,7 @@ class Budget(NamedTuple):
         Args:
             space: the search space.
         """
-        return space.is_enumerable and any(limit.measure.prices is None for limit in self.limits)
+        return space.is_enumerable and any(limit.measure.exact(space) is None for limit in self.limits)
 
     def check(self, space: SearchSpace, whole: Mask | None = None) -> None:
         """Refuses limits that no architecture meets.
@@ -107,7 +107,7 @@ class Budget(NamedTuple):
             found = _cheapest(space, mask, prices, holding)
             if self.meet(space, found):
                 return found
-        if found is None or all(limit.measure.prices for limit in self.limits):
+        if found is None or all(limit.measure.exact(space) is not None for limit in self.limits):
             return None
         return self._descended(space, mask, found, holding)
 
@@ -213,9 +213,7 @@ class Budget(NamedTuple):
 
     def _prices(self, space: SearchSpace) -> list[Prices]:
         """By what the cheapest is sought; the last one counts every limit."""
-        relative = [
-            _price(space, measure) / (max(most, 1) if measure.prices else most) for measure, most in self.limits
-        ]
+        relative = [_price(space, measure) / (most or 1) for measure, most in self.limits]
         return relative if len(relative) == 1 else [*relative, np.sum(relative, axis=0)]
 
 
@@ -225,7 +223,8 @@ def _decided(space: SearchSpace, architecture: Mask) -> Bool[np.ndarray, "cells 
 
 
 def _price(space: SearchSpace, measure: Measure) -> Prices:
-    return measure.prices(space) if measure.prices else fitted(measure, space)
+    exact = measure.exact(space)
+    return fitted(measure, space) if exact is None else exact
 
 
 def _too_low(space: SearchSpace, measure: Measure, most: float, least: float) -> str:

@@ -7,7 +7,7 @@ cheapest. Of all others prices are fitted by least squares, for guidance alone: 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -20,6 +20,7 @@ from tenas_jax.spaces.space import Masks, SearchSpace
 
 Prices = Float[np.ndarray, "cells edges ops"]
 FITTED = 1024  # random architectures that prices are fitted to, at least
+ASKED = 256  # random architectures that show whether a cost adds up
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +33,8 @@ class Measure:
         option: by which it is limited.
         function: from a space and masks (m, cells, edges, operators) to values (m,), NaN where there is none: such an
             architecture meets no limit.
-        prices: what each operator on each edge adds, where it adds up exactly; None where it does not.
+        prices: of a space, what each operator on each edge adds, or None where it does not add up exactly; None where it
+            never does.
         on: the device; empty where there is none.
         identity: what decides the values, for the record of a run; plain JSON values.
     """
@@ -41,7 +43,7 @@ class Measure:
     unit: str
     option: str
     function: Callable[[SearchSpace, Masks], np.ndarray]
-    prices: Callable[[SearchSpace], Prices] | None = None
+    prices: Callable[[SearchSpace], Prices | None] | None = None
     on: str = ""
     identity: Any = field(default=None, repr=False)
 
@@ -49,6 +51,14 @@ class Measure:
     def title(self) -> str:
         """For people: `latency on raspi4`."""
         return f"{self.name} on {self.on}" if self.on else self.name
+
+    def exact(self, space: SearchSpace) -> Prices | None:
+        """What each operator on each edge adds; None where the measure does not add up over edges.
+
+        Args:
+            space: the search space.
+        """
+        return self.prices(space) if self.prices else None
 
     def values(self, space: SearchSpace, masks: Bool[np.ndarray, "*m cells edges ops"]) -> np.ndarray:
         """The measure of single architectures.
@@ -92,11 +102,16 @@ def counted(name: str) -> Measure:
     def count(space: SearchSpace, masks: Masks) -> np.ndarray:
         return cost.costs(space, masks)._asdict()[name]
 
-    def prices(space: SearchSpace) -> Prices:
-        _, shares = cost.prices(space, space.skeleton("trained"), 32)
-        return shares._asdict()[name].astype(float)
+    return Measure(name, unit, option, count, partial(_shares, name), identity=name)
 
-    return Measure(name, unit, option, count, prices, identity=name)
+
+@lru_cache(maxsize=64)
+def _shares(name: str, space: SearchSpace) -> Prices | None:
+    """The prices of a cost; None in a space whose networks are no sum over edges, as random ones show."""
+    base, shares = (part._asdict()[name] for part in cost.prices(space, space.skeleton("trained"), 32))
+    masks = space.sample(jax.random.key(0), ASKED)
+    sums = base + masks.reshape(ASKED, -1).astype(np.int64) @ shares.ravel()
+    return shares.astype(float) if np.array_equal(sums, counted(name).values(space, masks)) else None
 
 
 @lru_cache(maxsize=16)
