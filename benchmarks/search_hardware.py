@@ -1,14 +1,16 @@
 """What the three strategies find on NAS-Bench-201 below a few latencies, beside the best that there is below them.
 
     python benchmarks/search_hardware.py ACCURACIES HARDWARE [--seeds 40 43] [--limits raspi4:10 raspi4:20 ...]
+    python benchmarks/search_hardware.py ACCURACIES HARDWARE --searched benchmarks/results/search_hardware.json
 
 ACCURACIES is a csv of trained accuracies, which enter no score and are looked up afterwards; HARDWARE the table of
 HW-NAS-Bench. Synthetic images and default settings. Of a seed every architecture is scored once: the exhaustive search and
-the evolution take these scores, as they would compute them. Programs are compiled once. Writes
-`results/search_hardware.json`.
+the evolution take these scores, as they would compute them. Programs are compiled once. With `--searched` nothing is
+searched: what an earlier run has found is looked up again, and its record kept. Writes `results/search_hardware.json`.
 """
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -83,54 +85,74 @@ def first(scores: Scores, budget: Budget) -> np.ndarray:
     return masks[np.argmax(smoothed(sums, masks.argmax(-1), SPACE))]
 
 
+Key = tuple[str, float]
+STRATEGIES = ("prune", "evolve", "exhaustive")
+
+
+def searched(budgets: dict[Key, Budget], seeds: range) -> dict[Key, dict[str, list[str]]]:
+    """The architectures that each strategy finds below each limit, a seed after the other."""
+    source: Any = Replaceable(open_images())
+    scores, settings = Scores(source), PRESETS["default"]
+    by = indicators(SPACE, source, chosen_scores(SPACE, list(settings.scores)), repeats=settings.repeats)
+    found: dict[Key, dict[str, list[str]]] = {key: {name: [] for name in STRATEGIES} for key in budgets}
+    for seed in seeds:
+        source.now = open_images(seed=seed)
+        scores.draw(seed)
+        for key, budget in budgets.items():
+            masks = {
+                "prune": prune(jax.random.key(seed), SPACE, by, paths=settings.paths, budget=budget)[0],
+                "evolve": evolved(SPACE, scores.of, scores.lower, seed, budget),
+                "exhaustive": first(scores, budget),
+            }
+            for name, mask in masks.items():
+                found[key][name].append(SPACE.format(mask))
+            print(seed, key, {name: SPACE.format(mask) for name, mask in masks.items()}, flush=True)
+    return found
+
+
+def row_of(key: Key, budget: Budget, found: dict[str, list[str]], accuracies: dict[str, float]) -> dict[str, Any]:
+    """What the strategies reach below a limit, beside what there is: of all, and without the operator "none"."""
+    accuracy = np.array([accuracies[name] for name in SPACE.formats(EVERYTHING)])
+    meets, (limit,) = budget.meet(SPACE, EVERYTHING), budget.limits
+    without = meets & ~EVERYTHING[..., SPACE.none].any((1, 2))
+    row: dict[str, Any] = {"device": key[0], "most_ms": key[1]}
+    for name, those in (("all", meets), ("without_none", without)):
+        row[name] = {
+            "architectures": int(those.sum()),
+            "optimum": round(float(accuracy[those].max()), 4),
+            "median": round(float(np.median(accuracy[those])), 4),
+        }
+    for name, strings in found.items():
+        masks = np.stack([SPACE.parse(string) for string in strings])
+        row[name] = {
+            "accuracy": mean_and_error([accuracies[string] for string in strings]),
+            "latency_ms": [round(float(value), 4) for value in limit.measure.values(SPACE, masks)],
+            "architectures": strings,
+        }
+    return row
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("accuracies", type=Path)
     parser.add_argument("hardware", type=Path)
     parser.add_argument("--seeds", type=int, nargs=2, default=(40, 43), help="first seed, and the one after the last")
     parser.add_argument("--limits", nargs="+", default=LIMITS, metavar="DEVICE:MILLISECONDS")
+    parser.add_argument("--searched", type=Path, help="a result of this script: its architectures are looked up again")
     arguments = parser.parse_args()
     accuracies, table = read_table(arguments.accuracies).accuracies, read_hardware(arguments.hardware)
-    budgets = {}
-    for text in arguments.limits:
-        device, _, most = text.partition(":")
-        budgets[device, float(most)] = Budget(others=(Limit(table.measure("latency", device), float(most)),))
-    source: Any = Replaceable(open_images())
-    scores, names = Scores(source), PRESETS["default"].scores
-    by = indicators(SPACE, source, chosen_scores(SPACE, list(names)), repeats=PRESETS["default"].repeats)
-
-    def pruned(seed: int, budget: Budget) -> np.ndarray:
-        return prune(jax.random.key(seed), SPACE, by, paths=PRESETS["default"].paths, budget=budget)[0]
-
-    found: dict[tuple[Any, str], list[np.ndarray]] = {}
-    for seed in range(*arguments.seeds):
-        source.now = open_images(seed=seed)
-        scores.draw(seed)
-        for key, budget in budgets.items():
-            for strategy, mask in (
-                ("prune", pruned(seed, budget)),
-                ("evolve", evolved(SPACE, scores.of, scores.lower, seed, budget)),
-                ("exhaustive", first(scores, budget)),
-            ):
-                found.setdefault((key, strategy), []).append(mask)
-                print(seed, key, strategy, accuracies[SPACE.format(mask)], flush=True)
-    accuracy = np.array([accuracies[SPACE.format(mask)] for mask in EVERYTHING])
-    rows = []
-    for (device, most), budget in budgets.items():
-        meets = budget.meet(SPACE, EVERYTHING)
-        (limit,) = budget.limits
-        row = {"device": device, "most_ms": most, "architectures": int(meets.sum())}
-        row |= {"optimum": float(accuracy[meets].max()), "median": round(float(np.median(accuracy[meets])), 4)}
-        for strategy in ("prune", "evolve", "exhaustive"):
-            masks = np.stack(found[(device, most), strategy])
-            strings = SPACE.formats(masks)
-            row[strategy] = {
-                "accuracy": mean_and_error([accuracies[name] for name in strings]),
-                "latency_ms": [round(float(value), 4) for value in limit.measure.values(SPACE, masks)],
-                "architectures": strings,
-            }
-        rows.append(row)
-    write("search_hardware", {"seeds": list(range(*arguments.seeds)), "rows": rows})
+    earlier = json.loads(arguments.searched.read_text()) if arguments.searched else None
+    limits = [text.partition(":") for text in arguments.limits]
+    pairs = [(r["device"], r["most_ms"]) for r in earlier["rows"]] if earlier else [(a, float(b)) for a, _, b in limits]
+    budgets = {pair: Budget(others=(Limit(table.measure("latency", pair[0]), pair[1]),)) for pair in pairs}
+    seeds = earlier["seeds"] if earlier else list(range(*arguments.seeds))
+    if earlier:
+        rows = zip(pairs, earlier["rows"], strict=True)
+        found = {pair: {name: row[name]["architectures"] for name in STRATEGIES} for pair, row in rows}
+    else:
+        found = searched(budgets, range(*arguments.seeds))
+    content = {"seeds": seeds, "rows": [row_of(key, budgets[key], found[key], accuracies) for key in pairs]}
+    write("search_hardware", content | ({"searched": earlier["record"]} if earlier else {}))
 
 
 if __name__ == "__main__":
