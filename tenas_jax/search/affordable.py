@@ -69,6 +69,17 @@ def held(limits: Limits, space: SearchSpace, mask: Mask) -> Mask:
     return np.asarray(space.one_hot(_of(limits, space, mask)).any(0))
 
 
+def count(limits: Limits, space: SearchSpace, mask: Mask) -> int:
+    """How many architectures a mask holds that meet the limits.
+
+    Args:
+        limits: a budget.
+        space: one that is small enough to go through.
+        mask: the operators that may stand on an edge.
+    """
+    return len(_of(limits, space, mask))
+
+
 def cheapest(
     limits: Limits, space: SearchSpace, mask: Mask, holding: tuple[int, int, int] | None = None
 ) -> Mask | None:

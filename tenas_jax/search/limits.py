@@ -6,6 +6,7 @@ import numpy as np
 
 from tenas_jax.command_line import say
 from tenas_jax.errors import InputError
+from tenas_jax.search import affordable
 from tenas_jax.search.budget import Budget
 from tenas_jax.search.calibration import MeasuredLatency
 from tenas_jax.search.config import Config
@@ -124,6 +125,13 @@ def check_budget(budget: Budget, space: SearchSpace, strategy: str) -> None:
         InputError: with the least that there is.
     """
     budget.check(space, space.supernet() if strategy == "prune" else None)
+    if strategy == "prune" and budget.goes_through(space):
+        reached, there = (affordable.count(budget, space, mask) for mask in (space.supernet(), space.alternatives()))
+        if reached < there:
+            say(
+                f'pruning never chooses "none": it can reach {reached:,} of the {there:,} architectures that meet the limits; '
+                "--strategy evolve and exhaustive can reach all"
+            )
 
 
 def _is_measured(measure: Measure) -> bool:

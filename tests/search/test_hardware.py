@@ -178,7 +178,7 @@ def test_samples_and_repairs_meet_the_limits(table, rng):
         assert (lowered != choice).sum() == (meets != choice).sum((1, 2)).min(), "the fewest edges are changed"
 
 
-def test_limits_below_the_least_are_refused_with_the_least(table):
+def test_limits_below_the_least_are_refused_with_the_least(table, capsys):
     times = slow_times(EVERYTHING)
     measure = read_hardware(table).measure("latency", "board")
     connected = NAS_BENCH_201.connected(EVERYTHING)
@@ -187,6 +187,9 @@ def test_limits_below_the_least_are_refused_with_the_least(table):
     assert least < carrying
     check_budget(Budget(others=(Limit(measure, least),)), NAS_BENCH_201, "evolve")
     check_budget(Budget(others=(Limit(measure, carrying),)), NAS_BENCH_201, "prune")
+    meets, whole = times <= carrying, ~EVERYTHING[..., 0].any((1, 2))
+    said = f"it can reach {(meets & whole).sum():,} of the {meets.sum():,} architectures that meet the limits"
+    assert said in capsys.readouterr().err
     for strategy, below, named in (("evolve", 1.2, least), ("prune", least, carrying)):
         with pytest.raises(InputError, match=rf"least latency on board .* \({named:g} ms\); raise it to at least that"):
             check_budget(Budget(others=(Limit(measure, below),)), NAS_BENCH_201, strategy)
