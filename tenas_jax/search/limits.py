@@ -129,8 +129,8 @@ def check_budget(budget: Budget, space: SearchSpace, strategy: str) -> None:
         reached, there = (affordable.count(budget, space, mask) for mask in (space.supernet(), space.alternatives()))
         if reached < there:
             say(
-                f'pruning never chooses "none": it can reach {reached:,} of the {there:,} architectures that meet the limits; '
-                "--strategy evolve and exhaustive can reach all"
+                f'pruning never chooses "none": it can reach {reached:,} of the {there:,} architectures that meet the '
+                "limits; --strategy evolve and exhaustive can reach all"
             )
 
 
