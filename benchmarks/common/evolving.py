@@ -6,12 +6,17 @@ from typing import Any
 import jax
 import numpy as np
 
+from tenas_jax.search.budget import Budget
 from tenas_jax.search.evolution import Evolution, first_generation, goodness, next_generation
 from tenas_jax.spaces.space import SearchSpace
 
 
 def evolved(
-    space: SearchSpace, score: Callable[[Any], dict[str, np.ndarray]], lower: Mapping[str, bool], seed: int
+    space: SearchSpace,
+    score: Callable[[Any], dict[str, np.ndarray]],
+    lower: Mapping[str, bool],
+    seed: int,
+    budget: Budget | None = None,
 ) -> np.ndarray:
     """What `search.strategies.evolve` does.
 
@@ -20,6 +25,7 @@ def evolved(
         score: of masks, every draw of every score, by name (draws, m).
         lower: by score, whether lower is better.
         seed: of the generations.
+        budget: what all architectures have to meet; None for no limit.
 
     Returns:
         The mask of the best architecture seen.
@@ -29,9 +35,9 @@ def evolved(
     while len(choices) < settings.evaluations:
         generation = jax.random.fold_in(key, len(generations))
         if generations:
-            young = next_generation(generation, choices, good, space, settings)
+            young = next_generation(generation, choices, good, space, settings, budget)
         else:
-            young = first_generation(generation, space, settings)
+            young = first_generation(generation, space, settings, budget)
         if not len(young):
             break
         generations.append(score(space.one_hot(young)))

@@ -197,3 +197,15 @@ def _found(found: dict[str, float] | None) -> str:
         return "not measured"
     mean = f"{found['mean']:.2f} ({found['standard_error']:.2f})"
     return f"{mean}, worst of {found['number']} seeds {found['minimum']:.2f}"
+
+
+def hardware_limits() -> str:
+    """Accuracy of what each strategy finds below a latency, beside the best and the median of what meets it."""
+    rows = []
+    for row in read("search_hardware")["rows"]:
+        found = [row[strategy]["accuracy"] for strategy in ("prune", "evolve", "exhaustive")]
+        cells = [f"{one['mean']:.2f} ({one['standard_error']:.2f})" for one in found]
+        there = [row[name] for name in ("all", "without_none")]
+        cells += [f"{one['optimum']:.2f}, median {one['median']:.2f} of {one['architectures']:,}" for one in there]
+        rows.append([f"{row['most_ms']:g} ms on {row['device']}", *cells])
+    return table(["at most", "prune", "evolve", "exhaustive", "best there is", 'best without "none"'], rows)

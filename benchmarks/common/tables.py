@@ -102,6 +102,7 @@ TABLES: dict[Callable[[], str], str] = {
     rank_speed: "docs/speed.md",
     ranking_tables.strategies_in_short: "README.md",
     darts_strategies: "docs/search.md",
+    ranking_tables.hardware_limits: "docs/how_to/hardware.md",
     speed_tables.whole_commands: "docs/speed.md",
     speed_tables.starts: "docs/speed.md",
     speed_tables.memory_by_architectures: "docs/scaling.md",

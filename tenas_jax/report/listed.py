@@ -189,16 +189,17 @@ def against_accuracy(run: Run, table: Table) -> list[Plot]:
     return plots
 
 
-def first_ones(run: Run, table: Table) -> dict[str, Any]:
+def first_ones(run: Run, table: Table, most: int = SHOWN) -> dict[str, Any]:
     """The first architectures with small drawings.
 
     Args:
         run: of a search or a ranking.
         table: its architectures.
+        most: how many.
     """
     numbers_of = table.numbers()
     rows = []
-    for place, name in enumerate(table.strings[:SHOWN]):
+    for place, name in enumerate(table.strings[:most]):
         choice = choice_of(run.space, name)
         drawings = []
         if choice is not None and run.space is not None:

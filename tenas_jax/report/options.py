@@ -6,7 +6,7 @@ from typing import Any
 
 from tenas_jax.errors import InputError
 
-PATHS = ("data", "benchmark", "figures", "output")
+PATHS = ("data", "benchmark", "figures", "output", "hardware")
 
 
 def config_of(kind: Any, options: dict[str, Any]) -> Any:

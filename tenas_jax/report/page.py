@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tenas_jax.report import listed, pruned, trained
+from tenas_jax.report import fronts, listed, pruned, trained
 from tenas_jax.report.besides import besides
 from tenas_jax.report.cells import cell_picture, supernet_picture
 from tenas_jax.report.directions import direction, lower_is_better, told
@@ -104,6 +104,8 @@ def _sections(run: Run, table: Table | None) -> list[Section]:
         found.append(_part("generations", lambda: _plots("Generation by generation", "", listed.generations(run))))
     if table is not None and table.strings:
         held = table
+        found.append(_part("pareto", lambda: _plots("The front", _PARETO, fronts.plots(run, held))))
+        found.append(_part("front-list", lambda: fronts.front(run)))
         accuracies = lambda: _plots("Accuracy against place", _DOTS, listed.against_accuracy(run, held))  # noqa: E731
         found.append(_part("accuracy", accuracies))
         found.append(_part("front", lambda: _plots("Score against cost", _FRONT, listed.front(run, held))))
@@ -126,6 +128,7 @@ _WAY = (
     "the mean over the architectures that hold it (rule “completion”), or the supernet's without it (rule “removal”)."
 )
 _FRONT = "The line joins architectures that no other one beats in both; the ring is the first one."
+_PARETO = "Rings, and the line that joins them, mark the architectures that no other one beats in score and cost."
 _DOTS = "Point at a dot to see which architecture it is. The ring is the first one."
 _MARKED = "The line is where the first architecture stands."
 
@@ -257,6 +260,7 @@ def _facts(run: Run) -> list[tuple[str, str, str]]:
     if cost:
         found.append(("parameters", f"{int(cost['parameters']):,}", "of the network that is trained"))
         found.append(("multiply-adds", f"{int(cost['flops']):,}", "of the network that is trained"))
+    found += fronts.facts(run)
     if known := result.get("benchmark"):
         words = f"rank {known['rank']:,} of {known['architectures']:,}; the optimum is {known['optimum']:.2f}"
         found.append((str(known["column"]), f"{known['accuracy']:.2f}", words))

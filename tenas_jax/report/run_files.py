@@ -52,6 +52,7 @@ class Run(NamedTuple):
         table: every architecture, where the run lists them.
         beside: the kernels and scores of what was found beside others, see `search.beside`; empty without.
         damage: what cannot be believed or read, a sentence each.
+        costs: of a search for a front, the score and cost of everything that was scored; None without.
     """
 
     path: Path
@@ -63,6 +64,7 @@ class Run(NamedTuple):
     table: Table | None
     beside: dict[str, Any]
     damage: list[str]
+    costs: Table | None = None
 
 
 def read_run(path: Path) -> Run:
@@ -102,9 +104,10 @@ def _read_search(path: Path) -> Run:
     table = _table(path / "scores.csv", damage) if (path / "scores.csv").exists() else None
     _check_files(path, [*rounds, result], damage)
     beside = _object(path / "beside.json", damage) if (path / "beside.json").exists() else {}
+    costs = _table(path / "costs.csv", damage) if (path / "costs.csv").exists() else None
     space = space_of(config.get("space", config.get("definition", result.get("space"))))
     result = {**({"architecture": network["architecture"]} if network and "architecture" in network else {}), **result}
-    return Run(path, kind, space, config, rounds, result, table, beside, damage)
+    return Run(path, kind, space, config, rounds, result, table, beside, damage, costs)
 
 
 def benchmark_path(path: Path) -> Path:

@@ -29,6 +29,7 @@ def _arguments(argv: list[str] | None) -> Config:
         "The last line on standard output is the architecture.",
     )
     _what_options(parser.add_argument_group("what is searched"))
+    _hardware_options(parser.add_argument_group("limits on hardware"))
     _how_options(parser.add_argument_group("how"))
     _record_options(parser.add_argument_group("record"))
     return Config(**vars(parser.parse_args(argv)))
@@ -40,6 +41,32 @@ def _what_options(group: options.Options) -> None:
     add = group.add_argument
     add("--max-params", type=amount, metavar="N", help="the most parameters that the trained network may have: 1.5M")
     add("--max-flops", type=amount, metavar="N", help="the most multiply-adds for a 32 x 32 image: 200M")
+
+
+def _hardware_options(group: options.Options) -> None:
+    add = group.add_argument
+    add("--max-latency", metavar="AMOUNT", help="the most: 20ms, 0.02s; of a device of the table 20ms@raspi4")
+    add("--max-energy", metavar="AMOUNT", help="the most: 30mJ@edgegpu")
+    add(
+        "--hardware", type=Path, metavar="TABLE",
+        help="csv or csv.gz with `architecture` and columns such as raspi4_latency_ms and edgegpu_energy_mj: what limits "
+        "with an @ and --pareto go by; what was found is looked up on every device",
+    )  # fmt: skip
+    add(
+        "--predictor", metavar="NAME",
+        help="FILE.py:NAME or package.module:NAME, a function from masks and space to milliseconds, whose code is run: "
+        "what latencies without an @ go by",
+    )  # fmt: skip
+    add(
+        "--measure-latency", type=int, nargs="?", const=1, metavar="BATCH",
+        help="time what was found on this device, of a forward pass of BATCH images (default: 1); limits and --pareto go "
+        "by prices that are fitted to a few architectures, which are measured first",
+    )  # fmt: skip
+    add(
+        "--pareto", metavar="COST",
+        help="of evolve and exhaustive: not one architecture but the front of score and latency, energy, parameters or "
+        "flops; of a device of the table latency@raspi4",
+    )  # fmt: skip
 
 
 def _how_options(group: options.Options) -> None:
@@ -128,6 +155,7 @@ def run(config: Config, callback: "Callable[[dict[str, Any]], None] | None" = No
     from tenas_jax.report.page import report
     from tenas_jax.report.run_files import read_run
     from tenas_jax.search.job import resolve
+    from tenas_jax.search.measured import measures_of, prepare
     from tenas_jax.search.strategies import search
 
     with speaking():
@@ -135,9 +163,13 @@ def run(config: Config, callback: "Callable[[dict[str, Any]], None] | None" = No
         with RunFolder(job.output, job.identity, fingerprint()) as folder:
             folder.spent.started = start
             folder.callback = callback
-            result = _found_before(folder)
+            result, new = _found_before(folder), False
+            prepare(job, folder, finished=result is not None)
             if result is None:
-                result = _result(job, folder, search(job, folder))
+                result, new = _result(job, folder, search(job, folder)), True
+                folder.finish(result)
+            if told := measures_of(job, result, new=new):
+                result["measures"] = told
                 folder.finish(result)
             if job.table:
                 result["benchmark"] = _reported(job.table, result["architecture"])
@@ -147,6 +179,8 @@ def run(config: Config, callback: "Callable[[dict[str, Any]], None] | None" = No
             if config.figures:
                 draw(config.figures, [made])
             _say_summary(folder.path, result)
+            for point in result.get("front", [])[:-1]:
+                print(point["architecture"])
     if config.then_train:
         from tenas_jax.search.then_train import train_found
 
@@ -165,10 +199,17 @@ def _found_before(folder: "RunFolder") -> dict[str, Any] | None:
 
 
 def _say_summary(path: Path, result: dict[str, Any]) -> None:
-    """What a person wants to know at the end, in five lines; a result of an earlier version may say less."""
+    """What a person wants to know at the end; a result of an earlier version may say less."""
+    from tenas_jax.search.measured import measure_lines
+    from tenas_jax.search.pareto import say_front
+
     cost = result.get("cost", {})
     say(f"found: {result['architecture']}")
     say("trained, it has " + " and ".join(f"{number:,} {name}" for name, number in cost.items()))
+    for line in measure_lines(result.get("measures", [])):
+        say(line)
+    if "front" in result:
+        say_front(result)
     say(f"by {result['strategy']}: {result['evaluations']:,} evaluations in {result['rounds']} rounds")
     say(f"in {result.get('wall_seconds', 0):.1f} s, {result.get('compile_seconds', 0):.1f} s of them compiling")
     say(f"report: {path / 'report.html'}")
@@ -178,8 +219,11 @@ def _result(job: "Job", folder: "RunFolder", mask: "Mask") -> dict[str, Any]:
     from tenas_jax.networks import cost
     from tenas_jax.records.files import sha256_of
     from tenas_jax.search.beside import FILE
+    from tenas_jax.search.pareto import keep_front
+    from tenas_jax.search.strategies import scored
     from tenas_jax.spaces.strings import genotype_json
 
+    front = keep_front(job, folder, *scored(job, folder)) if job.asked.pareto else {"files": {}}
     beside = sha256_of(folder.path / FILE)
     architecture = job.space.format(mask)
     costs = cost.costs(job.space, mask)
@@ -193,7 +237,8 @@ def _result(job: "Job", folder: "RunFolder", mask: "Mask") -> dict[str, Any]:
         "rounds": len(folder.rounds),
         "evaluations": sum(record["evaluations"] for record in folder.rounds),
         "benchmark": None,
-        "files": {FILE: beside} if beside else {},
+        **front,
+        "files": front["files"] | ({FILE: beside} if beside else {}),
         **folder.spent.total(),
         **provenance(),
     }

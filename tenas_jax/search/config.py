@@ -1,7 +1,9 @@
 """A search, as the command line names it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 STRATEGIES = ("prune", "evolve", "exhaustive")
 EVALUATIONS = 1000  # of an evolution
@@ -24,6 +26,12 @@ class Config:
     repeats: int | None = None
     max_params: int | None = None
     max_flops: int | None = None
+    max_latency: str | None = None
+    max_energy: str | None = None
+    hardware: Path | None = None
+    predictor: str | Callable[..., Any] | None = None
+    measure_latency: int | None = None
+    pareto: str | None = None
     seed: int = 0
     seeds: str | None = None
     benchmark: Path | None = None

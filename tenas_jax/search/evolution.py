@@ -103,6 +103,28 @@ def next_generation(
     return np.stack(children) if children else np.zeros((0, *history.shape[1:]), history.dtype)
 
 
+def least_dominated(
+    good: Float[np.ndarray, " m"], cost: Float[np.ndarray, " m"], settings: Evolution
+) -> Float[np.ndarray, " m"]:
+    """By what parents are chosen where a front is sought: by how few of the living beat them in score and cost.
+
+    Args:
+        good: from `goodness`.
+        cost: of the same architectures, less is better; NaN is the worst.
+        settings: of the evolution; those that are dead count neither as rivals nor as beaten.
+
+    Returns:
+        Minus the number of those that are at least as good in both and better in one (Fonseca and Fleming 1993).
+    """
+    cost, living = np.where(np.isnan(cost), np.inf, cost), slice(-settings.population, None)
+    better, cheaper = good[living, None], cost[living, None]
+    as_good = (better >= good[living]) & (cheaper <= cost[living])
+    beaten = as_good & ((better > good[living]) | (cheaper < cost[living]))
+    found = np.full(len(good), -np.inf)
+    found[living] = -beaten.sum(0)
+    return found
+
+
 def goodness(
     scores: Mapping[str, Float[np.ndarray, "draws m"]],
     lower_is_better: Mapping[str, bool],

@@ -1,5 +1,6 @@
 """A search, resolved: every option checked, everything opened. What runs it sees no command line any more."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from tenas_jax.scores.catalogue import catalogue, definitions_of, readable_score
 from tenas_jax.scores.presets import preset
 from tenas_jax.search.budget import Budget
 from tenas_jax.search.config import EVALUATIONS, STRATEGIES, Config
+from tenas_jax.search.limits import Asked, asked, check_limits
 from tenas_jax.spaces.preset import Preset
 from tenas_jax.spaces.registry import find_space, identity_of
 from tenas_jax.spaces.score import REPEATS, Kernel, Patterns, Score
@@ -33,7 +35,7 @@ class Job:
         scores: what decides, by name.
         repeats: draws of images and weights over which a score is averaged.
         evaluations: of an evolution.
-        budget: the most that the network that is trained may cost; None for no limit.
+        asked: what an architecture may cost, which cost a front is about, and what is told of what was found.
         seed: random seed for images, weights and sampling.
         table: of trained accuracies, for the report.
         output: the run's folder.
@@ -48,12 +50,17 @@ class Job:
     scores: Mapping[str, Score]
     repeats: int
     evaluations: int
-    budget: Budget | None
+    asked: Asked
     seed: int
     table: BenchmarkTable | None
     output: Path
     identity: dict[str, Any]
     labels: dict[str, Any]
+
+    @property
+    def budget(self) -> Budget | None:
+        """The most that an architecture may cost; None for no limit."""
+        return self.asked.budget
 
 
 def resolve(config: Config) -> Job:
@@ -76,7 +83,7 @@ def resolve(config: Config) -> Job:
     if table:
         table.check_about(space)
     source = open_images(config.dataset, config.data, seed=config.seed, side=config.side)
-    budget = _budget(config, space)
+    limits = asked(config, space)
     if config.strategy == "exhaustive" and not space.is_enumerable:
         raise InputError(f"{space.name} is too large to go through; take --strategy evolve or --strategy prune.")
     check_images(source, scores)
@@ -87,6 +94,7 @@ def resolve(config: Config) -> Job:
         "max_params": config.max_params,
         "max_flops": config.max_flops,
         "seed": config.seed,
+        **limits.identity,
         **source.identity,
         **decides,
     }
@@ -98,7 +106,7 @@ def resolve(config: Config) -> Job:
         "config": {**decides, "preset": config.preset, "data": str(config.data) if config.data else None},
     }
     return Job(
-        space, source, config.strategy, settings, scores, repeats, config.evaluations or EVALUATIONS, budget, config.seed,
+        space, source, config.strategy, settings, scores, repeats, config.evaluations or EVALUATIONS, limits, config.seed,
         table, config.output or _usual_output(config, space, scores), identity, labels,
     )  # fmt: skip
 
@@ -143,18 +151,7 @@ def _check(config: Config) -> None:
             f"--preset and --prune-number are about pruning; --strategy {config.strategy} goes by the scores of "
             "tenas_jax.rank. Leave them out, or take --strategy prune."
         )
-    for option, value in (("--max-params", config.max_params), ("--max-flops", config.max_flops)):
-        if value is not None and value < 1:
-            raise InputError(f"{option} must be at least 1; it is {value}.")
-
-
-def _budget(config: Config, space: SearchSpace) -> Budget | None:
-    """The limits on cost, where there are any; refuses those that nothing meets."""
-    if config.max_params is None and config.max_flops is None:
-        return None
-    budget = Budget(config.max_params, config.max_flops)
-    budget.check(space)
-    return budget
+    check_limits(config)
 
 
 def check_images(source: ImageSource, scores: Mapping[str, Score]) -> None:
@@ -190,4 +187,8 @@ def _usual_output(config: Config, space: SearchSpace, scores: Mapping[str, Score
     way = config.preset if config.strategy == "prune" else config.strategy
     numbers = ("evaluations", "repeats", "max_params", "max_flops")
     limits = "".join(f"-{name.replace('_', '')}{getattr(config, name)}" for name in numbers if getattr(config, name))
+    # Amounts and devices may hold anything; names of folders may not.
+    for name in ("max_latency", "max_energy", "pareto"):
+        text = re.sub(r"[^\w.,@-]", "", getattr(config, name) or "")
+        limits += f"-{name.replace('_', '')}{text}" if text else ""
     return Path("runs") / f"{space.name}-{_dataset(config)}{side}-{way}{kernel}{number}{limits}-seed{config.seed}"

@@ -313,7 +313,7 @@ def prune(
         18
     """
     if budget is not None:
-        budget.check(space)
+        budget.check(space, space.supernet())
     settings = {"rule": rule, "paths": paths, "fresh": fresh, "prune_number": prune_number, "budget": budget}
     taken = list(steps(key, init(space), space=space, indicators=indicators, **settings))
     return taken[-1][0].mask if taken else space.supernet(), [info for _, info in taken]

@@ -16,6 +16,7 @@ from tenas_jax.report.run_files import Run, read_run
 from tenas_jax.report.svg import to_svg
 from tenas_jax.report.tables import table_of
 from tenas_jax.search.config import Config
+from tenas_jax.search.pareto import FrontPoint
 from tenas_jax.spaces.registry import find_space
 from tenas_jax.spaces.space import SearchSpace
 
@@ -54,6 +55,11 @@ class SearchResult:
         return scores_of(self.run) | {name: float(value) for name, value in self.record["cost"].items()}
 
     @property
+    def front(self) -> list[FrontPoint]:
+        """The architectures that no other one beats in score and cost, the cheapest first; empty without `pareto`."""
+        return [FrontPoint(**point) for point in self.record.get("front", [])]
+
+    @property
     def table(self) -> dict[str, list[Any]]:
         """Everything that was scored, by column: `pandas.DataFrame(result.table)`, `polars.DataFrame(result.table)`."""
         return table_of(self.run)
@@ -89,7 +95,7 @@ def search(callback: Callable[[dict[str, Any]], None] | None = None, **options: 
         callback: gets every record of a round once it is on the disc, a dict with `round`, `seconds` and what was scored:
             the place to log to TensorBoard, Weights & Biases or MLflow, or to raise in order to stop.
         **options: those of the command line by their names, with underscores: `space="darts"`, `seed=1`,
-            `max_params=1_000_000`, `output="runs/mine"`.
+            `max_params=1_000_000`, `max_latency="20ms"`, `output="runs/mine"`; `predictor` may be the function itself.
 
     Returns:
         What was found.

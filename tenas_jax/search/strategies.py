@@ -8,23 +8,25 @@ The last two go by the scores of a ranking and their sum of log ranks (`Family.d
 """
 
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
 from tenas_jax.command_line import use_compilation_cache
+from tenas_jax.errors import InputError
 from tenas_jax.rank.score_table import averages, draws_of, score_architectures
 from tenas_jax.records.environment import fingerprint
 from tenas_jax.records.files import remove_tree, sha256_of, write_csv
 from tenas_jax.records.run_folder import RunFolder
+from tenas_jax.report.run_files import read_run
 from tenas_jax.scores.indicators import Indicator, indicators
 from tenas_jax.scores.scorer import Scorer, prepare
 from tenas_jax.search import contest, evolution, pruner
 from tenas_jax.search.beside import keep, kernels_beside, scores_beside
 from tenas_jax.search.evolution import Evolution
 from tenas_jax.search.job import Job
+from tenas_jax.search.pareto import connected_costs
 from tenas_jax.search.pruner import Info
 from tenas_jax.spaces.cell_graph import Mask
 from tenas_jax.spaces.preset import Preset
@@ -190,16 +192,16 @@ def evolve(job: Job, folder: RunFolder) -> Mask:
     space, settings = job.space, Evolution(evaluations=job.evaluations)
     scorer = prepare(space, job.scores, job.source, seed=job.seed, repeats=job.repeats)
     folder.spent.watch(lambda: scorer.compile_seconds)
-    lower = {name: score.lower_is_better for name, score in job.scores.items()}
-    drawn = {name: 1 if score.work is None else job.repeats for name, score in job.scores.items()}
-    choices, values = _history(space, drawn, folder)
+    lower = _lower_is_better(job)
+    choices, values = _history(job, folder)
     good = evolution.goodness(values, lower, choices, space)
     key = jax.random.key(job.seed)
     with Progress(settings.evaluations, len(choices), "arch") as progress:
         while len(choices) < settings.evaluations:
             start, generation = time.perf_counter(), jax.random.fold_in(key, len(folder.rounds))
             if len(choices):
-                young = evolution.next_generation(generation, choices, good, space, settings, job.budget)
+                by = _parents_by(job, choices, good, settings)
+                young = evolution.next_generation(generation, choices, by, space, settings, job.budget)
             else:
                 young = evolution.first_generation(generation, space, settings, job.budget)
             if not len(young):
@@ -231,10 +233,45 @@ def _generation_record(job: Job, scorer: Scorer, masks: Masks) -> tuple[dict[str
     }
 
 
-def _history(
-    space: SearchSpace, drawn: Mapping[str, int], folder: RunFolder
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def _lower_is_better(job: Job) -> dict[str, bool]:
+    return {name: score.lower_is_better for name, score in job.scores.items()}
+
+
+def _parents_by(job: Job, choices: np.ndarray, good: np.ndarray, settings: Evolution) -> np.ndarray:
+    """What parents are chosen by: goodness or, where a front is sought, how few of the living beat them."""
+    if job.asked.pareto is None:
+        return good
+    costs = np.full(len(choices), np.nan)
+    costs[-settings.population :] = connected_costs(job.asked.pareto, job.space, choices[-settings.population :])
+    return evolution.least_dominated(good, costs, settings)
+
+
+def scored(job: Job, folder: RunFolder) -> tuple[np.ndarray, np.ndarray]:
+    """Everything that a finished evolution or exhaustive search has scored, and what it went by.
+
+    Args:
+        job: the search.
+        folder: of the run.
+
+    Returns:
+        Operator numbers (m, cells, edges), and (m,): larger is better.
+
+    Raises:
+        InputError: where the table of an exhaustive search is damaged.
+    """
+    if job.strategy == "evolve":
+        choices, values = _history(job, folder)
+        return choices, evolution.goodness(values, _lower_is_better(job), choices, job.space)
+    table = read_run(folder.path).table
+    if table is None or "smoothed" not in table.columns:
+        raise InputError(f"{folder.path / 'scores.csv'} is damaged; remove the folder to have it made anew.")
+    return np.stack([job.space.choice(job.space.parse(name)) for name in table.strings]), table.columns["smoothed"]
+
+
+def _history(job: Job, folder: RunFolder) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Operator numbers (m, cells, edges) and draws of scores (draws, m) that a folder has recorded, the oldest first."""
+    space = job.space
+    drawn = {name: 1 if score.work is None else job.repeats for name, score in job.scores.items()}
     strings = [string for record in folder.rounds for string in record["architectures"]]
     choices = [space.choice(space.parse(string)) for string in strings]
 
