@@ -75,7 +75,8 @@ def timed_programs(scores: Any, spent: Spent, *, shared: bool) -> list[ScoreProg
         if not shared:
             assert isinstance(compiled, SharedProgram)
             compiled = compiled.plain
-        run = spent.on(name, compiled)
+        run: Any = spent.on(name, compiled)
+        run.release = compiled.release
         found.append(program._replace(compiled=run, read=spent.on(f"{name}: read", program.read)))
     return found
 

@@ -7,7 +7,7 @@ import re
 import statistics
 from collections.abc import Callable
 
-from common import fault_tables, kernel_tables, ranking_tables, speed_tables
+from common import fault_tables, kernel_tables, ranking_tables, speed_tables, train_tables
 from common.markdown import PARTS, read, spread, table
 
 
@@ -83,6 +83,8 @@ TABLES: dict[Callable[[], str], str] = {
     ranking_tables.search_accuracy: "docs/search.md",
     ranking_tables.search_draws: "docs/search.md",
     search_output: "README.md",
+    train_tables.quick_trainings: "docs/how_to/train.md",
+    train_tables.training_costs: "docs/how_to/train.md",
     kernel_tables.indicators: "docs/speed.md",
     kernel_tables.ntk_choices: "docs/analytic_ntk.md",
     kernel_tables.ntk_cost: "docs/analytic_ntk.md",
