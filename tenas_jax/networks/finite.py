@@ -21,7 +21,7 @@ from tenas_jax.networks.operator_check import check_operators
 from tenas_jax.networks.pooling import max_pool
 from tenas_jax.networks.windows import windows
 from tenas_jax.spaces.network import network
-from tenas_jax.spaces.operators import EPSILON
+from tenas_jax.spaces.operators import EPSILON, keep
 from tenas_jax.spaces.skeleton import Skeleton
 from tenas_jax.spaces.space import SearchSpace
 from tenas_jax.spaces.stacking import cell
@@ -181,9 +181,14 @@ class FeatureReading:
 
     def choose(self, name, x, weights, operators, channels):
         """See `operators.Reading`; as of `edges`, what is dead costs nothing."""
-        if not isinstance(weights, np.ndarray) or (weights > 0).sum() != 1:
-            operators = [partial(self._widened, operator, channels) for operator in operators]
-        return self.edges(x, weights[None], operators, [name])[0]
+        if isinstance(weights, np.ndarray) and (weights > 0).sum() == 1:
+            return self.edges(x, weights[None], operators, [name])[0]
+        wide = [partial(self._widened, operator, channels) for operator in operators]
+        # What changes nothing costs nothing: no branch is compiled for it.
+        kept = [place for place, operator in enumerate(operators) if operator is keep]
+        rest = np.array([place for place in range(len(operators)) if place not in kept])
+        others = self.edges(x, weights[None, rest], [wide[place] for place in rest], [name])
+        return self.add([wide[place](name, x) * weights[place].astype(x.dtype) for place in kept] + others)
 
     @staticmethod
     def _widened(operator, channels, name, x):

@@ -1,4 +1,4 @@
-"""MnasNet's factorised space (Tan et al. 2019, section 4.1) as Accel-NASBench has trained it: seven blocks, six of 36 options.
+"""MnasNet's factorised space (Tan et al. 2019, section 4.1) as in Accel-NASBench: seven blocks, six of 36 options.
 
 A block decides on the expansion of its inverted residuals, their kernel, how many there are and whether they have
 squeeze-excitation. The four decisions are one, with an option for every combination, such as `e6k3l2se1`: what a network
@@ -15,7 +15,7 @@ from tenas_jax.spaces.cell_graph import CellGraph
 from tenas_jax.spaces.chain import CHAIN, skeletons
 from tenas_jax.spaces.decisions import Decision
 from tenas_jax.spaces.inverted_residual import conv_bn, conv_bn_relu, depthwise_bn
-from tenas_jax.spaces.operators import Reading, Value
+from tenas_jax.spaces.operators import Reading, Value, keep
 from tenas_jax.spaces.skeleton import Skeleton
 from tenas_jax.spaces.space import SearchSpace
 from tenas_jax.spaces.stacking import cell
@@ -24,7 +24,7 @@ STEM = 32
 CHANNELS = (16, 24, 40, 80, 112, 192, 320)  # of blocks
 STRIDES = (1, 2, 2, 2, 1, 2, 1)
 HEAD = 1280
-EXPANSIONS, KERNELS = (1, 4, 6), (3, 5)
+EXPANSIONS, KERNELS = (1, 4, 6), (3, 5)  # with an expansion of 1 there is no convolution that expands
 LAYERS = (3, 3, 3, 3, 3, 4, 3)  # the most of a block
 SQUEEZED = 4  # channels of a layer's input to one that squeeze-excitation looks at
 
@@ -83,13 +83,9 @@ def _block(read, name: str, x, shares, channels: tuple[int, int], stride: int):
     for number in range(1, len(layers)):
         (x,) = read.cell_inputs([x])
         is_there = np.arange(len(layers)) >= number
-        ways = [_as_it_is, partial(_repeated, read, layer, after)]
+        ways = [keep, partial(_repeated, read, layer, after)]
         both = layers @ np.stack([~is_there, is_there], axis=1).astype(float)
         (x,) = read.edges(x, both[None], ways, [f"{name}.layer{number + 1}"])
-    return x
-
-
-def _as_it_is(path: str, x):
     return x
 
 
@@ -104,7 +100,7 @@ def _layer(read, shares, channels: tuple[int, int], stride: int, path: str, x):
     widest = EXPANSIONS[-1] * before
 
     def expand(expansion, path, x):
-        return x if expansion == 1 else conv_bn_relu(read, f"{path}.expansion{expansion}", x, expansion * before)
+        return conv_bn_relu(read, f"{path}.expansion{expansion}", x, expansion * before)
 
     def convolve(kernel, path, x):
         return depthwise_bn(read, f"{path}.kernel{kernel}", x, stride, kernel=kernel)
@@ -112,9 +108,9 @@ def _layer(read, shares, channels: tuple[int, int], stride: int, path: str, x):
     def excite(path, x):
         return read.squeeze_excite(f"{path}.excited", x, max(1, before // SQUEEZED))
 
-    x = read.choose(f"{path}.expand", x, expansions, [partial(expand, e) for e in EXPANSIONS], widest)
+    x = read.choose(f"{path}.expand", x, expansions, [keep, *(partial(expand, e) for e in EXPANSIONS[1:])], widest)
     x = read.relu(read.choose(f"{path}.depthwise", x, kernels, [partial(convolve, k) for k in KERNELS], widest))
-    x = read.choose(f"{path}.gate", x, excited, [_as_it_is, excite], widest)
+    x = read.choose(f"{path}.gate", x, excited, [keep, excite], widest)
     return conv_bn(read, f"{path}.project", x, after)
 
 
@@ -124,7 +120,7 @@ MNASNET = SearchSpace(
     like=replace(
         CHAIN,
         network=mnasnet,
-        skeletons=skeletons(Skeleton(channels=STEM, cells=1, stages=6, classes=1000)),
+        skeletons=skeletons(Skeleton(channels=STEM, cells=1, stages=6, classes=1000), stages=3),
         side=224,
         counts_bias=False,
     ),

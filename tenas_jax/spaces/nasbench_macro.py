@@ -78,7 +78,7 @@ NAS_BENCH_MACRO = SearchSpace(
     like=replace(
         CHAIN,
         network=nas_bench_macro,
-        skeletons=skeletons(Skeleton(channels=32, cells=1, stages=4)),
+        skeletons=skeletons(Skeleton(channels=32, cells=1, stages=4), stages=4),
         counts_bias=False,
     ),
     representatives=identities_last,

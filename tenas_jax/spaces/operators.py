@@ -141,6 +141,16 @@ def skip(read, name, x, channels, stride):
     return x if stride == 1 else factorized_reduce(read, name, x, channels, stride)
 
 
+def keep(name: str, x: Value) -> Value:
+    """The way of `Reading.choose` that changes nothing; a reading need not think about it.
+
+    Args:
+        name: path.
+        x: the input.
+    """
+    return x
+
+
 OPERATORS: dict[str, Operator] = {
     "none": lambda read, name, x, channels, stride: read.zero(x, stride=stride),
     "skip_connect": skip,
