@@ -16,12 +16,20 @@ from jaxtyping import Array, Bool, Float, Key
 from tenas_jax.errors import InputError
 from tenas_jax.networks.convolution import convolve
 from tenas_jax.networks.custom_layer import Initialiser, open_layer
-from tenas_jax.networks.initial_weights import Declaration, Fan, Parameters, drawn_alike, initialiser, unit_moments
+from tenas_jax.networks.initial_weights import (
+    Declaration,
+    Fan,
+    Parameters,
+    drawn_alike,
+    drawn_at_once,
+    initialiser,
+    unit_moments,
+)
 from tenas_jax.networks.operator_check import check_operators
 from tenas_jax.networks.pooling import max_pool
 from tenas_jax.networks.windows import windows
 from tenas_jax.spaces.network import network
-from tenas_jax.spaces.operators import EPSILON
+from tenas_jax.spaces.operators import EPSILON, keep
 from tenas_jax.spaces.skeleton import Skeleton
 from tenas_jax.spaces.space import SearchSpace
 from tenas_jax.spaces.stacking import cell
@@ -163,11 +171,35 @@ class FeatureReading:
         self.bits, self.moments = outside
         return y, record
 
+    def choose(self, name, x, weights, operators, channels):
+        """See `operators.Reading`; as of `edges`, what is dead costs nothing."""
+        if isinstance(weights, np.ndarray) and (weights > 0).sum() == 1:
+            return self.edges(x, weights[None], operators, [name])[0]
+        wide = [partial(self._widened, operator, channels) for operator in operators]
+        # What changes nothing costs nothing: no branch is compiled for it.
+        kept = [place for place, operator in enumerate(operators) if operator is keep]
+        rest = np.array([place for place in range(len(operators)) if place not in kept])
+        others = self.edges(x, weights[None, rest], [wide[place] for place in rest], [name])
+        return self.add([wide[place](name, x) * weights[place].astype(x.dtype) for place in kept] + others)
+
+    @staticmethod
+    def _widened(operator, channels, name, x):
+        y = operator(name, x)
+        return jnp.pad(y, ((0, 0), (0, 0), (0, 0), (0, channels - y.shape[-1])))
+
+    def squeeze_excite(self, name, x, channels):
+        """See `operators.Reading`; the ReLU on the way to the gates counts as any other."""
+        squeezed = self.relu(self._linear(f"{name}.squeeze", x.mean((1, 2)), channels))
+        return x * hard_sigmoid(self._linear(f"{name}.excite", squeezed, x.shape[-1]))[:, None, None]
+
+    def _linear(self, name, x, outputs: int):
+        weights = self.parameter(f"{name}.kernel", (x.shape[-1], outputs), "weight", x.dtype)
+        bias = self.parameter(f"{name}.bias", (outputs,), "bias", x.dtype)
+        return jnp.dot(x, weights, precision="highest") + bias[None]
+
     def head(self, name, x, classes):
         """See `operators.Reading`."""
-        weights = self.parameter(f"{name}.kernel", (x.shape[-1], classes), "weight", x.dtype)
-        bias = self.parameter(f"{name}.bias", (classes,), "bias", x.dtype)
-        return jnp.dot(x.mean((1, 2)), weights, precision="highest") + bias[None]
+        return self._linear(name, x.mean((1, 2)), classes)
 
     def custom(self, name, x, layer):
         """See `operators.Reading`; a module's parameters are the network's, initialised as the module says."""
@@ -177,6 +209,15 @@ class FeatureReading:
             for path, (shape, initial) in opened.parameters.items()
         }
         return opened.apply(values, x)
+
+
+def hard_sigmoid(x: Array) -> Array:
+    """A sigmoid of three straight lines (Howard et al. 2019, section 5.2).
+
+    Args:
+        x: any array.
+    """
+    return jnp.clip(x + 3, 0, 6) / 6
 
 
 def _channels(values):
@@ -262,7 +303,10 @@ class CellNetwork(nn.Module):
         return jnp.concatenate(bits, axis=1)
 
     def initial(self, key: Key[Array, ""], shape: tuple[int, ...], dtype) -> dict[str, Any]:
-        """What `init` returns for a mask with everything alive, to the bit, without what Flax spends on each parameter.
+        """What `init` returns for a mask with everything alive, without what Flax spends on each parameter.
+
+        The same to the bit in spaces of cells. In others one array of random numbers is cut into weights: of hundreds of
+        shapes, even a draw a shape takes longer to compile than the network.
 
         Args:
             key: decides the weights.
@@ -272,7 +316,7 @@ class CellNetwork(nn.Module):
         Returns:
             Collections `params` and `batch_stats`.
         """
-        declared = self._declared(shape, np.ones(self.space.mask_shape, bool))
+        declared = self._declared(shape, self.space.whole())
         norms = {name.removesuffix(".scale"): d.shape for name, d in declared.items() if d.kind == "scale"}
         statistics = {name: (np.zeros(shape, dtype), np.ones(shape, dtype)) for name, shape in norms.items()}
         return {"params": self._drawn(key, declared, dtype), "batch_stats": statistics}
@@ -282,7 +326,7 @@ class CellNetwork(nn.Module):
         static = isinstance(mask, np.ndarray)
         if static:
             self.space.check(mask)
-        listed = mask if static else np.ones(self.space.mask_shape, bool)
+        listed = mask if static else self.space.whole()
         declared = self._declared(images.shape, listed)
         parameters = self._parameters(declared, images.dtype)
         stored = {
@@ -306,5 +350,4 @@ class CellNetwork(nn.Module):
         return {name: self.param(name, initialiser(self.fan, d), d.shape, dtype) for name, d in declared.items()}
 
     def _drawn(self, key, declared: Mapping[str, Declaration], dtype) -> Parameters:
-        """As `_parameters` under `init`."""
-        return drawn_alike(key, self.fan, declared, dtype)
+        return (drawn_at_once if self.space.decisions else drawn_alike)(key, self.fan, declared, dtype)

@@ -111,7 +111,9 @@ def read_table(path: Path, column: str | None = None) -> BenchmarkTable:
 
 
 def _accuracy(text: str | None, where: str, column: str) -> float:
-    """A number; NaN says that there is none."""
+    """A number; NaN, or an empty field, says that there is none."""
+    if text == "":
+        return math.nan
     try:
         accuracy = float(text)  # pyright: ignore[reportArgumentType]
     except (TypeError, ValueError) as error:

@@ -123,7 +123,7 @@ def _of_kernel(space: SearchSpace, work: Kernel, wanted: dict[str, str]) -> Scor
 
     def empirical(mask, words, batch):
         net = finite_network(space, work.skeleton, work.fan)
-        variables = net.init(jax.random.wrap_key_data(words), batch, np.ones(space.mask_shape, bool))
+        variables = net.initial(jax.random.wrap_key_data(words), batch.shape, batch.dtype)
         if work.batch_norm == "none":
             # With the mean 0 and variance 1 that it begins with, a batch norm does nothing.
             return empirical_ntk(
@@ -238,7 +238,7 @@ def finite_network(space: SearchSpace, skeleton: Skeleton, fan: Fan) -> CellNetw
         skeleton: how cells are stacked.
         fan: of the Kaiming initialisation.
     """
-    module = CellNetwork if len(space.edges) <= 6 else ScannedNetwork
+    module = CellNetwork if len(space.edges) <= 6 or space.decisions else ScannedNetwork
     return module(space, skeleton, fan)
 
 

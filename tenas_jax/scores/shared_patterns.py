@@ -68,7 +68,7 @@ class PatternWork:
         x = jnp.transpose(images, (3, 1, 2, 0))
         self._images = x.shape
         declared = ImagesLastReading(None)
-        alive = np.ones(self._space.mask_shape, bool)
+        alive = self._space.whole()
         jax.eval_shape(lambda x: network(declared, self._space, alive, x, self._skeleton), x)
         matrices = {name: convolution_matrix(parameters[name], g) for name, g in declared.geometry.items()}
         # Scales and shifts, and the weights of what is no single product.

@@ -108,7 +108,10 @@ def counted(name: str) -> Measure:
 @lru_cache(maxsize=64)
 def _shares(name: str, space: SearchSpace) -> Prices | None:
     """The prices of a cost; None in a space whose networks are no sum over edges, as random ones show."""
-    base, shares = (part._asdict()[name] for part in cost.prices(space, space.skeleton("trained"), 32))
+    if not space.family.costs_add_up:
+        return None
+    whole = cost.prices(space, space.skeleton("trained"), space.family.side)
+    base, shares = (part._asdict()[name] for part in whole)
     masks = space.sample(jax.random.key(0), ASKED)
     sums = base + masks.reshape(ASKED, -1).astype(np.int64) @ shares.ravel()
     return shares.astype(float) if np.array_equal(sums, counted(name).values(space, masks)) else None
