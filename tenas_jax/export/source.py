@@ -214,6 +214,15 @@ class SourceReading:
             found.append(held(name, x))
         return found
 
+    def choose(self, name, x, weights, operators, channels):
+        """See `operators.Reading`; the one way that is taken."""
+        (held,) = (operator for operator, weight in zip(operators, weights, strict=True) if weight > 0)
+        return held(name, x)
+
+    def squeeze_excite(self, name, x, channels):
+        """Refused."""
+        raise InputError(f"{name} has squeeze-excitation, of which no source is written; export the parameters.")
+
     def head(self, name, x, classes):
         """See `operators.Reading`."""
         made = self._dialect.linear(
