@@ -183,8 +183,10 @@ class SourceReading:
         """See `operators.Reading`."""
         return self._write(self._dialect.crop(self._value(x), offset, stride), x.channels)
 
-    def zero(self, x, *, stride):
+    def zero(self, x, *, stride, channels=None):
         """See `operators.Reading`; nothing is written until somebody needs the zeros."""
+        if channels not in (None, x.channels):
+            raise InputError("no source is written of zeros that have other channels than what they stand for.")
         return Value(self._value(x), x.channels, stride)
 
     def concatenate(self, values):

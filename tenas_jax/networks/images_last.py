@@ -118,9 +118,11 @@ class ImagesLastReading(FeatureReading):
         padded = jnp.pad(x, ((0, 0), (0, offset), (0, offset), (0, 0)))
         return padded[:, offset::stride, offset::stride]
 
-    def zero(self, x, *, stride):
+    def zero(self, x, *, stride, channels=None):
         """See `operators.Reading`."""
-        return jnp.zeros_like(x[:, ::stride, ::stride])
+        if channels in (None, len(x)):
+            return jnp.zeros_like(x[:, ::stride, ::stride])
+        return jnp.zeros((channels, *x[:, ::stride, ::stride].shape[1:]), x.dtype)
 
     def concatenate(self, values):
         """See `operators.Reading`."""
