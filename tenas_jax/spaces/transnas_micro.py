@@ -33,10 +33,12 @@ def transnas_micro(
     """The network; `skeleton.channels` are those before the first cell, and `skeleton.cells` those of a module."""
     x, channels = images, skeleton.channels
     within = halvings(skeleton)
-    stride = 2 if skeleton.stages - 1 == IN_STEM + within else 1
-    if skeleton.stem:
-        x = read.batch_norm("stem.norm", read.convolution("stem.conv", x, -(-channels // 2), kernel=3, stride=stride))
-        x = relu_conv_bn(read, "stem.second", x, channels, stride, kernel=3)
+    if skeleton.stem and skeleton.stages - 1 == IN_STEM + within:
+        x = read.batch_norm("stem.norm", read.convolution("stem.conv", x, channels // 2, kernel=3, stride=2))
+        x = relu_conv_bn(read, "stem.second", x, channels, 2, kernel=3)
+    elif skeleton.stem:
+        # Of small images nothing is halved before the first cell, and one convolution does, as in NAS-Bench-201.
+        x = read.batch_norm("stem.norm", read.convolution("stem.conv", x, channels, kernel=3))
     # Fewer halvings are one after another, behind a module that keeps the resolution.
     for module, reduces in enumerate(MODULES if within == sum(MODULES) else (False, *[True] * within)):
         for n in range(skeleton.cells):
