@@ -95,7 +95,7 @@ def _of_kernel(space: SearchSpace, work: Kernel, wanted: dict[str, str]) -> Scor
 
     def empirical(mask, words, batch):
         net = finite_network(space, work.skeleton, work.fan)
-        variables = net.init(jax.random.wrap_key_data(words), batch, np.ones(space.mask_shape, bool))
+        variables = net.init(jax.random.wrap_key_data(words), batch, np.ones(space.mask_shape, bool), method="drawn")
         if work.batch_norm == "none":
             # With the mean 0 and variance 1 that it begins with, a batch norm does nothing.
             return empirical_ntk(

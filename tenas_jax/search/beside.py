@@ -24,7 +24,12 @@ SALT = 0xBE51DE  # of the key: other images than those that decided
 
 
 def kernels_beside(
-    space: SearchSpace, source: ImageSource, scores: Mapping[str, Score], found: Mask, seed: int
+    space: SearchSpace,
+    source: ImageSource,
+    scores: Mapping[str, Score],
+    found: Mask,
+    seed: int,
+    by: Sequence[Indicator] = (),
 ) -> dict[str, Any]:
     """The kernels of what was found, of the supernet and of one random architecture, on one batch.
 
@@ -34,6 +39,7 @@ def kernels_beside(
         scores: by name; the first that is read from a kernel says which kernel.
         found: mask of a single architecture.
         seed: of the run.
+        by: the indicators of the search, whose programs are used again.
 
     Returns:
         Plain JSON values: `kernels` by name, and `kernel`, what they are; empty where no score is read from a kernel.
@@ -47,7 +53,8 @@ def kernels_beside(
     drawn = program.draw(key, source)
     masks = {"found": found, "random": _random(space, key)[0], "supernet": space.supernet()}
     masks = {name: mask for name, mask in masks.items() if space.is_connected(mask)}
-    values = {name: np.asarray(program.compiled(mask[None], *drawn))[0] for name, mask in masks.items()}
+    compiled = next((one.program for one in by if one.name == name and one.program), program.compiled)
+    values = {place: np.asarray(compiled(mask[None], *drawn))[0] for place, mask in masks.items()}
     work = score.work
     assert isinstance(work, Kernel)
     what = f"{work.ntk} neural tangent kernel, as of the score {name.replace('_', ' ')},"

@@ -8,7 +8,7 @@ The last two go by the scores of a ranking and their sum of log ranks (`Family.d
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -66,13 +66,13 @@ def prune(job: Job, folder: RunFolder) -> Mask:
     by = indicators(job.space, job.source, job.scores, repeats=job.repeats)
     folder.spent.compiling = lambda: sum(indicator.compile_seconds for indicator in by)
     found = prune_in_folder(job.seed, job.space, by, job.settings, folder, job.budget)
-    keep(folder, scores_beside(job.space, by, found, job.seed) | _kernels(job, found))
+    keep(folder, scores_beside(job.space, by, found, job.seed) | _kernels(job, found, by))
     return found
 
 
-def _kernels(job: Job, found: Mask) -> dict[str, Any]:
+def _kernels(job: Job, found: Mask, by: Sequence[Indicator] = ()) -> dict[str, Any]:
     doing("drawing kernels for the report")
-    return kernels_beside(job.space, job.source, job.scores, found, job.seed)
+    return kernels_beside(job.space, job.source, job.scores, found, job.seed, by)
 
 
 def prune_in_folder(
