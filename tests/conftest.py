@@ -1,5 +1,6 @@
 """Numerics are tested in float64, with JAX's implicit dtype and rank promotions switched off."""
 
+import gc
 import os
 from dataclasses import replace
 from functools import cache
@@ -26,6 +27,20 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Larger variants of checks whose small variants always run. `slow` too: `-m "not slow"` replaces what setup.cfg leaves out.
 EXTENSIVE = (pytest.mark.slow, pytest.mark.extensive)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """The tests of a file stay in one process, where they share what they compile."""
+    from xdist.scheduler import LoadFileScheduling
+
+    return LoadFileScheduling(config, log)
+
+
+def pytest_collection_finish():
+    """What lives until the end, libraries and tests, is not looked through for garbage again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
