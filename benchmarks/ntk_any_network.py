@@ -173,7 +173,9 @@ def compare(results: dict[str, dict[str, Any]]) -> None:
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", nargs="+", default=["resnet20", "resnet18"], choices=["resnet20", "resnet18"])
+    parser.add_argument(
+        "--networks", nargs="+", default=["resnet20", "resnet18"], choices=["resnet20", "resnet18", "resnet8"]
+    )
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--side", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=5, help="runs of a process, after the one that compiles")

@@ -1,7 +1,9 @@
 """Numerics are tested in float64, with JAX's implicit dtype and rank promotions switched off."""
 
+import gc
 import os
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -10,8 +12,10 @@ import jax
 import numpy as np
 import pytest
 
-from tenas_jax.scores import catalogue
+from tenas_jax.scores import catalogue, indicators, scorer
 from tenas_jax.scores.indicators import Indicator, Scores
+from tenas_jax.scores.programs import score_programs
+from tenas_jax.search import beside
 from tenas_jax.spaces.score import Kernel, Patterns
 from tenas_jax.spaces.single_input import SINGLE_INPUT
 from tenas_jax.spaces.space import SearchSpace
@@ -21,11 +25,47 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+# Larger variants of checks whose small variants always run. `slow` too: `-m "not slow"` replaces what setup.cfg leaves out.
+EXTENSIVE = (pytest.mark.slow, pytest.mark.extensive)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """The tests of a file stay in one process, where they share what they compile."""
+    from xdist.scheduler import LoadFileScheduling
+
+    return LoadFileScheduling(config, log)
+
+
+def pytest_collection_finish():
+    """What lives until the end, libraries and tests, is not looked through for garbage again and again."""
+    gc.collect()
+    gc.freeze()
+
 
 @pytest.fixture
 def rng() -> np.random.Generator:
     """A host generator with a fixed seed: a test that fails, fails again."""
     return np.random.default_rng(0)
+
+
+@cache
+def _programs(space, scores, double):
+    del double  # tells programs apart
+    return score_programs(space, dict(scores))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _shared_programs():
+    """Searches and rankings of equal scores in an equal space are many here: they share what they compile."""
+
+    def shared(space, scores):
+        return list(_programs(space, tuple(scores.items()), jax.config.values["jax_enable_x64"]))
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (indicators, scorer, beside):
+            patch.setattr(module, "score_programs", shared)
+        yield
 
 
 def outside_file(variable: str) -> Path:

@@ -132,7 +132,8 @@ def _program(build: Network, shape, dtype, width: int, settings: Settings):
             batch_stats="coupled",
         )
 
-    return jax.jit(kernel)
+    # It is drawn from a few times in milliseconds: to optimise the machine code takes longer than what that saves.
+    return jax.jit(kernel, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def limit_kernel(build: Network, images, settings: Settings = Settings(), width: int = 2) -> np.ndarray:

@@ -1,7 +1,8 @@
 """ResNet-20 and ResNet-18 for images of 32x32 (He et al. 2016), in Flax Linen and in PyTorch, equal in every layer.
 
-ResNet-20 is the one of the paper's section 4.2 with 1x1 convolutions as shortcuts, ResNet-18 the usual one for CIFAR with a
-3x3 stem. Batch norm uses stored statistics: every image is treated on its own.
+ResNet-20 is the one of the paper's section 4.2 with 1x1 convolutions as shortcuts, ResNet-8, for tests, has one block a
+stage, and ResNet-18 is the usual one for CIFAR with a 3x3 stem. Batch norm uses stored statistics: every image is treated
+on its own.
 """
 
 # pyright: reportMissingImports=false
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 
 CLASSES = 10
 # Name: (channels of the stages, blocks a stage).
-RESNETS = {"resnet20": ((16, 32, 64), 3), "resnet18": ((64, 128, 256, 512), 2)}
+RESNETS = {"resnet8": ((16, 32, 64), 1), "resnet20": ((16, 32, 64), 3), "resnet18": ((64, 128, 256, 512), 2)}
 
 
 class Block(nn.Module):

@@ -102,6 +102,12 @@ def convolve(
     Returns:
         (b, ceil(h / stride), ceil(w / stride), o).
     """
+    return _convolve(x, weights, stride, dilation, depthwise)
+
+
+# Operation by operation, a loop over rows would be compiled at every call; within a program it is a part of that program.
+@partial(jax.jit, static_argnums=(2, 3, 4), inline=True)
+def _convolve(x, weights, stride: int, dilation: int, depthwise: bool):
     taps = _depthwise_taps if depthwise else _dense_taps
     return jax.lax.platform_dependent(
         x,

@@ -304,8 +304,14 @@ class CellNetwork(nn.Module):
             )
         return jnp.concatenate(bits, axis=1)
 
-    def initial(self, key: Key[Array, ""], shape: tuple[int, ...], dtype) -> dict[str, Any]:
-        """What `init` returns for a mask with everything alive, without what Flax spends on each parameter.
+    def initial(
+        self,
+        key: Key[Array, ""],
+        shape: tuple[int, ...],
+        dtype,
+        mask: Bool[np.ndarray, "cells edges ops"] | None = None,
+    ) -> dict[str, Any]:
+        """What `init` returns, without what Flax spends on each parameter.
 
         The same to the bit in spaces of cells. In others one array of random numbers is cut into weights: of hundreds of
         shapes, even a draw a shape takes longer to compile than the network.
@@ -314,11 +320,12 @@ class CellNetwork(nn.Module):
             key: decides the weights.
             shape: (b, h, w, c) of the images.
             dtype: of the images, and so of the parameters.
+            mask: alive operators, the only ones that get weights; None for all.
 
         Returns:
             Collections `params` and `batch_stats`.
         """
-        declared = self._declared(shape, self.space.whole())
+        declared = self._declared(shape, self.space.whole() if mask is None else mask)
         norms = {name.removesuffix(".scale"): d.shape for name, d in declared.items() if d.kind == "scale"}
         statistics = {name: (np.zeros(shape, dtype), np.ones(shape, dtype)) for name, shape in norms.items()}
         return {"params": self._drawn(key, declared, dtype), "batch_stats": statistics}

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import EXTENSIVE
 
 import tenas_jax
 from common.finite_twin import (
@@ -27,6 +28,7 @@ from tenas_jax.program_cache import PROGRAMS
 from tenas_jax.spaces.darts import DARTS
 from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
 from tenas_jax.spaces.skeleton import Skeleton
+from tenas_jax.spaces.space import SearchSpace
 
 SEEDS = 24
 # A skip beside a pool, convolutions of both sizes, one behind a pool: paths of one, two and three edges.
@@ -106,23 +108,40 @@ CASES = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("operator", "stride"), CASES)
 def test_wide_operators_converge_to_it(images, operator, stride):
-    assert_converges(operator_network(operator, stride), images)
+    """Maxima are drawn in the limit too: with an error of their own, that many seeds would see."""
+    is_drawn = operator.startswith("max_pool")
+    (assert_converges if is_drawn else assert_mean_converges)(operator_network(operator, stride), images, Settings())
 
 
 # Never compared otherwise: the standard parametrisation, and networks without batch norm in both.
 OTHERS = [Settings("standard"), Settings("ntk", "none"), Settings("standard", "none")]
 
 
+def in_other_limits(cases, few):
+    """Every case in every other limit, of which a few always: each limit, each case, and both changes at once."""
+    return [
+        pytest.param(*case, settings, marks=() if (*case, settings) in few else EXTENSIVE)
+        for case in cases
+        for settings in OTHERS
+    ]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("settings", OTHERS, ids=lambda settings: "-".join(settings[:2]))
-@pytest.mark.parametrize(("operator", "stride"), CASES[:6])
+@pytest.mark.parametrize(
+    ("operator", "stride", "settings"), in_other_limits(CASES[:6], [(*case, OTHERS[2]) for case in CASES[:6]])
+)
 def test_wide_operators_converge_in_the_other_limits(images, operator, stride, settings):
     assert_mean_converges(operator_network(operator, stride), images, settings)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("settings", OTHERS, ids=lambda settings: "-".join(settings[:2]))
-@pytest.mark.parametrize("network", ["cell", "residual", "stages", "darts"])
+@pytest.mark.parametrize(
+    ("network", "settings"),
+    in_other_limits(
+        [("cell",), ("residual",), ("stages",), ("darts",)],
+        [*(("cell", settings) for settings in OTHERS), ("stages", OTHERS[0]), ("darts", OTHERS[2])],
+    ),
+)
 def test_wide_networks_converge_in_the_other_limits(images, network, settings):
     """A cell of every kind of operator, a residual block, two stages with a reduction between, a genotype."""
     build = {
@@ -134,25 +153,20 @@ def test_wide_networks_converge_in_the_other_limits(images, network, settings):
     assert_mean_converges(build, images, settings)
 
 
-@pytest.mark.parametrize("parametrisation", ["ntk", "standard"])
-def test_mean_of_finite_cells_without_batch_norm(images, parametrisation):
-    settings = Settings(parametrisation, "none")
-    build = cell_network(NAS_BENCH_201.parse(MIXED))
-    assert_mean_is(limit_kernel(build, images, settings, 24), draw_kernels(build, images, 24, SEEDS, settings), 24)
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_without_batch_norm_kernels_of_some_images_are_a_sub_matrix(images, dtype):
-    """Bit for bit, so that one kernel serves any number of batches; a batch norm makes images depend on each other."""
+    """Bit for bit, so that one kernel serves any number of batches."""
     images, mask, settings = images.astype(dtype), NAS_BENCH_201.parse(MIXED), Settings("standard", "none")
     skeleton = Skeleton(channels=16, cells=1, stages=1)
     whole = np.asarray(analytic_ntk(NAS_BENCH_201, mask, images, skeleton=skeleton, settings=settings))
-    for some in ([0, 1, 2], [1, 3], [0, 1, 3, 4]):
+    for some in ([0, 1, 3, 4], [1, 3]):
         part = analytic_ntk(NAS_BENCH_201, mask, images[np.array(some)], skeleton=skeleton, settings=settings)
         np.testing.assert_array_equal(part, whole[np.ix_(some, some)])
-    normalised = np.asarray(analytic_ntk(NAS_BENCH_201, mask, images, skeleton=skeleton))
-    part = analytic_ntk(NAS_BENCH_201, mask, images[:3], skeleton=skeleton)
-    assert relative(part - normalised[:3, :3], normalised[:3, :3]) > 1e-3
+
+
+def test_with_batch_norm_images_depend_on_each_other(images):
+    limits = [limit_kernel(chain_network(1), batch) for batch in (images, images[:3])]
+    assert relative(limits[1] - limits[0][:3, :3], limits[0][:3, :3]) > 1e-3
 
 
 def paths(mask):
@@ -212,13 +226,13 @@ POOLS = "|avg_pool_3x3~0|+|skip_connect~0|skip_connect~1|+|skip_connect~0|avg_po
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", ["single", "pools", "half-pruned"])
 def test_wide_cells_converge_to_it(images, rng, cell):
-    """One with a reduction behind it; in half-pruned cells edges with two or three operators share their sources."""
+    """In half-pruned cells edges with two or three operators share their sources."""
     half_pruned = NAS_BENCH_201.supernet() & (rng.random(NAS_BENCH_201.mask_shape) < 0.6)
     half_pruned[..., NAS_BENCH_201.operators.index("skip_connect")] = True
     assert 12 <= half_pruned.sum() <= 20
     parse = NAS_BENCH_201.parse
     mask = {"single": parse(MIXED), "pools": parse(POOLS), "half-pruned": half_pruned}[cell]
-    assert_converges(cell_network(mask, stages=2 if cell == "single" else 1), images)
+    assert_mean_converges(cell_network(mask), images, Settings())
 
 
 @pytest.mark.slow
@@ -330,8 +344,7 @@ def test_dilation_is_a_convolution_on_interleaved_grids(rng):
 def test_darts_without_max_pooling_is_in_closed_form(rng):
     """No channel is drawn: symmetric, positive definite, and moved with the order of the images to the last digits."""
     images = jnp.asarray(rng.normal(size=(4, 4, 4, 3)))
-    mask = DARTS.supernet()
-    mask[..., DARTS.operators.index("max_pool_3x3")] = False
+    mask = darts_mask()
     program = jax.jit(lambda images: analytic_ntk(DARTS, mask, images))
     kernel = np.asarray(program(images))
     np.testing.assert_array_equal(kernel, kernel.T)
@@ -340,8 +353,7 @@ def test_darts_without_max_pooling_is_in_closed_form(rng):
     np.testing.assert_allclose(program(images[order]), kernel[np.ix_(order, order)], rtol=1e-9)
 
 
-@pytest.mark.parametrize("alive", [False, True])
-def test_dead_max_pooling_draws_no_channels(images, alive):
+def test_dead_max_pooling_draws_no_channels(images):
     """With a weight of zero that is only known at run time, kernels are the closed form's to the bit."""
     batch = Batch.of(5)
     read = KernelReading(batch, Settings())
@@ -357,12 +369,11 @@ def test_dead_max_pooling_draws_no_channels(images, alive):
         )
         return read._realise(read.add([pooled, same])), read.relu(read.add([pooled, same])).fresh
 
-    found = kernels(jnp.asarray([[float(alive), 1.0], [0.0, 1.0]]))
-    expected = kernels(jnp.asarray([[0.0, 1.0], [0.0, 1.0]]))
+    alive, dead = (kernels(jnp.asarray([[weight, 1.0], [0.0, 1.0]])) for weight in (1.0, 0.0))
     closed = read.add([x, x])
-    for got, none, plain in zip(found, expected, (read._realise(closed), read.relu(closed).fresh), strict=True):
+    for some, none, plain in zip(alive, dead, (read._realise(closed), read.relu(closed).fresh), strict=True):
         np.testing.assert_allclose(none, plain, rtol=1e-9, atol=1e-12)
-        assert (relative(np.subtract(got, none), none).max() > 0.01) == alive
+        assert relative(np.subtract(some, none), none).max() > 0.01
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -388,14 +399,15 @@ def analytic_ntk_of(images, batch_norm):
 
 def test_plain_calls_of_the_analytic_kernel_are_kept(images):
     """Masks of NumPy each have a program, masks of JAX share one; all are the same kernel."""
-    masks = [NAS_BENCH_201.one_hot(np.full((1, 6), operator)) for operator in (2, 3)]
-    skeleton = NAS_BENCH_201.skeleton("ntk")._replace(channels=16, cells=1, stages=1)
+    space = SearchSpace(name="one_edge", operators=("skip_connect", "nor_conv_1x1"), edges=((0, 1),))
+    masks = [space.one_hot(np.full((1, 1), operator)) for operator in (0, 1)]
+    skeleton = Skeleton(channels=16, cells=1, stages=1)
     tenas_jax.clear_cache()
     for turn in range(2):
-        plain = [analytic_ntk(NAS_BENCH_201, mask, images, skeleton=skeleton) for mask in masks]
+        plain = [analytic_ntk(space, mask, images, skeleton=skeleton) for mask in masks]
         assert len(PROGRAMS) == 2 + turn
-        data = [analytic_ntk(NAS_BENCH_201, jnp.asarray(mask), images, skeleton=skeleton) for mask in masks]
+        data = [analytic_ntk(space, jnp.asarray(mask), images, skeleton=skeleton) for mask in masks]
         assert len(PROGRAMS) == 3
         np.testing.assert_allclose(plain, data, rtol=1e-10)
     with pytest.raises(InputError, match=r"`images` must be one array.*; it is dict"):
-        analytic_ntk(NAS_BENCH_201, masks[0], {"x": images})  # pyright: ignore
+        analytic_ntk(space, masks[0], {"x": images})  # pyright: ignore

@@ -1,5 +1,7 @@
 """Gradients of single images, layer by layer, against whole Jacobians; which parameters count as a layer's weights."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -98,11 +100,14 @@ def layers_of(fn, parameters, images):
     return layerwise._layers(program, len(parameters))
 
 
+@cache
+def jacobian_of(fn):
+    return jax.jit(jax.jacobian(fn))
+
+
 def expected(fn, parameters, images, others, full):
     rows = [
-        np.concatenate(
-            [np.reshape(leaf, (len(batch), 3, -1)) for leaf in jax.jit(jax.jacobian(fn))(parameters, batch)], 2
-        )
+        np.concatenate([np.reshape(leaf, (len(batch), 3, -1)) for leaf in jacobian_of(fn)(parameters, batch)], 2)
         for batch in (images, others)
     ]
     kernel = np.einsum("aip,bjp->abij", *rows)
@@ -217,8 +222,7 @@ def test_kernels_are_mapped_and_differentiated(images, rng):
     np.testing.assert_allclose(slope, (differences[0] - differences[1]) / (2 * step), rtol=1e-6)
 
 
-@pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("others", [None, 5])
+@pytest.mark.parametrize(("compiled", "others"), [(False, None), (True, 5)])
 def test_more_rows_than_are_held(others, compiled, images, rng, monkeypatch):
     """Seven images in blocks of one and groups of two or three, against all at once."""
     images = jnp.asarray(rng.normal(size=(7, *SHAPE)))

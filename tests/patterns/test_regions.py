@@ -67,7 +67,7 @@ def test_patterns_of_the_thin_cell(rng, channels, seed):
     net = CellNetwork(NAS_BENCH_201, skeleton)
     patches = jnp.asarray(rng.normal(size=(3, 3, channels)) + 0.05 * rng.normal(size=(600, 3, 3, channels)))
     full = np.ones(NAS_BENCH_201.mask_shape, bool)
-    variables = net.init(jax.random.key(seed), patches, full)
+    variables = net.initial(jax.random.key(seed), patches.shape, patches.dtype, full)
     path = "|nor_conv_3x3~0|+|nor_conv_1x1~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_3x3~1|none~2|"
     skips = "|skip_connect~0|+|none~0|skip_connect~1|+|none~0|none~1|skip_connect~2|"
     counts = []

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from conftest import shrink
 
 import ntk_any_network as any_network
 from common import fault_layers as layers
@@ -13,7 +14,9 @@ from common.architectures import random_architectures
 from common.statistics import tau
 from common.timing import seconds_in_turn, summary
 from ntk_batch_statistics import rank_agreement
+from tenas_jax.search import strategies
 from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
+from tenas_jax.spaces.skeleton import Skeleton
 
 
 def tau_by_pairs(x, y):
@@ -77,10 +80,10 @@ def test_compared_masks_are_a_supernet_a_part_of_it_and_one_architecture():
 
 
 def test_any_network_is_timed_in_processes_of_its_own():
-    options = ["--networks", "resnet20", "--batch", "2", "--side", "8", "--repeats", "2", "--rounds", "1"]
+    options = ["--networks", "resnet8", "--batch", "2", "--side", "8", "--repeats", "2", "--rounds", "1"]
     options += ["--ways", "ours", "neural_tangents_2", "--large-batch", "0", "--name", ""]
     content = any_network.main(options)
-    results = content["networks"]["resnet20"]
+    results = content["networks"]["resnet8"]
     assert list(results) == ["ours", "neural_tangents_2"]
     for result in results.values():
         assert result["relative_difference"] < 1e-4
@@ -105,9 +108,11 @@ def test_processes_of_one_way_are_summed_up():
     assert any_network.summary([process([1.0]), failed]) == failed
 
 
-def test_speed_of_a_ranking_beside_pytorch():
+def test_speed_of_a_ranking_beside_pytorch(monkeypatch):
     pytest.importorskip("torch", reason="PyTorch is not installed (extra `bench`)")
     from rank_speed import main
+
+    shrink(monkeypatch, kernels={"skeleton": Skeleton(channels=16, cells=1, stages=1)})
 
     content = main(["--architectures", "3", "--repeats", "1", "--name", ""])
     assert content["architectures"] == 3
@@ -126,6 +131,9 @@ def test_the_released_search_goes_on_candidate_by_candidate(monkeypatch, tmp_pat
     import search_released
 
     done, stop = search_released.Journal.done, []
+    monkeypatch.setattr(
+        strategies, "kernels_beside", lambda *arguments: {}
+    )  # of the report: nothing that is asked here
 
     def stopping(self, candidate):
         done(self, candidate)

@@ -48,7 +48,7 @@ def test_region_counts_are_sets_of_patterns_of_shared_weights():
         weights, drawn = jax.random.split(jax.random.fold_in(KEY, repeat))
         batches = np.split(patch_batch(drawn, SOURCE, 80, patch=3, channels=1), 2)
         words, _ = jax.random.split(weights)  # the other key mixes colours, where the channels are others
-        variables = net.init(words, batches[0], FULL)  # of the supernet, whatever the mask
+        variables = net.initial(words, batches[0].shape, batches[0].dtype, FULL)  # of the supernet, whatever the mask
         for place, mask in enumerate(MASKS):
             bits = [net.apply(variables, jnp.asarray(b), mask, method="activation_bits") for b in batches]
             found = len({row.tobytes() for row in np.concatenate(bits)})
@@ -70,7 +70,7 @@ def test_log_determinants_are_those_of_patterns_of_shared_weights(samples):
         weights, drawn = jax.random.split(jax.random.fold_in(KEY, repeat))
         patches = jnp.asarray(patch_batch(drawn, SOURCE, samples, patch=2, channels=1))
         words, _ = jax.random.split(weights)
-        variables = net.init(words, patches, FULL)
+        variables = net.initial(words, patches.shape, patches.dtype, FULL)
         for place, mask in enumerate(MASKS):
             bits = np.asarray(net.apply(variables, patches, mask, method="activation_bits"))
             # A stand-alone network has live neurons only, of 12 convolutions and the end. The dead agree on all inputs.
@@ -93,7 +93,7 @@ def test_condition_numbers_are_those_of_explicit_gradients(batch_stats):
     weights, batch = jax.random.split(jax.random.fold_in(KEY, 0))
     images = jnp.asarray(image_batch(batch, SOURCE, 4, side=4))
     net = CellNetwork(NAS_BENCH_201, skeleton, "fan_out")
-    variables = jax.jit(lambda key: net.init(key, images, FULL))(weights)
+    variables = net.initial(weights, images.shape, images.dtype, FULL)
     for place, mask in enumerate(MASKS[1:3]):
         _, state = net.apply(variables, images, mask, mutable=["batch_stats"])
 

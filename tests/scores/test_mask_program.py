@@ -34,19 +34,20 @@ SCRIPT = textwrap.dedent("""
     import sys
     import jax
     import numpy as np
-    from tenas_jax import NAS_BENCH_201 as space, analytic_ntk
+    from tenas_jax import SearchSpace, analytic_ntk
     from tenas_jax.networks.finite import CellNetwork
     from tenas_jax.spaces.skeleton import Skeleton
-    from tenas_jax.spaces.registry import SPACES
     from tenas_jax.scores.mask_program import MaskProgram
 
+    operators = ("none", "skip_connect", "nor_conv_3x3")
+    space = SearchSpace(name="small", operators=operators, edges=((0, 1), (0, 2), (1, 2)))
     masks = space.sample(jax.random.key(0), 77)
     images = np.random.default_rng(0).normal(size=(4, 4, 4, 3)).astype(np.float32)
     kernel = MaskProgram(lambda mask, images: analytic_ntk(space, mask, images, skeleton=Skeleton(16, 1, stages=1)))
-    net = CellNetwork(space, SPACES["nasbench201"].skeleton("regions")._replace(channels=3))
+    net = CellNetwork(space, space.skeleton("regions")._replace(channels=3))
 
     def bits(mask, images):
-        variables = net.init(jax.random.key(1), images, np.ones(space.mask_shape, bool))
+        variables = net.initial(jax.random.key(1), images.shape, images.dtype, np.ones(space.mask_shape, bool))
         return net.apply(variables, images, mask, method="activation_bits").sum(1)
 
     np.savez(sys.argv[1], kernels=kernel(masks, images), bits=MaskProgram(bits)(masks, images))
@@ -80,7 +81,7 @@ def test_masks_side_by_side_as_on_an_accelerator(rng, monkeypatch):
     masks = NAS_BENCH_201.sample(jax.random.key(0), CHUNK + 3)
     images = rng.normal(size=(3, 4, 4, 3))
     net = CellNetwork(NAS_BENCH_201, Skeleton(channels=2, cells=1, stages=1))
-    variables = net.init(jax.random.key(1), jnp.asarray(images), np.ones(NAS_BENCH_201.mask_shape, bool))
+    variables = net.initial(jax.random.key(1), images.shape, images.dtype)
 
     def kernel(mask, images):
         return analytic_ntk(NAS_BENCH_201, mask, images, skeleton=Skeleton(4, 1, stages=1))

@@ -64,7 +64,7 @@ def test_distances_are_those_of_the_patterns_of_every_architecture(rng):
     masks = NAS_BENCH_201.sample(jax.random.key(2), 12)
     found = distances(NAS_BENCH_201, skeleton, patches, masks)
     net = CellNetwork(NAS_BENCH_201, skeleton)
-    variables = net.init(jax.random.key(3), patches, np.ones(NAS_BENCH_201.mask_shape, bool))
+    variables = net.initial(jax.random.key(3), patches.shape, patches.dtype, np.ones(NAS_BENCH_201.mask_shape, bool))
     bits = jax.jit(lambda mask: net.apply(variables, patches, mask, method="activation_bits"))
     for mask, apart in zip(masks, found, strict=True):
         on = np.asarray(bits(mask))
@@ -111,7 +111,7 @@ def test_distances_of_an_own_space(rng):
     patches, masks = rng.normal(size=(12, 3, 3, 2)), whole(OWN)[::3]
     found = distances(OWN, skeleton, patches, masks)
     net = CellNetwork(OWN, skeleton)
-    variables = net.init(jax.random.key(3), patches, np.ones(OWN.mask_shape, bool))
+    variables = net.initial(jax.random.key(3), patches.shape, patches.dtype, np.ones(OWN.mask_shape, bool))
     bits = jax.jit(lambda mask: net.apply(variables, patches, mask, method="activation_bits"))
     for mask, apart in zip(masks, found, strict=True):
         on = np.asarray(bits(mask))

@@ -135,6 +135,7 @@ def test_completion_keeps_the_edges_and_operators_of_an_additive_score():
 def cheap(monkeypatch):
     """Searches take no kernels and no time."""
     monkeypatch.setattr(strategies, "indicators", lambda *arguments, repeats: indicators())
+    monkeypatch.setattr(strategies, "kernels_beside", lambda *arguments: {})
 
 
 def run(capsys, *argv):
@@ -231,11 +232,9 @@ def test_bad_input_is_one_sentence(tmp_path, capsys, rng):
 
 @pytest.mark.parametrize("preset", ["default", "released"])
 def test_search_with_real_indicators(monkeypatch, tmp_path, capsys, preset):
-    one_channel = DARTS.skeleton("ntk")
-    shrink(
-        monkeypatch, kernels={"images": 4, "side": 4, "skeleton": one_channel}, patterns={"samples": 30, "batches": 1},
-        paths=36, repeats=1, fresh=False,
-    )  # fmt: skip
+    kernels = {"images": 4, "side": 4, "skeleton": DARTS.skeleton("ntk")}
+    patterns = {"samples": 30, "batches": 1, "skeleton": DARTS.skeleton("regions")}
+    shrink(monkeypatch, kernels=kernels, patterns=patterns, paths=36, repeats=1, fresh=False)
     made = []
     build = strategies.indicators
     monkeypatch.setattr(strategies, "indicators", lambda *args, **options: made.extend(build(*args, **options)) or made)

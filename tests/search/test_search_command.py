@@ -20,6 +20,7 @@ from tenas_jax.search import command as search
 from tenas_jax.search import job, strategies
 from tenas_jax.search.config import Config
 from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
+from tenas_jax.spaces.skeleton import Skeleton
 
 BEST = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|"
 
@@ -107,8 +108,10 @@ def test_resumes_after_a_kill_at_any_moment(small, tmp_path, capsys):
         assert records(folder) == records(tmp_path / "whole")
 
 
-def test_presets_compile_each_indicator_once(small, tmp_path):
-    for number, (name, ntk) in enumerate([("default", "analytic"), ("default", "empirical"), ("released", None)]):
+def test_presets_compile_each_indicator_once(monkeypatch, tmp_path):
+    kernels = {"images": 4, "side": 4, "skeleton": Skeleton(channels=3, cells=1, stages=1)}
+    shrink(monkeypatch, kernels=kernels, patterns={"samples": 40, "batches": 1}, paths=6, repeats=1)
+    for number, (name, ntk) in enumerate([("default", "analytic"), ("released", None)]):
         settings = presets.preset(name, ntk)
         scores = chosen_scores(NAS_BENCH_201, settings.scores, ntk)
         by = indicators(NAS_BENCH_201, open_images(), scores, repeats=settings.repeats)
@@ -253,9 +256,26 @@ def test_public_names_come_without_tensorflow():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
+# Three edges and one stage: a process compiles it in seconds.
+SMALL_SPACE = """
+from tenas_jax.spaces.skeleton import Skeleton
+from tenas_jax.spaces.space import SearchSpace
+
+ONE_STAGE = Skeleton(channels=3, cells=1, stages=1)
+SPACE = SearchSpace(
+    name="small",
+    operators=("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3"),
+    edges=((0, 1), (0, 2), (1, 2)),
+    skeletons={"ntk": ONE_STAGE},
+)
+"""
+
+
 @pytest.mark.slow
 def test_killed_for_real(tmp_path):
-    command = [sys.executable, "-m", "tenas_jax.search", "--output", str(tmp_path / "killed")]
+    (tmp_path / "small.py").write_text(SMALL_SPACE)
+    command = [sys.executable, "-m", "tenas_jax.search", "--space", f"{tmp_path / 'small.py'}:SPACE"]
+    command += ["--output", str(tmp_path / "killed")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for _ in range(3):
