@@ -96,7 +96,7 @@ def from_benchmark(adjacency: Any, operators: Sequence[str]) -> Cells:
         >>> from tenas_jax.spaces.nasbench101_cells import cell_costs
         >>> cell = from_benchmark([[0, 1, 1], [0, 0, 1], [0, 0, 0]], ["input", "conv3x3-bn-relu", "output"])
         >>> int(cell_costs(cell).parameters[0]), format_cells(cell)
-        (9115018, ['|conv3x3-bn-relu~0|+|output~0~1|'])
+        (11051402, ['|conv3x3-bn-relu~0|+|output~0~1|'])
     """
     matrix, names = np.asarray(adjacency), list(operators)
     count = len(names)
