@@ -39,7 +39,7 @@ class Cost(NamedTuple):
     Attributes:
         parameters: weights of convolutions and of the linear layer, its bias, scales and shifts of batch norms.
         flops: multiply-adds of convolutions and of the linear layer, its bias counting one a class: NAS-Bench-201's
-            convention, in which batch norm, ReLU, pooling and additions are free.
+            convention, in which batch norm, ReLU, pooling and additions are free. A space's family can leave the bias out.
         neurons: outputs of all ReLUs.
         convolutions: layers with weights: convolutions, depthwise ones too, and linear layers.
         spatial_convolutions: those that look at more than one position.
@@ -55,8 +55,13 @@ class Cost(NamedTuple):
 class CostReading:
     """Shapes flow through the network, and every operation adds to its bill. See `operators.Reading`."""
 
-    def __init__(self) -> None:
-        """Starts with an empty bill."""
+    def __init__(self, counts_bias: bool = True) -> None:
+        """Starts with an empty bill.
+
+        Args:
+            counts_bias: whether the linear layer's bias counts among the multiply-adds.
+        """
+        self._bias = int(counts_bias)
         self.cost = Cost(0, 0, 0, 0, 0)
 
     def _pay(self, **paid: int) -> None:
@@ -139,7 +144,7 @@ class CostReading:
 
     def head(self, name, x, classes):
         """The linear layer; global pooling is free."""
-        self._pay(parameters=(x.channels + 1) * classes, flops=(x.channels + 1) * classes, convolutions=1)
+        self._pay(parameters=(x.channels + 1) * classes, flops=(x.channels + self._bias) * classes, convolutions=1)
         return Shape(1, classes)
 
 
@@ -198,19 +203,34 @@ def prices(space: SearchSpace, skeleton: Skeleton, side: int) -> tuple[Cost, Cos
     """
 
     def total(mask):
-        read: Any = CostReading()
+        read: Any = CostReading(space.family.counts_bias)
         network(read, space, mask, Shape(side, 3), skeleton)
         return read.cost
 
     nothing = np.zeros(space.mask_shape, bool)
     base = total(nothing)
-    with_one = [total(one) for one in np.eye(nothing.size, dtype=bool).reshape(-1, *space.mask_shape)]
+    eye = np.eye(nothing.size, dtype=bool).reshape(-1, *space.mask_shape)
+    # What a decision cannot be has no price.
+    possible = space.alternatives().ravel() if space.decisions else np.ones(nothing.size, bool)
+    with_one = [total(one) if here else base for one, here in zip(eye, possible, strict=True)]
     shares = Cost(*(np.reshape(column, space.mask_shape) for column in zip(*with_one, strict=True)))
     return base, Cost(*(share - fixed for share, fixed in zip(shares, base, strict=True)))
 
 
+@lru_cache(maxsize=2**16)
+def _of_one(space: SearchSpace, skeleton: Skeleton, side: int, mask: bytes) -> Cost:
+    """Of a network whose operators cost more or less beside others."""
+    read: Any = CostReading(space.family.counts_bias)
+    network(read, space, np.frombuffer(mask, bool).reshape(space.mask_shape), Shape(side, 3), skeleton)
+    return read.cost
+
+
 def costs(
-    space: SearchSpace, mask: Bool[Any, "... cells edges ops"], *, skeleton: Skeleton | None = None, side: int = 32
+    space: SearchSpace,
+    mask: Bool[Any, "... cells edges ops"],
+    *,
+    skeleton: Skeleton | None = None,
+    side: int | None = None,
 ) -> Cost:
     """All costs of one network or of a stack.
 
@@ -218,7 +238,7 @@ def costs(
         space: the search space.
         mask: alive operators, one mask or many.
         skeleton: how cells are stacked; by default as in the networks that are trained, see `SearchSpace.skeleton`.
-        side: of the images.
+        side: of the images; by default that of the images that its networks are trained on.
 
     Returns:
         Integers (...).
@@ -240,13 +260,21 @@ def costs(
             f"`mask` must be bool (..., {str(space.mask_shape)[1:]} (cells, edges, operators) for {space.name}; it is "
             f"{mask.dtype} {mask.shape}. Take `parse(...)`, `one_hot(...)` or `sample(...)` of the space."
         )
+    skeleton, side = skeleton or space.skeleton("trained"), side or space.family.side
+    if not space.family.costs_add_up:
+        each = [_of_one(space, skeleton, side, one.tobytes()) for one in mask.reshape(-1, *space.mask_shape)]
+        return Cost(*(np.reshape(np.array(column, np.int64), mask.shape[:-3]) for column in zip(*each, strict=True)))
     flat = mask.reshape(*mask.shape[:-3], -1).astype(np.int64)
-    base, shares = prices(space, skeleton or space.skeleton("trained"), side)
+    base, shares = prices(space, skeleton, side)
     return Cost(*(fixed + flat @ share.ravel() for fixed, share in zip(base, shares, strict=True)))
 
 
 def parameters(
-    space: SearchSpace, mask: Bool[Any, "... cells edges ops"], *, skeleton: Skeleton | None = None, side: int = 32
+    space: SearchSpace,
+    mask: Bool[Any, "... cells edges ops"],
+    *,
+    skeleton: Skeleton | None = None,
+    side: int | None = None,
 ) -> Int[np.ndarray, "..."]:
     """The number of parameters of one network or of a stack; see `costs`.
 
@@ -269,7 +297,11 @@ def parameters(
 
 
 def flops(
-    space: SearchSpace, mask: Bool[Any, "... cells edges ops"], *, skeleton: Skeleton | None = None, side: int = 32
+    space: SearchSpace,
+    mask: Bool[Any, "... cells edges ops"],
+    *,
+    skeleton: Skeleton | None = None,
+    side: int | None = None,
 ) -> Int[np.ndarray, "..."]:
     """The number of multiply-adds for one image, of one network or of a stack; see `Cost`.
 

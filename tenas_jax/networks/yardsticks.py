@@ -80,7 +80,11 @@ def _outer_nodes(space: SearchSpace, carrying: np.ndarray, nodes: list[int]) -> 
 
 
 def yardsticks(
-    space: SearchSpace, mask: Bool[Any, "... cells edges ops"], *, skeleton: Skeleton | None = None, side: int = 32
+    space: SearchSpace,
+    mask: Bool[Any, "... cells edges ops"],
+    *,
+    skeleton: Skeleton | None = None,
+    side: int | None = None,
 ) -> Yardsticks:
     """All yardsticks of one network or of a stack.
 
@@ -102,7 +106,7 @@ def yardsticks(
         [30, 30, 15, 30]
     """
     live = live_operators(space, mask)
-    base, shares = prices(space, skeleton or space.skeleton("trained"), side)
+    base, shares = prices(space, skeleton or space.skeleton("trained"), side or space.family.side)
     connected = live.any((-3, -2, -1))
     flat = live.reshape(*live.shape[:-3], -1).astype(np.int64)
     whole = Cost(*(fixed * connected + flat @ share.ravel() for fixed, share in zip(base, shares, strict=True)))

@@ -32,6 +32,8 @@ def edge_name(space: CellGraph, source: int, target: int) -> str:
         source: number of a node.
         target: number of a node.
     """
+    if space.decisions:
+        return space.decisions[source].name
     names = node_names(space)
     return f"{names[source]} → {names[target]}"
 

@@ -108,7 +108,9 @@ def _shown(run: Run, space: CellGraph, record: dict[str, Any]) -> dict[str, Any]
         for cell in range(len(space.cells))
         for edge in range(len(space.edges))
     }
-    shares = {key: round(float(left[tuple(map(int, key.split(".")))]) / len(space.carriers), 3) for key in labels}
+    whole = np.maximum(space.supernet()[..., space.carriers].sum(-1), 1)
+    places = {key: tuple(map(int, key.split("."))) for key in labels}
+    shares = {key: round(float(left[place]) / int(whole[place]), 3) for key, place in places.items()}
     return {
         "number": record["round"],
         "labels": labels,

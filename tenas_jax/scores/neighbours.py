@@ -77,13 +77,14 @@ def with_neighbours(choices: Choices, space: CellGraph) -> Choices:
         choices: operators (m, cells, edges), all different, of a space whose nodes do not choose their inputs.
         space: the search space.
     """
-    found = [choices]
+    found, alternatives = [choices], space.alternatives()
     for cell, edge in np.ndindex(choices.shape[1:]):
-        for operator in range(len(space.operators)):
+        for operator in np.flatnonzero(alternatives[cell, edge]):
             changed = choices.copy()
             changed[:, cell, edge] = operator
             found.append(changed)
     everything = np.concatenate(found)
+    everything = everything[space.valid(space.one_hot(everything))]
     _, first = np.unique(everything.reshape(len(everything), -1), axis=0, return_index=True)
     return everything[np.sort(first)]
 

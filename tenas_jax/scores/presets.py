@@ -50,7 +50,10 @@ def preset(
     check_kernel(ntk)
     if prune_number is not None and prune_number < 1:
         raise InputError(f"--prune-number must be a whole number from 1; it is {prune_number}.")
-    chosen = (space.family.imagenet_presets if dataset in IMAGENET else space.family.presets)[name]
+    known = space.family.imagenet_presets if dataset in IMAGENET else space.family.presets
+    if name not in known:
+        raise InputError(f"{space.name} has no preset {name!r}: TE-NAS searched cells; take {', '.join(known)}.")
+    chosen = known[name]
     if ntk is not None and not any(isinstance(space.scores[name].work, Kernel) for name in chosen.scores):
         chosen = replace(chosen, scores=("condition_number", *chosen.scores))
     return chosen if prune_number is None else replace(chosen, prune_number=prune_number)

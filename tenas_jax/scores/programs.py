@@ -210,7 +210,7 @@ def finite_network(space: SearchSpace, skeleton: Skeleton, fan: Fan) -> CellNetw
         skeleton: how cells are stacked.
         fan: of the Kaiming initialisation.
     """
-    module = CellNetwork if len(space.edges) <= 6 else ScannedNetwork
+    module = CellNetwork if len(space.edges) <= 6 or space.decisions else ScannedNetwork
     return module(space, skeleton, fan)
 
 

@@ -57,7 +57,7 @@ def is_shared(space: SearchSpace) -> bool:
     Args:
         space: the search space.
     """
-    return not space.chooses_inputs and len(space.edges) <= MOST_EDGES
+    return not space.chooses_inputs and not space.decisions and len(space.edges) <= MOST_EDGES
 
 
 def share(space: SearchSpace, choice: Int[np.ndarray, "m edges"]) -> Sharing:

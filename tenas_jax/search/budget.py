@@ -168,7 +168,7 @@ class Budget(NamedTuple):
 
 
 def _price(space: SearchSpace, name: str) -> Prices:
-    _, shares = cost.prices(space, space.skeleton("trained"), 32)
+    _, shares = cost.prices(space, space.skeleton("trained"), space.family.side)
     return shares._asdict()[name].astype(float)
 
 

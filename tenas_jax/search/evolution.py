@@ -135,9 +135,17 @@ def mutate(
     Raises:
         InputError: for a space in which there is nothing to change.
     """
-    choice = choice.copy()
-    options = space.carriers if space.chooses_inputs else np.arange(len(space.operators))
-    if space.chooses_inputs and (len(options) == 1 or rng.random() < 0.5):
+    for _ in range(MOST_ATTEMPTS):
+        child = _mutated(rng, choice, space)
+        if space.valid(space.one_hot(child[None]))[0]:
+            return child
+    return choice.copy()
+
+
+def _mutated(rng: np.random.Generator, choice: Int[np.ndarray, "cells edges"], space: SearchSpace) -> np.ndarray:
+    """A neighbour, valid or not."""
+    choice, alternatives = choice.copy(), space.alternatives()
+    if space.chooses_inputs and (len(space.carriers) == 1 or rng.random() < 0.5):
         # (cell, edge that is dropped, edge into the same node that takes its place)
         moves = [
             (cell, old, new)
@@ -151,9 +159,13 @@ def mutate(
             cell, old, new = moves[rng.integers(len(moves))]
             choice[cell, [old, new]] = space.none, choice[cell, old]
             return choice
-    if len(options) == 1:
+    if (alternatives.sum(-1) == 1).all():
         raise InputError(f"{space.name} has one architecture only, so there is nothing to evolve.")
-    edges = np.argwhere(np.isin(choice, options))
+    held = np.take_along_axis(alternatives, choice[..., None], -1)[
+        ..., 0
+    ]  # an edge that is dropped has no other operator
+    edges = np.argwhere(held & (alternatives.sum(-1) > 1))
     cell, edge = edges[rng.integers(len(edges))]
+    options = np.flatnonzero(alternatives[cell, edge])
     choice[cell, edge] = rng.choice([option for option in options if option != choice[cell, edge]])
     return choice

@@ -1,7 +1,7 @@
-"""Cells as graphs whose edges choose among operators, and the arithmetic of their masks.
+"""Cells as graphs whose edges choose among operators: decisions (`decisions.py`) with nodes between them.
 
-A mask, bool `(cells, edges, operators)`, is the architecture: it says which operators are alive on which edge. A supernet,
-a half-pruned network and a single architecture differ in nothing else.
+Decisions that are no edges of a cell are read as a chain, each an edge from what comes before it to what comes after:
+whoever draws, counts or records edges finds them there.
 
 Whatever has to be known of "none", of the edges that enter a node, or of how many of them an architecture keeps, is asked
 here.
@@ -9,42 +9,39 @@ here.
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool, Int
 
-from tenas_jax.errors import InputError
+from tenas_jax.spaces.decisions import Choice, Decisions, Mask
 from tenas_jax.spaces.operators import OPERATORS, Operator
 
-Mask = Bool[np.ndarray, "cells edges ops"]
-Choice = Int[np.ndarray, "cells edges"]
 NONE = "none"
-MOST_ENUMERATED = 1_000_000  # architectures that are gone through one by one
 
 
 @dataclass(frozen=True, kw_only=True)
-class CellGraph:
-    """Cells, their edges and operators.
+class CellGraph(Decisions):
+    """Cells, their edges and operators; "none" is an operator like any other. The fields of `Decisions` come first.
 
     Attributes:
-        name: the space's name, as in records.
-        operators: names in the order of a mask's last axis; "none" is an operator like any other.
-        cells: kinds of cells, in the order of a mask's first axis.
         inputs: how many nodes are inputs of a cell; they are the first nodes.
         edges: (source node, target node), in the order of a mask's middle axis, sorted by target; see `complete_edges`.
         kept_edges: how many input edges a node of a final architecture has; None for all. The others hold "none".
         definitions: operators that are not in `operators.OPERATORS`, by name.
     """
 
-    name: str
-    operators: tuple[str, ...]
-    cells: tuple[str, ...] = ("cell",)
     inputs: int = 1
-    edges: tuple[tuple[int, int], ...]
+    edges: tuple[tuple[int, int], ...] = ()
     kept_edges: int | None = None
     definitions: Mapping[str, Operator] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        """Makes a chain of decisions that are no edges."""
+        super().__post_init__()
+        if self.decisions:
+            object.__setattr__(self, "edges", tuple((n, n + 1) for n in range(len(self.decisions))))
 
     def operator(self, name: str) -> Operator:
         """What an operator does, see `operators.Operator`.
@@ -116,84 +113,16 @@ class CellGraph:
 
     def supernet(self) -> Mask:
         """Every operator on every edge, except "none" (as TE-NAS starts)."""
+        if self.decisions:
+            return super().supernet()
         alive = np.isin(np.arange(len(self.operators)), self.carriers)
         return np.broadcast_to(alive, self.mask_shape).copy()
 
     def alternatives(self) -> Mask:
         """The operators that an edge can hold: all, or all but "none" where a node chooses its inputs."""
+        if self.decisions:
+            return super().alternatives()
         return self.supernet() if self.chooses_inputs else np.ones(self.mask_shape, bool)
-
-    def eligible(self, mask: Mask) -> Mask:
-        """What an architecture can choose of a mask; where a node chooses its inputs, "none" says that an edge is dropped.
-
-        Args:
-            mask: the operators that are alive.
-        """
-        return mask & self.alternatives()
-
-    def one_hot(self, choice: np.ndarray) -> np.ndarray:
-        """Masks of single architectures.
-
-        Args:
-            choice: operator numbers (..., cells, edges).
-
-        Returns:
-            bool (..., cells, edges, operators).
-        """
-        return np.eye(len(self.operators), dtype=bool)[choice]
-
-    def choice(self, mask: Mask) -> Choice:
-        """Operator numbers (cells, edges) of a single architecture.
-
-        Args:
-            mask: bool (cells, edges, operators) with one operator an edge.
-
-        Raises:
-            InputError: where an edge has several operators, or none.
-        """
-        self.check(mask)
-        return self.choices(mask[None])[0]
-
-    def choices(self, masks: Bool[np.ndarray, "m cells edges ops"]) -> Int[np.ndarray, "m cells edges"]:
-        """`choice` of many masks of this space.
-
-        Args:
-            masks: (m, cells, edges, operators), something alive on every edge.
-
-        Raises:
-            InputError: where an edge has several operators.
-        """
-        crowded = np.argwhere(masks.sum(-1) > 1)
-        if len(crowded):
-            number, cell, edge = crowded[0]
-            raise InputError(
-                f"a single architecture has one operator an edge; edge {edge} of cell {cell} has "
-                f"{int(masks[number, cell, edge].sum())}. Prune the mask before it is printed."
-            )
-        return masks.argmax(-1)
-
-    def check(self, mask: Mask) -> None:
-        """Refuses what is not a mask of this space.
-
-        Args:
-            mask: what should be bool (cells, edges, operators).
-
-        Raises:
-            InputError: for another type, shape or dtype, or an edge with nothing alive.
-        """
-        if not isinstance(mask, np.ndarray) or mask.shape != self.mask_shape or mask.dtype != bool:
-            what = f"{mask.dtype} {mask.shape}" if isinstance(mask, np.ndarray) else f"a {type(mask).__name__}"
-            raise InputError(
-                f"`mask` must be a NumPy array, bool {self.mask_shape} (cells, edges, operators) for {self.name}; "
-                f"it is {what}. Start from `supernet()` or `parse(...)`."
-            )
-        empty = np.argwhere(~mask.any(-1))
-        if len(empty):
-            cell, edge = empty[0]
-            raise InputError(
-                f"`mask` must keep an operator on every edge; edge {edge} of cell {cell} has none. "
-                'An edge that is to carry nothing keeps the operator "none".'
-            )
 
     def is_connected(self, mask: Mask) -> bool:
         """Whether in every cell some path of operators other than "none" leads from an input to the output.
@@ -215,6 +144,8 @@ class CellGraph:
         Args:
             masks: (m, cells, edges, operators).
         """
+        if self.decisions:
+            return super().connected(masks)
         carries = self.carries(masks)
         reached = np.zeros((*carries.shape[:2], self.nodes), bool)
         reached[..., : self.inputs] = True
@@ -222,26 +153,22 @@ class CellGraph:
             reached[..., target] |= carries[..., edge] & reached[..., source]
         return np.asarray(reached[..., self.output_nodes].any(-1).all(-1))
 
-    # How many architectures there are, and which is which.
+    # How many architectures there are, and which is which, where nodes choose their inputs.
 
-    def _decisions(self) -> list[list[Int[np.ndarray, " edges"]]]:
-        """What has to be decided in a cell, one after another: the options of each, as operator numbers of all edges.
+    def _decided(self) -> list[list[Choice]]:
+        """An edge's operator or, where a node chooses its inputs, the operators of all edges that enter it."""
+        if not self.chooses_inputs:
+            return super()._decided()
 
-        An edge's operator or, where a node chooses its inputs, the operators of all edges that enter it; -1 leaves an edge
-        to another decision.
-        """
-
-        def option(edges, none, kept, operators):
+        def option(edges, kept, operators):
             choice = np.full(len(self.edges), -1)
-            choice[list(edges)] = none
+            choice[list(edges)] = self.none
             choice[list(kept)] = operators
             return choice
 
-        if not self.chooses_inputs:
-            return [[option([], 0, [e], o) for o in range(len(self.operators))] for e in range(len(self.edges))]
         return [
             [
-                option(self.entering(node), self.none, kept, operators)
+                option(self.entering(node), kept, operators)
                 for kept in itertools.combinations(self.entering(node), self.kept(node))
                 for operators in itertools.product(self.carriers, repeat=self.kept(node))
             ]
@@ -252,61 +179,35 @@ class CellGraph:
     def size(self) -> int:
         """How many single architectures there are."""
         if not self.chooses_inputs:
-            return len(self.operators) ** (len(self.cells) * len(self.edges))
+            return super().size
         inputs = math.prod(math.comb(len(self.entering(node)), self.kept(node)) for node in self.inner_nodes)
         operators = len(self.carriers) ** sum(map(self.kept, self.inner_nodes))
         return (inputs * operators) ** len(self.cells)
 
     @property
-    def is_enumerable(self) -> bool:
-        """Whether the space is small enough to go through."""
-        return self.size <= MOST_ENUMERATED
-
-    def numbered(self, numbers: Int[np.ndarray, " n"]) -> Int[np.ndarray, "n cells edges"]:
-        """Architectures by their number in the order of `enumerate`; the last decision changes fastest.
-
-        Args:
-            numbers: from 0, below `size`, which must fit into 64 bits.
-
-        Returns:
-            Operator numbers (n, cells, edges).
-        """
-        tables = [np.stack(options) for options in self._decisions()]
-        digits = np.unravel_index(numbers, [len(table) for table in tables] * len(self.cells))
-        cells = []
-        for cell in range(len(self.cells)):
-            chosen = digits[cell * len(tables) : (cell + 1) * len(tables)]
-            cells.append(np.max([table[digit] for table, digit in zip(tables, chosen, strict=True)], axis=0))
-        return np.stack(cells, axis=1)
-
-    def enumerate(self) -> Iterator[Mask]:
-        """All single architectures; the last decision, on most spaces the last edge's operator, changes fastest.
-
-        Raises:
-            InputError: for a space of more than a million.
-        """
-        yield from self.enumerated()
-
-    def enumerated(self) -> Bool[np.ndarray, "m cells edges ops"]:
-        """What `enumerate` yields, in one array.
-
-        Raises:
-            InputError: as `enumerate`.
-        """
-        if not self.is_enumerable:
-            raise InputError(f"{self.name} is too large to enumerate; draw architectures with `sample(key, n)`.")
-        return self.one_hot(self.numbered(np.arange(self.size)))
-
-    @property
     def neighbours(self) -> int:
         """How many architectures are one change away: another operator on an edge or, where nodes choose, another input."""
         if not self.chooses_inputs:
-            return len(self.cells) * len(self.edges) * (len(self.operators) - 1)
+            return super().neighbours
         changes = 0
         for node in self.inner_nodes:
             kept, left_out = self.kept(node), len(self.entering(node)) - self.kept(node)
             changes += kept * (len(self.carriers) - 1) + kept * left_out
         return len(self.cells) * changes
+
+    def drawn(self, rng: np.random.Generator, n: int) -> Int[np.ndarray, "n cells edges"]:
+        """As of any decisions; where a node chooses its inputs, any of them with equal chances."""
+        if self.decisions:
+            return super().drawn(rng, n)
+        choice = rng.integers(len(self.operators), size=(n, *self.mask_shape[:2]))
+        if not self.chooses_inputs:
+            return choice
+        choice = self.carriers[rng.integers(len(self.carriers), size=choice.shape)]
+        for node in self.inner_nodes:
+            entering = self.entering(node)
+            order = rng.permuted(np.broadcast_to(entering, (n, len(self.cells), len(entering))), axis=-1)
+            np.put_along_axis(choice, order[..., self.kept(node) :], self.none, axis=-1)
+        return choice
 
 
 def complete_edges(inputs: int, nodes: int) -> tuple[tuple[int, int], ...]:

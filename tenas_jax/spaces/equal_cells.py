@@ -27,9 +27,9 @@ def representatives(
         too many: each architecture stands for itself.
     """
     # A space that was made of another one by other operators or another network has inherited what no longer holds.
-    if space.representatives is not None and not space.is_custom:
+    if space.representatives is not None and (space.decisions or not space.is_custom):
         return space.representatives(space, masks)
-    if space.network is not None or space.none < 0 or len(space.inner_nodes) > MOST_NODES:
+    if space.decisions or space.network is not None or space.none < 0 or len(space.inner_nodes) > MOST_NODES:
         return masks
     return np.stack([_in_smallest_order(space, mask) for mask in masks])
 

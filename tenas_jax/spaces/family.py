@@ -25,6 +25,9 @@ class Family:
         presets: settings of a search by name.
         imagenet_presets: where they are others on ImageNet.
         default_scores: what a ranking goes by.
+        side: of the images that costs are counted for.
+        costs_add_up: whether a network costs what its operators cost, each counted on its edge whatever the others are.
+        counts_bias: whether the linear layer's bias counts among the multiply-adds, as in the tables of NAS-Bench-201.
         trained: how cells are stacked in the networks that are trained, for "small" images and where it differs for
             "imagenet"; by default as in `network`.
     """
@@ -39,4 +42,7 @@ class Family:
     presets: Mapping[str, Preset]
     imagenet_presets: Mapping[str, Preset]
     default_scores: tuple[str, ...]
+    side: int = 32
+    costs_add_up: bool = True
+    counts_bias: bool = True
     trained: Mapping[str, Callable[..., Any]] = field(default_factory=dict)

@@ -5,10 +5,11 @@ from typing import Any
 from tenas_jax.errors import InputError
 from tenas_jax.spaces.darts import DARTS
 from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
+from tenas_jax.spaces.nasbench_macro import NAS_BENCH_MACRO
 from tenas_jax.spaces.references import find_source
 from tenas_jax.spaces.space import SearchSpace, space_from
 
-SPACES = {space.name: space for space in (NAS_BENCH_201, DARTS)}
+SPACES = {space.name: space for space in (NAS_BENCH_201, DARTS, NAS_BENCH_MACRO)}
 
 
 def find_space(reference: str) -> SearchSpace:
@@ -44,6 +45,7 @@ def identity_of(space: SearchSpace) -> Any:
         "inputs": space.inputs,
         "edges": [list(edge) for edge in space.edges],
         "kept_edges": space.kept_edges,
+        **({"decisions": [[d.name, list(d.options)] for d in space.decisions]} if space.decisions else {}),
         "skeletons": {purpose: list(skeleton) for purpose, skeleton in space.skeletons.items()},
         "code_sha256": space.source and space.source.sha256(),
     }

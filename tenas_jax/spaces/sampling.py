@@ -9,6 +9,8 @@ from tenas_jax.errors import InputError
 from tenas_jax.spaces.cell_graph import CellGraph, Mask
 from tenas_jax.spaces.space import host_generator
 
+MOST_ATTEMPTS = 50  # at a sample of valid architectures
+
 
 def architectures(key: Key[Array, ""], mask: Mask, count: int, space: CellGraph) -> Int[np.ndarray, "m cells edges"]:
     """Single architectures that a mask still holds, by `completions` or, where nodes choose their inputs, `genotypes`.
@@ -20,9 +22,32 @@ def architectures(key: Key[Array, ""], mask: Mask, count: int, space: CellGraph)
         space: the search space.
 
     Raises:
-        InputError: where `count` is so small that an operator would go unseen.
+        InputError: where `count` is so small that an operator would go unseen, or no valid architecture has it.
     """
-    return genotypes(key, mask, count, space) if space.chooses_inputs else completions(key, mask, count)
+    if space.chooses_inputs:
+        return genotypes(key, mask, count, space)
+    return completions(key, mask, count) if space.validity is None else _valid(key, mask, count, space)
+
+
+def _valid(key, mask: Mask, count: int, space: CellGraph) -> Int[np.ndarray, "m cells edges"]:
+    """Those of several balanced samples that are valid, each once."""
+    import jax
+
+    found = np.zeros((0, *mask.shape[:2]), int)
+    for attempt in range(MOST_ATTEMPTS):
+        drawn = completions(jax.random.fold_in(key, attempt), mask, count)
+        found = np.concatenate([found, drawn[space.valid(space.one_hot(drawn))]])
+        found = found[np.sort(np.unique(found, axis=0, return_index=True)[1])][:count]
+        if len(found) == count or len(drawn) < count:
+            break
+    unseen = np.argwhere(mask & ~space.one_hot(found).any(0))
+    if len(unseen):
+        cell, edge, operator = unseen[0]
+        raise InputError(
+            f"no valid architecture of {space.name} with {space.operators[operator]} as {space.where(cell, edge)} was "
+            "drawn; raise `paths`, or take --strategy evolve."
+        )
+    return found
 
 
 def completions(key: Key[Array, ""], mask: Mask, count: int) -> Int[np.ndarray, "m cells edges"]:

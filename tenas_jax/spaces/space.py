@@ -10,6 +10,8 @@ from jaxtyping import Array, Bool, Key
 from tenas_jax.errors import InputError
 from tenas_jax.spaces import strings
 from tenas_jax.spaces.cell_graph import CellGraph, Mask
+from tenas_jax.spaces.chain import CHAIN
+from tenas_jax.spaces.decisions import check_decisions
 from tenas_jax.spaces.family import Family
 from tenas_jax.spaces.references import Source
 from tenas_jax.spaces.score import Score
@@ -23,15 +25,18 @@ Masks = Bool[np.ndarray, "m cells edges ops"]
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSpace(CellGraph):
-    """What can be chosen, and the networks it is chosen for. The fields of a `CellGraph` say what a cell is.
+    """What can be chosen, and the networks it is chosen for.
+
+    The fields of a `CellGraph` say what a cell is, or `decisions` what else is decided.
 
     Attributes:
         network: how cells are stacked, `network(read, space, weights, images, skeleton, cell)`, see
             `single_input.nas_bench_201`; None: that of its family.
         skeletons: sizes of networks by purpose, where they are not those of its family.
         like: how cells are stacked and scored where the space says nothing else, see `family`.
-        formatter: architecture, as operator numbers (cells, edges), to string.
-        parser: string to operator numbers.
+        formatter: architecture, as operator numbers (cells, edges), to string; by default `strings.format_cells` or, of
+            decisions, `strings.format_decisions`.
+        parser: string to operator numbers; by default what reads the default strings.
         representatives: of masks (m, cells, edges, operators) of this space for each one that is equal to it, see
             `equal_cells`; None: what holds for any space.
         source: where `registry.find_space` found the space.
@@ -50,6 +55,8 @@ class SearchSpace(CellGraph):
 
     def __post_init__(self) -> None:
         """Refuses what is no search space."""
+        check_decisions(self.decisions)
+        super().__post_init__()
         check_cells(self)
         check_network(self, self.network, self.skeletons)
 
@@ -63,7 +70,9 @@ class SearchSpace(CellGraph):
     @property
     def family(self) -> Family:
         """How cells are stacked and scored: as it says, or as NAS-Bench-201's with one input and DARTS's with more."""
-        return self.like or (SINGLE_INPUT if self.inputs == 1 else TWO_INPUTS)
+        if self.like is not None:
+            return self.like
+        return CHAIN if self.decisions else SINGLE_INPUT if self.inputs == 1 else TWO_INPUTS
 
     @property
     def output_nodes(self) -> list[int]:
@@ -152,16 +161,7 @@ class SearchSpace(CellGraph):
             >>> masks.shape, masks.sum(-1).max().item()
             ((10, 1, 6, 5), 1)
         """
-        rng = host_generator(key)
-        choice = rng.integers(len(self.operators), size=(n, *self.mask_shape[:2]))
-        if not self.chooses_inputs:
-            return self.one_hot(choice)
-        choice = self.carriers[rng.integers(len(self.carriers), size=choice.shape)]
-        for node in self.inner_nodes:
-            entering = self.entering(node)
-            order = rng.permuted(np.broadcast_to(entering, (n, len(self.cells), len(entering))), axis=-1)
-            np.put_along_axis(choice, order[..., self.kept(node) :], self.none, axis=-1)
-        return self.one_hot(choice)
+        return self.one_hot(self.drawn(host_generator(key), n))
 
 
 def host_generator(key: Key[Array, ""]) -> np.random.Generator:

@@ -15,10 +15,13 @@ import numpy as np
 
 from tenas_jax.errors import InputError
 from tenas_jax.spaces.cell_graph import NONE, CellGraph
+from tenas_jax.spaces.decision_strings import format_decisions, parse_decisions
 
 
 def format_cells(space: CellGraph, choice: np.ndarray) -> str:
     """Cells as NAS-Bench-201 writes them; of several cells each with its name, as in `normal:|...|+|...| reduce:|...|`.
+
+    Decisions that are no edges of a cell are written by `decision_strings.format_decisions`.
 
     Args:
         space: the space.
@@ -27,6 +30,8 @@ def format_cells(space: CellGraph, choice: np.ndarray) -> str:
     Raises:
         InputError: where a node keeps more or fewer input edges than the space's final architectures.
     """
+    if space.decisions:
+        return format_decisions(space, choice)
     _check_kept(space, choice)
     cells = [_format_cell(space, operators) for operators in choice]
     return cells[0] if len(cells) == 1 else " ".join(map("{}:{}".format, space.cells, cells))
@@ -42,6 +47,8 @@ def parse_cells(space: CellGraph, architecture: str) -> np.ndarray:
     Raises:
         InputError: for missing cells, a wrong number of nodes or edges, an unknown operator or a wrong source node.
     """
+    if space.decisions:
+        return parse_decisions(space, architecture)
     texts = [architecture]
     if len(space.cells) > 1:
         named = [text.partition(":") for text in architecture.split()]

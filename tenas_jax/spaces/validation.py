@@ -19,8 +19,11 @@ def check_cells(space: CellGraph) -> None:
     Raises:
         InputError: for unknown, equal or ill-formed names, or edges that are out of order or leave nodes alone.
     """
-    _check_names(space)
-    _check_edges(space)
+    if space.decisions:
+        _names((space.name,), "name")
+    else:
+        _check_names(space)
+        _check_edges(space)
 
 
 def _names(values: Any, what: str) -> None:
@@ -109,6 +112,11 @@ def check_network(space: CellGraph, network: Any, skeletons: Any) -> None:
     if network is not None:
         if not callable(network):
             raise InputError(f"`network` of {space.name} must be a function or None; it is {network!r}.")
+    elif space.decisions:
+        if getattr(space, "like", None) is None:
+            raise InputError(
+                f"a space of decisions needs a `network`, a function that reads them; {space.name} has none."
+            )
     elif (space.inputs, len(space.cells)) not in ((1, 1), (2, 2)):
         raise InputError(
             f"without a custom `network` a space has cells of one kind with one input (NAS-Bench-201) or of two kinds "
