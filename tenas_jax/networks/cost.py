@@ -261,6 +261,9 @@ def costs(
             f"{mask.dtype} {mask.shape}. Take `parse(...)`, `one_hot(...)` or `sample(...)` of the space."
         )
     skeleton, side = skeleton or space.skeleton("trained"), side or space.family.side
+    if space.family.counts is not None:
+        found = space.family.counts(space, mask.reshape(-1, *space.mask_shape), skeleton, side)
+        return Cost(*(np.reshape(found[name], mask.shape[:-3]) for name in Cost._fields))
     if not space.family.costs_add_up:
         each = [_of_one(space, skeleton, side, one.tobytes()) for one in mask.reshape(-1, *space.mask_shape)]
         return Cost(*(np.reshape(np.array(column, np.int64), mask.shape[:-3]) for column in zip(*each, strict=True)))

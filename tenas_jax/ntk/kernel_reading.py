@@ -198,7 +198,9 @@ class KernelReading:
         alive, numbers = self._operator or (np.True_, count(self._sources + 1))
 
         def beyond():
-            before = realise(x)
+            before = realise(x) if x.rectified is None else x.rectified
+            if x.rectified is not None:
+                before = before._replace(nngp=before.nngp - self._batch.products(x.mean))
             maxima, mean = max_pooled_about(x.mean, before, self._batch, x.side, window, stride, padding)
             return jax.tree.map(jnp.subtract, maxima, congruence(matrix, before)), mean
 
@@ -295,7 +297,9 @@ class KernelReading:
             o: _branch_shape(branch, replace(x, rectified=rectified), operators[o]) for o, branch in branches.items()
         }
         random = [o for o, shape in shapes.items() if shape.fresh is not None]
-        x = replace(x, rectified=_when(_any(weights[:, random]), lambda: self._rectified(x), rectified))
+        # Of what is behind a ReLU, maxima ask for it too.
+        asking = [o for o, shape in shapes.items() if o in random or (x.after_relu and len(shape.sources) > len(x.sources))]
+        x = replace(x, rectified=_when(_any(weights[:, asking]), lambda: self._rectified(x), rectified))
         outputs = {
             o: _when(_any(weights[:, o]), partial(branch, x), shapes[o]) if o in random else branch(x)
             for o, branch in branches.items()

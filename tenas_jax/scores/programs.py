@@ -95,7 +95,7 @@ def _of_kernel(space: SearchSpace, work: Kernel, wanted: dict[str, str]) -> Scor
 
     def empirical(mask, words, batch):
         net = finite_network(space, work.skeleton, work.fan)
-        variables = net.init(jax.random.wrap_key_data(words), batch, np.ones(space.mask_shape, bool))
+        variables = net.init(jax.random.wrap_key_data(words), batch, jnp.ones(space.mask_shape, bool))
         if work.batch_norm == "none":
             # With the mean 0 and variance 1 that it begins with, a batch norm does nothing.
             return empirical_ntk(
@@ -133,7 +133,7 @@ def _of_patterns(space: SearchSpace, work: Patterns, wanted: dict[str, str]) -> 
 
     def patterns(mask, words, batches):
         weights, batches = inputs(words, batches)
-        variables = net.init(weights, batches[0], np.ones(space.mask_shape, bool), method="drawn")
+        variables = net.init(weights, batches[0], jnp.ones(space.mask_shape, bool), method="drawn")
         bits = [net.apply(variables, batch, mask, method="activation_bits") for batch in batches]
         return {statistic: _READ[statistic](bits) for statistic in wanted}
 

@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from tenas_jax.errors import InputError
+from tenas_jax.spaces.inverted_residual import conv_bn_relu
 from tenas_jax.spaces.nasbench101_cells import INNER, VERTICES
-from tenas_jax.spaces.operators import Reading, Value, conv_bn_relu
+from tenas_jax.spaces.operators import Reading, Value
 from tenas_jax.spaces.skeleton import Skeleton
 
 LAST = VERTICES - 1
@@ -59,9 +60,9 @@ def read_cell(read: Reading[Value], name: str, x: Value, edges, operators, chann
     entering: dict[int, list[Value]] = {vertex: [] for vertex in range(1, LAST)}
     slots: list[list[Value]] = [[] for _ in range(INNER)]
 
-    def leave(x, weights, operator, source):
-        """Edges to later inner vertices, and to the parts of the output."""
-        ends = [entering[vertex] for vertex in range(source + 1, LAST)] + slots
+    def leave(x, weights, operator, source, parts):
+        """Edges to later inner vertices, and to parts of the output."""
+        ends = [entering[vertex] for vertex in range(source + 1, LAST)] + parts
         names = [f"{name}.from{source}.to{place}" for place in range(source + 1, source + 1 + len(ends))]
         alive = [place for place, w in enumerate(weights) if not (isinstance(w, np.floating) and w == 0)]
         if alive:
@@ -70,14 +71,14 @@ def read_cell(read: Reading[Value], name: str, x: Value, edges, operators, chann
                 ends[place].append(value)
 
     stack = np if isinstance(edges, np.ndarray) else jnp
-    leave(x, stack.concatenate([edges[0, 1:LAST], projected]), projection, 0)
+    leave(x, stack.concatenate([edges[0, 1:LAST], projected]), projection, 0, slots)
     for vertex in range(1, LAST):
         if entering[vertex]:
             value = read.add(entering[vertex])
             names = [f"{name}.vertex{vertex}"]
             (value,) = read.edges(value, operators[vertex - 1][None], vertex_operators(read, channels), names)
-            to_output = ending[vertex - 1] * stack.eye(INNER, dtype=edges.dtype)[vertex - 1]
-            leave(value, stack.concatenate([edges[vertex, vertex + 1 : LAST], to_output]), lambda _, x: x, vertex)
+            weights = stack.concatenate([edges[vertex, vertex + 1 : LAST], ending[vertex - 1 : vertex]])
+            leave(value, weights, lambda _, x: x, vertex, [slots[vertex - 1]])
     parts = [read.add(values) for values in slots if values]
     if not parts:
         raise InputError("no vertex of a cell leads to its output; a cell needs a path from input to output.")

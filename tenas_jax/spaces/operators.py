@@ -96,12 +96,6 @@ def relu_conv_bn(read, name, x, channels, stride, *, kernel, dilation=1):
     return read.batch_norm(f"{name}.norm", x)
 
 
-def conv_bn_relu(read, name, x, channels, stride, *, kernel):
-    """Convolution, batch norm, ReLU: the convolution block of NAS-Bench-101."""
-    x = read.convolution(f"{name}.conv", x, channels, kernel=kernel, stride=stride)
-    return read.relu(read.batch_norm(f"{name}.norm", x))
-
-
 def separable(read, name, x, channels, stride, *, kernel, dilation=1):
     """ReLU, depthwise convolution, pointwise convolution, batch norm (DARTS; with `dilation` its `dil_conv`)."""
     x = read.depthwise_convolution(f"{name}.depthwise", read.relu(x), kernel=kernel, stride=stride, dilation=dilation)
