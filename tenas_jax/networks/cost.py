@@ -272,6 +272,22 @@ def costs(
     return Cost(*(fixed + flat @ share.ravel() for fixed, share in zip(base, shares, strict=True)))
 
 
+def neurons_as_scored(
+    space: SearchSpace, masks: Bool[np.ndarray, "m cells edges ops"], skeleton: Skeleton, side: int
+) -> Int[np.ndarray, " m"]:
+    """Outputs of all ReLUs of the networks that are scored, which need not be those that are trained.
+
+    Args:
+        space: the search space.
+        masks: (m, cells, edges, operators).
+        skeleton: how cells are stacked.
+        side: of the images.
+    """
+    if space.family.counts is None:
+        return costs(space, masks, skeleton=skeleton, side=side).neurons
+    return np.array([_of_one(space, skeleton, side, one.tobytes()).neurons for one in masks], np.int64)
+
+
 def parameters(
     space: SearchSpace,
     mask: Bool[Any, "... cells edges ops"],

@@ -95,7 +95,9 @@ class KernelReading:
         """The arc-cosine kernel of order 1, and of order 0 for the gradient (Cho and Saul 2009)."""
         if x.mean is not None:
             if not x.after_relu:
-                raise NotAnalyticError("relu", "a field with a mean, the sum of a ReLU and of something else, enters a ReLU")
+                raise NotAnalyticError(
+                    "relu", "a field with a mean, the sum of a ReLU and of something else, enters a ReLU"
+                )
             return x
         kernels = x.rectified if x.rectified is not None else self._rectified(x)
         # Of a ReLU that depends on sources no sum with them can be taken: without a mean it is refused there.
@@ -208,9 +210,7 @@ class KernelReading:
         self._sources = max(self._sources, number)
         lacking, mean = _when(alive, beyond)
         maps = {s: _product(matrix, m) for s, m in x.maps.items()} | {number: jnp.eye(len(matrix), dtype=matrix.dtype)}
-        return replace(
-            x, maps=maps, sources={**x.sources, number: lacking}, rectified=None, mean=mean, side=side
-        )
+        return replace(x, maps=maps, sources={**x.sources, number: lacking}, rectified=None, mean=mean, side=side)
 
     def _within_operator(self, function, alive, first: int, x: Field) -> Field:
         """Calls an operator; what maxima in it bring along are the sources from `first` on, however often it is traced."""
@@ -298,7 +298,9 @@ class KernelReading:
         }
         random = [o for o, shape in shapes.items() if shape.fresh is not None]
         # Of what is behind a ReLU, maxima ask for it too.
-        asking = [o for o, shape in shapes.items() if o in random or (x.after_relu and len(shape.sources) > len(x.sources))]
+        asking = [
+            o for o, shape in shapes.items() if o in random or (x.after_relu and len(shape.sources) > len(x.sources))
+        ]
         x = replace(x, rectified=_when(_any(weights[:, asking]), lambda: self._rectified(x), rectified))
         outputs = {
             o: _when(_any(weights[:, o]), partial(branch, x), shapes[o]) if o in random else branch(x)
@@ -360,7 +362,11 @@ def _product(matrix, other: Array) -> Array:
 
 
 def _mapped_mean(matrix, x: Field) -> Array | None:
-    return None if x.mean is None else jnp.einsum("pq,gqi->gpi", jnp.asarray(matrix, x.mean.dtype), x.mean, precision="highest")
+    return (
+        None
+        if x.mean is None
+        else jnp.einsum("pq,gqi->gpi", jnp.asarray(matrix, x.mean.dtype), x.mean, precision="highest")
+    )
 
 
 def _stacked_means(kernels: Sequence[Kernels], values: Sequence[Field], channels: Sequence[int], batch: Batch):

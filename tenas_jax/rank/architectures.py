@@ -14,9 +14,12 @@ from jaxtyping import Array, Bool, Key
 from tenas_jax.command_line import memory_bytes
 from tenas_jax.errors import InputError
 from tenas_jax.spaces.darts import DARTS
+from tenas_jax.spaces.nasbench101 import NAS_BENCH_101, in_first_order
+from tenas_jax.spaces.nasbench101_strings import OUTPUT
 from tenas_jax.spaces.space import SearchSpace, host_generator
 
 MOST_DRAWN = 10_000_000  # random architectures of one ranking
+PAIR = "adjacency", "operators"  # columns of a table of NAS-Bench-101
 ROW_BYTES = 5000  # of memory that an architecture takes: benchmarks/rank_driver.py measures it on DARTS, costs only
 
 
@@ -60,13 +63,14 @@ def names_architectures(columns: list[str]) -> bool:
     Args:
         columns: their names.
     """
-    return "architecture" in columns or {"normal", "reduce"} <= set(columns)
+    return "architecture" in columns or any(set(pair) <= set(columns) for pair in (PAIR, ("normal", "reduce")))
 
 
 def row_architecture(row: dict[str, str]) -> str:
-    """The architecture of a row: its column `architecture`, or of `normal` and `reduce` a genotype as DARTS prints it.
+    """The architecture of a row, as its space prints it.
 
-    A genotype of DARTS that is written as JSON becomes the string that every other table has.
+    It is its column `architecture`, of `normal` and `reduce` a genotype of DARTS, or of `adjacency` and `operators` a cell
+    of NAS-Bench-101.
 
     Args:
         row: with these columns; cells of `normal` and `reduce` are `OPERATOR~INPUT` pairs with spaces between.
@@ -77,6 +81,8 @@ def row_architecture(row: dict[str, str]) -> str:
     text = row.get("architecture")
     if text is not None:
         return _usual(text)
+    if PAIR[0] in row:
+        return _usual(f"{row[PAIR[0]]} {row[PAIR[1]]}")
     genotype: dict[str, Any] = {f"{cell}_concat": list(DARTS.inner_nodes) for cell in DARTS.cells}
     for cell in DARTS.cells:
         pairs = [pair.partition("~") for pair in (row.get(cell) or "").split()]
@@ -86,12 +92,31 @@ def row_architecture(row: dict[str, str]) -> str:
     return DARTS.format(DARTS.parse(json.dumps(genotype)))
 
 
-def _usual(architecture: str) -> str:
-    """A genotype of DARTS written as JSON, as DARTS prints it; anything else as it is."""
-    if not architecture.lstrip().startswith("{"):
+def table_name(architecture: str) -> str:
+    """What an architecture is called in a table of accuracies: cells of NAS-Bench-101 that are equal have one name.
+
+    Args:
+        architecture: as its space prints it.
+    """
+    if OUTPUT not in architecture:
         return architecture
     try:
-        return DARTS.format(DARTS.parse(architecture))
+        mask = NAS_BENCH_101.parse(architecture)
+    except InputError:  # of another space
+        return architecture
+    return NAS_BENCH_101.format(in_first_order(NAS_BENCH_101, mask[None])[0])
+
+
+def _usual(architecture: str) -> str:
+    """As its space prints it where it can be written in other ways too; anything else as it is."""
+    if architecture.lstrip().startswith("{"):
+        space = DARTS
+    elif OUTPUT in architecture:
+        space = NAS_BENCH_101
+    else:
+        return architecture
+    try:
+        return space.format(space.parse(architecture))
     except InputError:  # of another space, perhaps; whoever parses it says what is wrong
         return architecture
 
@@ -126,7 +151,7 @@ def choose(space: SearchSpace, wanted: str, key: Key[Array, ""]) -> Listing:
     Args:
         space: the search space.
         wanted: "all", a number of random architectures, or the path of a file: one architecture a line, or a csv or
-            csv.gz with a column `architecture` or columns `normal` and `reduce`.
+            csv.gz with a column `architecture` or columns `normal` and `reduce`, or `adjacency` and `operators`.
         key: decides the random ones.
 
     Raises:
@@ -159,7 +184,8 @@ def _from_file(space: SearchSpace, path: Path) -> np.ndarray:
         names, rows = read_rows(path)
         if not names_architectures(names):
             raise InputError(
-                f"{path} has no column `architecture`, nor `normal` and `reduce`; it has {', '.join(names) or 'none'}."
+                f"{path} has no column `architecture`, nor `normal` and `reduce`, nor `{PAIR[0]}` and `{PAIR[1]}`; it has "
+                f"{', '.join(names) or 'none'}."
             )
         numbered = list(enumerate(rows, 2))
     else:

@@ -88,14 +88,17 @@ def held_by_the_benchmark(space: CellGraph, masks: Masks) -> Bool[np.ndarray, " 
 
 
 def in_first_order(space: CellGraph, masks: Masks) -> Masks:
-    """Of each architecture the one that comes first among all orders of its vertices: the same for equal cells.
+    """Of each architecture the one that comes first among all orders of its vertices, without what is dead.
+
+    It is the same for cells that are equal, which have one hash. Their costs can differ a little: what is left when
+    channels are divided goes to the vertices that come first.
 
     Args:
         space: NAS-Bench-101.
         masks: (m, 1, 26, 5).
 
     Returns:
-        (m, 1, 26, 5), without dead parts.
+        (m, 1, 26, 5).
     """
     del space
     cells = pruned(cells_of(masks))
@@ -147,7 +150,12 @@ def counts(space: CellGraph, masks: Masks, skeleton: Skeleton, side: int) -> dic
     """
     cells = cells_of(masks)
     sizes = cell_costs(
-        cells, channels=skeleton.channels, repeats=skeleton.cells, stages=skeleton.stages, classes=skeleton.classes, side=side
+        cells,
+        channels=skeleton.channels,
+        repeats=skeleton.cells,
+        stages=skeleton.stages,
+        classes=skeleton.classes,
+        side=side,
     )
     counted, repeats = cell_counts(cells), skeleton.cells * skeleton.stages
     return {
@@ -170,8 +178,7 @@ def _format(space: CellGraph, choice: np.ndarray) -> str:
 
 
 def _parse(space: CellGraph, architecture: str) -> Int[np.ndarray, "1 decisions"]:
-    del space
-    return _choices(pruned(parse_cell(architecture)))[0]
+    return without_dead_parts(space, masks_of(parse_cell(architecture)))[0].argmax(-1)
 
 
 NAS_BENCH_101 = SearchSpace(

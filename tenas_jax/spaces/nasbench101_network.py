@@ -88,8 +88,8 @@ def read_cell(read: Reading[Value], name: str, x: Value, edges, operators, chann
 def _slots(edges):
     """(5,) weights of the inner vertices, and of the input's projections, in the parts of the concatenated output.
 
-    Where k vertices enter the output they share its channels. Of P parts each of theirs weighs sqrt(P / k), so that the mean of
-    squares over channels is that of the benchmark's cell. The projection of the input is added to each of them; alone it is
+    Where k vertices enter the output they share its channels. Of P parts each of theirs weighs sqrt(P / k), so that the mean
+    of squares over channels is that of the benchmark's cell. The projection of the input is added to each of them; alone it is
     all of the output. Parts that are known to be dead are left out.
     """
     known = isinstance(edges, np.ndarray)
@@ -102,9 +102,7 @@ def _slots(edges):
     return shares, edges[0, LAST] * stack.where(count > 0, shares, alone)
 
 
-def stacked_cells(
-    read: Reading[Value], images: Value, skeleton: Skeleton, edges, operators
-) -> Value:
+def stacked_cells(read: Reading[Value], images: Value, skeleton: Skeleton, edges, operators) -> Value:
     """The whole network: a stem, stages of equal cells with maxima between, and a head.
 
     Args:
