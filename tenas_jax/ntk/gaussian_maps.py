@@ -56,8 +56,8 @@ class Field:
         pooled: terms that went through max pooling; they depend on the same sources.
         side: height and width.
         channels: number of channels (for the standard parametrisation).
-        after_relu: whether a ReLU was the last to act, but for sums and pools of what comes out of them, so that a following
-            weight has variance 2 / fan_in.
+        after_relu: whether a ReLU was the last to act, but for sums and pools of what comes out of them, so that a
+            following weight has variance 2 / fan_in.
         is_gaussian: whether `fresh` is a Gaussian independent of the sources; not where something nonlinear, or a sum with
             sources, has become a part of it, and fresh weights have not followed yet.
         mean: (groups, positions, images) of the field; None where it is zero, or not known and never asked for.

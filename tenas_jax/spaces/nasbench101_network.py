@@ -88,9 +88,9 @@ def read_cell(read: Reading[Value], name: str, x: Value, edges, operators, chann
 def _slots(edges):
     """(5,) weights of the inner vertices, and of the input's projections, in the parts of the concatenated output.
 
-    Where k vertices enter the output they share its channels. Of P parts each of theirs weighs sqrt(P / k), so that the mean
-    of squares over channels is that of the benchmark's cell. The projection of the input is added to each of them; alone it is
-    all of the output. Parts that are known to be dead are left out.
+    Where k vertices enter the output they share its channels. Of P parts each of theirs weighs sqrt(P / k), so that the
+    mean of squares over channels is that of the benchmark's cell. The projection of the input is added to each of them;
+    alone it is all of the output. Parts that are known to be dead are left out.
     """
     known = isinstance(edges, np.ndarray)
     stack = np if known else jnp

@@ -106,8 +106,8 @@ def test_a_traced_cell_is_the_known_one(rng):
     net = CellNetwork(NAS_BENCH_101, SMALL)
     variables = net.init(jax.random.key(0), images, jnp.asarray(mask))
     traced = jax.jit(net.apply)(variables, images, jnp.asarray(mask))
-    names = net.init(jax.random.key(0), images, mask)["params"]
-    of_known = {"params": {name: variables["params"][name] for name in names}}
+    of_known = net.init(jax.random.key(0), images, mask)
+    of_known["params"] = {name: variables["params"][name] for name in of_known["params"]}
     known = net.apply(of_known, images, mask)
     parts = np.asarray(traced).reshape(*traced.shape[:-1], 5, SMALL.channels)
     ends = cells_of(mask[None]).edges[0, 1:6, 6]
