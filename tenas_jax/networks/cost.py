@@ -142,6 +142,23 @@ class CostReading:
                     operator(name, x)
         return [shape] * len(names)
 
+    def choose(self, name, x, weights, operators, channels):
+        """Pays for what is alive; the shape is that of the first that is, or of the first of all."""
+        outside = self.cost
+        shape = operators[int(np.argmax(weights))](name, x)
+        self.cost = outside
+        for weight, operator in zip(weights, operators, strict=True):
+            if weight > 0:
+                operator(name, x)
+        return shape
+
+    def squeeze_excite(self, name, x, channels):
+        """Two linear layers on the channels' means; multiplications by gates are free, as additions are."""
+        weights = 2 * x.channels * channels
+        bias = self._bias * (x.channels + channels)
+        self._pay(parameters=weights + x.channels + channels, flops=weights + bias, neurons=channels, convolutions=2)
+        return x
+
     def head(self, name, x, classes):
         """The linear layer; global pooling is free."""
         self._pay(parameters=(x.channels + 1) * classes, flops=(x.channels + self._bias) * classes, convolutions=1)

@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Key
 
 from tenas_jax.errors import InputError
 from tenas_jax.networks.convolution import convolve
@@ -21,7 +21,7 @@ from tenas_jax.networks.operator_check import check_operators
 from tenas_jax.networks.pooling import max_pool
 from tenas_jax.networks.windows import windows
 from tenas_jax.spaces.network import network
-from tenas_jax.spaces.operators import EPSILON
+from tenas_jax.spaces.operators import EPSILON, keep
 from tenas_jax.spaces.skeleton import Skeleton
 from tenas_jax.spaces.space import SearchSpace
 from tenas_jax.spaces.stacking import cell
@@ -179,11 +179,35 @@ class FeatureReading:
         self.bits, self.moments = outside
         return y, record
 
+    def choose(self, name, x, weights, operators, channels):
+        """See `operators.Reading`; as of `edges`, what is dead costs nothing."""
+        if isinstance(weights, np.ndarray) and (weights > 0).sum() == 1:
+            return self.edges(x, weights[None], operators, [name])[0]
+        wide = [partial(self._widened, operator, channels) for operator in operators]
+        # What changes nothing costs nothing: no branch is compiled for it.
+        kept = [place for place, operator in enumerate(operators) if operator is keep]
+        rest = np.array([place for place in range(len(operators)) if place not in kept])
+        others = self.edges(x, weights[None, rest], [wide[place] for place in rest], [name])
+        return self.add([wide[place](name, x) * weights[place].astype(x.dtype) for place in kept] + others)
+
+    @staticmethod
+    def _widened(operator, channels, name, x):
+        y = operator(name, x)
+        return jnp.pad(y, ((0, 0), (0, 0), (0, 0), (0, channels - y.shape[-1])))
+
+    def squeeze_excite(self, name, x, channels):
+        """See `operators.Reading`; the ReLU on the way to the gates counts as any other."""
+        squeezed = self.relu(self._linear(f"{name}.squeeze", x.mean((1, 2)), channels))
+        return x * hard_sigmoid(self._linear(f"{name}.excite", squeezed, x.shape[-1]))[:, None, None]
+
+    def _linear(self, name, x, outputs: int):
+        weights = self.parameter(f"{name}.kernel", (x.shape[-1], outputs), "weight", x.dtype)
+        bias = self.parameter(f"{name}.bias", (outputs,), "bias", x.dtype)
+        return jnp.dot(x, weights, precision="highest") + bias[None]
+
     def head(self, name, x, classes):
         """See `operators.Reading`."""
-        weights = self.parameter(f"{name}.kernel", (x.shape[-1], classes), "weight", x.dtype)
-        bias = self.parameter(f"{name}.bias", (classes,), "bias", x.dtype)
-        return jnp.dot(x.mean((1, 2)), weights, precision="highest") + bias[None]
+        return self._linear(name, x.mean((1, 2)), classes)
 
     def custom(self, name, x, layer):
         """See `operators.Reading`; a module's parameters are the network's, initialised as the module says."""
@@ -193,6 +217,15 @@ class FeatureReading:
             for path, (shape, initial) in opened.parameters.items()
         }
         return opened.apply(values, x)
+
+
+def hard_sigmoid(x: Array) -> Array:
+    """A sigmoid of three straight lines (Howard et al. 2019, section 5.2).
+
+    Args:
+        x: any array.
+    """
+    return jnp.clip(x + 3, 0, 6) / 6
 
 
 def _channels(values):
@@ -286,12 +319,42 @@ class CellNetwork(nn.Module):
         """
         self._read(images, mask, True, run=False)
 
+    def drawn_at_once(self, key: Key[Array, ""], images: Float[Array, "b h w c"]) -> dict[str, dict[str, Any]]:
+        """Variables of every option as `init` draws them, but from one array of random numbers.
+
+        A program that draws hundreds of arrays takes longer to compile than the network does.
+
+        Args:
+            key: decides them.
+            images: (b, h, w, c).
+        """
+        whole = self.space.whole()
+        mask_key = _Mask(whole.shape, whole.tobytes())
+        declared = _declared(self.reading, self.space, self.skeleton, images.shape, mask_key)
+        custom, weights = jax.random.split(key)
+        ends = np.cumsum([0, *(math.prod(d.shape) for d in declared.values() if d.kind == "weight")])
+        pool, taken, parameters = jax.random.normal(weights, (int(ends[-1]),), images.dtype), 0, {}
+        for number, (name, d) in enumerate(declared.items()):
+            if d.kind == "weight":
+                part = pool[ends[taken] : ends[taken + 1]].reshape(d.shape)
+                parameters[name] = part * jnp.asarray(kaiming_deviation(self.fan, d.shape), images.dtype)
+                taken += 1
+            elif d.initial is not None:
+                parameters[name] = d.initial(jax.random.fold_in(custom, number), d.shape, images.dtype)
+            else:
+                parameters[name] = _initial(self.fan, d.kind, None, d.shape, images.dtype)
+        scales = {name.removesuffix(".scale"): d.shape for name, d in declared.items() if d.kind == "scale"}
+        return {
+            "params": parameters,
+            "batch_stats": {name: _unit(shape, images.dtype) for name, shape in scales.items()},
+        }
+
     @nn.compact
     def _read(self, images, mask, train: bool, run: bool = True):
         static = isinstance(mask, np.ndarray)
         if static:
             self.space.check(mask)
-        listed = mask if static else np.ones(self.space.mask_shape, bool)
+        listed = mask if static else self.space.whole()
         mask_key = _Mask(listed.shape, listed.tobytes())
         declared = _declared(self.reading, self.space, self.skeleton, images.shape, mask_key)
         parameters = self._parameters(declared, images.dtype)

@@ -28,6 +28,10 @@ class _NameReading(CostReading):
         self.names.append(f"{name}.scale")
         return super().batch_norm(name, x)
 
+    def squeeze_excite(self, name, x, channels):
+        self.names += [f"{name}.squeeze.kernel", f"{name}.excite.kernel"]
+        return super().squeeze_excite(name, x, channels)
+
     def custom(self, name, x, layer):
         before = self.cost.parameters
         shape = super().custom(name, x, layer)

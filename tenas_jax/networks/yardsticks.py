@@ -24,6 +24,7 @@ class Yardsticks(NamedTuple):
         live_parameters: of the network without its dead operators.
         live_multiply_adds: its multiply-adds for one image, see `cost.Cost`.
         live_convolutions: live convolutions of its cells; depthwise ones count as convolutions.
+        live_spatial_convolutions: those of them that look at more than one position, such as 3x3.
         path_convolutions: convolutions summed over all paths through a cell, one that lies on two paths counting twice; of
             all cells.
         path_spatial_convolutions: the same of convolutions that look at more than one position, such as 3x3.
@@ -33,6 +34,7 @@ class Yardsticks(NamedTuple):
     live_parameters: Numbers
     live_multiply_adds: Numbers
     live_convolutions: Numbers
+    live_spatial_convolutions: Numbers
     path_convolutions: Numbers
     path_spatial_convolutions: Numbers
     depth: Numbers
@@ -120,6 +122,7 @@ def yardsticks(
         live_parameters=whole.parameters,
         live_multiply_adds=whole.flops,
         live_convolutions=flat @ convolutions.ravel(),
+        live_spatial_convolutions=flat @ shares.spatial_convolutions.ravel(),
         path_convolutions=_over_paths(space, live, convolutions),
         path_spatial_convolutions=_over_paths(space, live, shares.spatial_convolutions),
         depth=_longest(space, live, convolutions),

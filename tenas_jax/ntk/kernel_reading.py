@@ -89,6 +89,17 @@ class KernelReading:
         pooled = self._realise(x).map(_overall_mean)
         return self._weighted(pooled, replace(x, after_relu=False), x.channels, 1, classes)
 
+    def choose(self, name, x, weights, operators, channels):
+        """One way alone, where it is known while tracing; of others the widths are not the same."""
+        alive = np.flatnonzero(weights) if isinstance(weights, np.ndarray) else ()
+        if len(alive) != 1:
+            raise NotAnalyticError(name, "its ways have different numbers of channels")
+        return operators[int(alive[0])](name, x)
+
+    def squeeze_excite(self, name, x, channels):
+        """Gates are functions of the channels that they scale."""
+        raise NotAnalyticError(name, "squeeze-excitation has no closed form")
+
     # Operators that act on a field pointwise or normalise it.
 
     def relu(self, x):

@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,13 +15,33 @@ from jaxtyping import Array, Bool, Key
 from tenas_jax.command_line import memory_bytes
 from tenas_jax.errors import InputError
 from tenas_jax.spaces.darts import DARTS
+from tenas_jax.spaces.mnasnet import LAYERS, option
 from tenas_jax.spaces.nasbench101 import NAS_BENCH_101, in_first_order
 from tenas_jax.spaces.nasbench101_strings import OUTPUT
 from tenas_jax.spaces.space import SearchSpace, host_generator
 
 MOST_DRAWN = 10_000_000  # random architectures of one ranking
-PAIR = "adjacency", "operators"  # columns of a table of NAS-Bench-101
 ROW_BYTES = 5000  # of memory that an architecture takes: benchmarks/rank_driver.py measures it on DARTS, costs only
+
+
+_GENOTYPE = ("normal", "reduce")
+
+
+def _mnasnet(row: dict[str, str]) -> str:
+    """The options of the seven blocks."""
+    try:
+        blocks = [[int(row[f"{part}{number}"]) for part in ("e", "k", "l", "se")] for number in range(len(LAYERS))]
+    except (ValueError, TypeError) as error:
+        raise InputError(f"the columns e0 to se{len(LAYERS) - 1} must hold whole numbers: {error}.") from error
+    return "-".join(option(*block) for block in blocks)
+
+
+# What tables of benchmarks have instead of a column `architecture`.
+_ENCODINGS: dict[tuple[str, ...], Callable[[dict[str, str]], str]] = {
+    ("code",): lambda row: row["code"],
+    ("adjacency", "operators"): lambda row: _usual(f"{row['adjacency']} {row['operators']}"),
+    tuple(f"{part}{number}" for number in range(len(LAYERS)) for part in ("e", "k", "l", "se")): _mnasnet,
+}
 
 
 class Listing(NamedTuple):
@@ -63,14 +84,15 @@ def names_architectures(columns: list[str]) -> bool:
     Args:
         columns: their names.
     """
-    return "architecture" in columns or any(set(pair) <= set(columns) for pair in (PAIR, ("normal", "reduce")))
+    return any(set(needed) <= set(columns) for needed in (("architecture",), _GENOTYPE, *_ENCODINGS))
 
 
 def row_architecture(row: dict[str, str]) -> str:
-    """The architecture of a row, as its space prints it.
+    """The architecture of a row: its column `architecture`, or what other benchmarks have instead.
 
-    It is its column `architecture`, of `normal` and `reduce` a genotype of DARTS, or of `adjacency` and `operators` a cell
-    of NAS-Bench-101.
+    Of `normal` and `reduce` it is a genotype as DARTS prints it, of NAS-Bench-Macro the column `code`, of NAS-Bench-101 the
+    columns `adjacency` and `operators`, and of MnasNet the columns `e0`, `k0`, `l0`, `se0` to `e6`, `k6`, `l6`, `se6` of its
+    blocks. A genotype of DARTS that is written as JSON becomes the string that every other table has.
 
     Args:
         row: with these columns; cells of `normal` and `reduce` are `OPERATOR~INPUT` pairs with spaces between.
@@ -81,8 +103,9 @@ def row_architecture(row: dict[str, str]) -> str:
     text = row.get("architecture")
     if text is not None:
         return _usual(text)
-    if PAIR[0] in row:
-        return _usual(f"{row[PAIR[0]]} {row[PAIR[1]]}")
+    for columns, encoding in _ENCODINGS.items():
+        if set(columns) <= set(row):
+            return encoding(row)
     genotype: dict[str, Any] = {f"{cell}_concat": list(DARTS.inner_nodes) for cell in DARTS.cells}
     for cell in DARTS.cells:
         pairs = [pair.partition("~") for pair in (row.get(cell) or "").split()]
@@ -167,7 +190,7 @@ def choose(space: SearchSpace, wanted: str, key: Key[Array, ""]) -> Listing:
 
 
 def _at_random(space: SearchSpace, count: int, key) -> np.ndarray:
-    if space.size <= MOST_DRAWN:
+    if space.size <= MOST_DRAWN and space.validity is None:
         # Without repetition: the first so many of a shuffled space.
         return space.one_hot(space.numbered(host_generator(key).permutation(space.size)[:count]))
     # Of so many hardly one comes twice; those that do are drawn again.
@@ -184,7 +207,7 @@ def _from_file(space: SearchSpace, path: Path) -> np.ndarray:
         names, rows = read_rows(path)
         if not names_architectures(names):
             raise InputError(
-                f"{path} has no column `architecture`, nor `normal` and `reduce`, nor `{PAIR[0]}` and `{PAIR[1]}`; it has "
+                f"{path} has no column `architecture`, nor `normal` and `reduce`, nor `adjacency` and `operators`; it has "
                 f"{', '.join(names) or 'none'}."
             )
         numbered = list(enumerate(rows, 2))

@@ -127,7 +127,7 @@ def read_table(path: Path, column: str | None = None) -> BenchmarkTable:
 
 
 def _accuracy(text: str | None, where: str, column: str) -> float:
-    """A number; NaN, or nothing at all, says that there is none."""
+    """A number; NaN, or an empty field, says that there is none."""
     if text == "":
         return math.nan
     try:

@@ -95,7 +95,7 @@ def _of_kernel(space: SearchSpace, work: Kernel, wanted: dict[str, str]) -> Scor
 
     def empirical(mask, words, batch):
         net = finite_network(space, work.skeleton, work.fan)
-        variables = net.init(jax.random.wrap_key_data(words), batch, jnp.ones(space.mask_shape, bool))
+        variables = _drawn(net, jax.random.wrap_key_data(words), batch)
         if work.batch_norm == "none":
             # With the mean 0 and variance 1 that it begins with, a batch norm does nothing.
             return empirical_ntk(
@@ -118,6 +118,13 @@ def _of_kernel(space: SearchSpace, work: Kernel, wanted: dict[str, str]) -> Scor
     return ScoreProgram(draw, SharedProgram(space, tree, MaskProgram(analytic)), read)
 
 
+def _drawn(net: CellNetwork, key, images, **options):
+    """Variables for every mask: the numbers of a seed are those of `init`, where a space has cells."""
+    if net.space.decisions:
+        return net.drawn_at_once(key, images)
+    return net.init(key, images, net.space.whole(), **options)
+
+
 def _of_patterns(space: SearchSpace, work: Patterns, wanted: dict[str, str]) -> ScoreProgram:
     net = finite_network(space, work.skeleton, work.fan)
     mixes = not (work.skeleton.stem or space.family.takes_any_channels) and work.skeleton.channels != work.channels
@@ -133,7 +140,7 @@ def _of_patterns(space: SearchSpace, work: Patterns, wanted: dict[str, str]) -> 
 
     def patterns(mask, words, batches):
         weights, batches = inputs(words, batches)
-        variables = net.init(weights, batches[0], jnp.ones(space.mask_shape, bool), method="drawn")
+        variables = _drawn(net, weights, batches[0], method="drawn")
         bits = [net.apply(variables, batch, mask, method="activation_bits") for batch in batches]
         return {statistic: _READ[statistic](bits) for statistic in wanted}
 

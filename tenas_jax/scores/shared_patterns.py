@@ -51,7 +51,7 @@ class PatternWork:
         """See `shared_work.Work`."""
         key, images = self._inputs(*arguments)
         # Drawn outside of the program, array by array: one program with all draws in it takes ten times as long to compile.
-        variables = self._net.init(key, images, np.ones(self._space.mask_shape, bool), method="drawn")
+        variables = self._net.init(key, images, self._space.whole(), method="drawn")
         weights, inputs, distances = jax.tree.map(np.asarray, self._begun(variables["params"], images))
         return weights, inputs, distances
 
@@ -63,7 +63,7 @@ class PatternWork:
         x = jnp.transpose(images, (3, 1, 2, 0))
         self._images = x.shape
         declared = ImagesLastReading(None)
-        alive = np.ones(self._space.mask_shape, bool)
+        alive = self._space.whole()
         jax.eval_shape(lambda x: network(declared, self._space, alive, x, self._skeleton), x)
         matrices = {name: convolution_matrix(parameters[name], g) for name, g in declared.geometry.items()}
         # Scales and shifts, and the weights of what is no single product.

@@ -24,15 +24,16 @@ def reductions(skeleton: Skeleton) -> int:
     return skeleton.stages - 1
 
 
-def skeletons(trained: Skeleton) -> dict[Purpose, Skeleton]:
+def skeletons(trained: Skeleton, stages: int) -> dict[Purpose, Skeleton]:
     """Sizes of the networks that are scored, for those of a network that is trained.
 
     Args:
         trained: as it is trained.
+        stages: of the networks that are scored, so that maps of 32 x 32 end about as small as in the one that is trained:
+            neurons then are where they are in that one, and scores of patterns weigh blocks alike.
     """
-    # Small images do not survive the strides of a network for large ones: scored networks keep their resolution.
     return {
-        "ntk": trained._replace(channels=16, stages=1),
+        "ntk": trained._replace(channels=16, stages=stages),
         "regions": trained._replace(channels=4, stages=1),
         "trained": trained,
     }
@@ -48,15 +49,15 @@ def scores(ntk: Skeleton, thin: Skeleton) -> dict[str, Score]:
     Returns:
         By name.
     """
-    statistics = "linear_regions", "effective_regions", "hamming_log_determinant"
     return {
-        **of_kernel(Kernel(ntk)),
-        **of_patterns(Patterns(thin, side=4, samples=128), "", "", *statistics),
-        **of_patterns(Patterns(thin, side=8, samples=32, whole=True), "", "", "hamming"),
+        # Images of 4 x 4 do not survive strides.
+        **of_kernel(Kernel(ntk._replace(stages=1))),
+        **of_patterns(Patterns(thin, side=4, samples=128), "", "", "linear_regions", "hamming_log_determinant"),
+        **of_patterns(Patterns(ntk._replace(channels=4), side=16, samples=16, whole=True), "", "", "hamming"),
     }
 
 
-DEFAULT_SCORES = ("hamming", "path_spatial_convolutions")
+DEFAULT_SCORES = ("hamming",)
 
 
 def presets(names: tuple[str, ...]) -> dict[str, Preset]:
@@ -65,14 +66,14 @@ def presets(names: tuple[str, ...]) -> dict[str, Preset]:
     Args:
         names: of the scores.
     """
-    return {"default": Preset(names, repeats=1, rule="completion", paths=192)}
+    return {"default": Preset(names, repeats=1, rule="completion", paths=96, prune_number=3)}
 
 
 CHAIN = Family(
     network=no_network,
     reductions=reductions,
     strides=(1,),
-    skeletons=skeletons(Skeleton(channels=16, cells=1)),
+    skeletons=skeletons(Skeleton(channels=16, cells=1), stages=3),
     concatenates=False,
     takes_any_channels=True,
     presets=presets(DEFAULT_SCORES),

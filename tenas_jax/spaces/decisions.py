@@ -77,6 +77,10 @@ class Decisions:
         """Every option of every decision."""
         return self.alternatives()
 
+    def whole(self) -> Mask:
+        """All that a network may have weights for: every option, of a cell also what no single architecture holds."""
+        return self.alternatives() if self.decisions else np.ones(self.mask_shape, bool)
+
     def eligible(self, mask: Mask) -> Mask:
         """What an architecture can choose of a mask.
 

@@ -38,9 +38,9 @@ def nas_bench_macro(
         for layer in range(layers):
             stride = 2 if layer == 0 and stage + 1 < skeleton.stages else 1
             operators = [partial(_layer, read, option, (before, channels), stride) for option in space.operators]
-            # What enters a layer is not correlated with what its fresh weights make of it.
-            (x,) = read.cell_inputs([x])
-            (x,) = read.edges(x, weights[0][[number]], operators, [f"layer{number}"])
+            if number > 0:
+                (x,) = read.cell_inputs([x])
+            (x,) = read.edges(x, weights[0, number : number + 1], operators, [f"layer{number}"])
             before, number = channels, number + 1
     x = conv_bn_relu(read, "head", x, 40 * skeleton.channels)
     return read.head("head.linear", x, skeleton.classes) if skeleton.classes else x
@@ -78,7 +78,7 @@ NAS_BENCH_MACRO = SearchSpace(
     like=replace(
         CHAIN,
         network=nas_bench_macro,
-        skeletons=skeletons(Skeleton(channels=32, cells=1, stages=4)),
+        skeletons=skeletons(Skeleton(channels=32, cells=1, stages=4), stages=4),
         counts_bias=False,
     ),
     representatives=identities_last,

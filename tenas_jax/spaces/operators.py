@@ -78,6 +78,24 @@ class Reading(Protocol[Value]):
         """
         ...
 
+    def choose(
+        self, name: str, x: Value, weights: Any, operators: Sequence[Callable[[str, Value], Value]], channels: int
+    ) -> Value:
+        """One of several ways on: the sum over o of `weights[o] * operators[o](name, x)`, as of one of the `edges`.
+
+        What comes out may have fewer channels than `channels`: the missing ones are zeros, so that one program holds all
+        ways. Where `weights` are known while tracing there are none. Unlike an edge, a way may end in anything.
+        """
+        ...
+
+    def squeeze_excite(self, name: str, x: Value, channels: int) -> Value:
+        """Every channel times a gate (Hu et al. 2018, with the hard sigmoid of Howard et al. 2019).
+
+        The gates are a hard sigmoid of a linear layer of a ReLU of a linear layer to `channels` of the channels' means,
+        both with biases.
+        """
+        ...
+
     def head(self, name: str, x: Value, classes: int) -> Value:
         """Global average pooling and a linear layer with bias."""
         ...
@@ -121,6 +139,16 @@ def factorized_reduce(read, name, x, channels, stride):
 def skip(read, name, x, channels, stride):
     """The identity, or a factorized reduction where the stride is 2."""
     return x if stride == 1 else factorized_reduce(read, name, x, channels, stride)
+
+
+def keep(name: str, x: Value) -> Value:
+    """The way of `Reading.choose` that changes nothing; a reading need not think about it.
+
+    Args:
+        name: path.
+        x: the input.
+    """
+    return x
 
 
 OPERATORS: dict[str, Operator] = {

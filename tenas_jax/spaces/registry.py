@@ -4,13 +4,14 @@ from typing import Any
 
 from tenas_jax.errors import InputError
 from tenas_jax.spaces.darts import DARTS
+from tenas_jax.spaces.mnasnet import MNASNET
 from tenas_jax.spaces.nasbench101 import NAS_BENCH_101
 from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
 from tenas_jax.spaces.nasbench_macro import NAS_BENCH_MACRO
 from tenas_jax.spaces.references import find_source
 from tenas_jax.spaces.space import SearchSpace, space_from
 
-SPACES = {space.name: space for space in (NAS_BENCH_201, DARTS, NAS_BENCH_MACRO, NAS_BENCH_101)}
+SPACES = {space.name: space for space in (NAS_BENCH_201, DARTS, NAS_BENCH_MACRO, MNASNET, NAS_BENCH_101)}
 
 
 def find_space(reference: str) -> SearchSpace:
