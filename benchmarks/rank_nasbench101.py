@@ -2,9 +2,9 @@
 
     python benchmarks/rank_nasbench101.py TABLE [--seed 0] [--repeats 2] [--scores NAME ...]
 
-TABLE is a csv with the benchmark's columns `hash`, `adjacency` and `operators` and one of validation accuracies, which enter
-no score; rows without one are left out. By the crc32 of the hash they are in two halves: the default scores of the space were
-chosen by the figures of the development half, and the other half reports. Synthetic images. Writes
+TABLE is a csv with the benchmark's columns `hash`, `adjacency` and `operators` and one of validation accuracies, which
+enter no score; rows without one are left out. By the crc32 of the hash they are in two halves: the default scores of the
+space were chosen by the figures of the development half, and the other half reports. Synthetic images. Writes
 `results/rank_nasbench101.json`: Kendall's tau and Spearman's rho of both halves.
 """
 

@@ -91,8 +91,8 @@ def row_architecture(row: dict[str, str]) -> str:
     """The architecture of a row: its column `architecture`, or what other benchmarks have instead.
 
     Of `normal` and `reduce` it is a genotype as DARTS prints it, of NAS-Bench-Macro the column `code`, of NAS-Bench-101 the
-    columns `adjacency` and `operators`, and of MnasNet the columns `e0`, `k0`, `l0`, `se0` to `e6`, `k6`, `l6`, `se6` of its
-    blocks. A genotype of DARTS that is written as JSON becomes the string that every other table has.
+    columns `adjacency` and `operators`, and of MnasNet the columns `e0`, `k0`, `l0`, `se0` to `e6`, `k6`, `l6`, `se6` of
+    its blocks. A genotype of DARTS that is written as JSON becomes the string that every other table has.
 
     Args:
         row: with these columns; cells of `normal` and `reduce` are `OPERATOR~INPUT` pairs with spaces between.

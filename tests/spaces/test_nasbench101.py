@@ -15,8 +15,10 @@ from tenas_jax.networks.cost import costs, neurons_as_scored
 from tenas_jax.networks.finite import CellNetwork
 from tenas_jax.networks.yardsticks import yardsticks
 from tenas_jax.rank.benchmark_table import read_table
+from tenas_jax.scores.indicators import Indicator, Scores
 from tenas_jax.scores.neighbours import with_neighbours
 from tenas_jax.search.evolution import mutate
+from tenas_jax.search.pruner import prune
 from tenas_jax.spaces.nasbench101 import NAS_BENCH_101, cells_of, in_first_order, masks_of
 from tenas_jax.spaces.nasbench101_cells import Cells, cell_counts, graph_hashes, valid
 from tenas_jax.spaces.registry import find_space
@@ -141,3 +143,17 @@ def test_a_ranking_beside_a_table_of_adjacency_and_operators(tmp_path):
     first = NAS_BENCH_101.parse("0100001000010000 input conv3x3-bn-relu conv1x1-bn-relu output")
     assert ranking.architectures[0] == NAS_BENCH_101.format(first)
     assert len(ranking.architectures) == 4
+
+
+def test_pruning_leaves_out_what_no_valid_cell_holds():
+    """With nine edges alive no other can be; what is left at the end is a cell of many 3x3 convolutions."""
+
+    def evaluate(key, masks):
+        counted = cell_counts(cells_of(NAS_BENCH_101.normal(masks))).spatial_convolutions
+        return Scores((1.0 + counted)[None], np.full((1, len(masks)), "counted"))
+
+    indicator = Indicator("spatial", False, evaluate, geometric=False)
+    mask, infos = prune(jax.random.key(0), NAS_BENCH_101, [indicator], paths=48)
+    assert NAS_BENCH_101.valid(mask[None]).all()
+    assert any(len(info.unaffordable) for info in infos)
+    assert cell_counts(cells_of(mask[None])).spatial_convolutions[0] >= 4
