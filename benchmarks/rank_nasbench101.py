@@ -1,6 +1,6 @@
 """Scores of cells of NAS-Bench-101 and sums of them, beside what can be counted, against accuracies.
 
-    python benchmarks/rank_nasbench101.py TABLE [--seed 0] [--repeats 2] [--scores NAME ...]
+    python benchmarks/rank_nasbench101.py TABLE [--seed 0] [--repeats 1] [--scores NAME ...]
 
 TABLE is a csv with the benchmark's columns `hash`, `adjacency` and `operators` and one of validation accuracies, which
 enter no score; rows without one are left out. By the crc32 of the hash they are in two halves: the default scores of the
@@ -29,7 +29,7 @@ from tenas_jax.spaces.single_input import DEFAULT_SCORES as OF_NAS_BENCH_201
 
 SCORES = (
     "condition_number_no_batch_norm", "smallest_eigenvalue_no_batch_norm", "trace_over_smallest", "hamming",
-    "linear_regions", "effective_regions", "hamming_log_determinant", "effective_regions_deep", "effective_regions_wide",
+    "linear_regions", "effective_regions", "hamming_log_determinant", "effective_regions_deep",
 )  # fmt: skip
 COUNTED = ("edges", "vertices", "longest_path")
 _COUNTS = ("live_convolutions", "live_spatial_convolutions")
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("table", type=Path)
     parser.add_argument("--column", default="validation_accuracy_108")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--scores", nargs="*", default=SCORES)
     arguments = parser.parse_args()
     use_compilation_cache()

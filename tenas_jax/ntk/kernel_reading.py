@@ -205,7 +205,7 @@ class KernelReading:
             if self._operator is not None:
                 raise NotAnalyticError("max_pool", "it takes maxima behind fresh weights")
             x = about_mean(x, self._batch)
-            kernels, mean = max_pooled_about(x.mean, realise(x), self._batch, x.side, window, stride, padding)
+            kernels, mean = self._maxima(x, realise(x), window, stride, padding)
             field = gaussian_field(kernels, side, x.channels, x.after_relu, False, mean)
             return replace(field, is_centred=True)
         alive, numbers = self._operator or (np.True_, count(self._sources + 1))
@@ -214,7 +214,7 @@ class KernelReading:
             before = realise(x) if x.rectified is None else x.rectified
             if x.rectified is not None:
                 before = before._replace(nngp=before.nngp - self._batch.products(x.mean))
-            maxima, mean = max_pooled_about(x.mean, before, self._batch, x.side, window, stride, padding)
+            maxima, mean = self._maxima(x, before, window, stride, padding)
             return jax.tree.map(jnp.subtract, maxima, congruence(matrix, before)), mean
 
         number = next(numbers)
@@ -222,6 +222,18 @@ class KernelReading:
         lacking, mean = _when(alive, beyond)
         maps = {s: _product(matrix, m) for s, m in x.maps.items()} | {number: jnp.eye(len(matrix), dtype=matrix.dtype)}
         return replace(x, maps=maps, sources={**x.sources, number: lacking}, rectified=None, mean=mean, side=side)
+
+    def _maxima(self, x, kernels, window, stride, padding):
+        """Of a sum of ReLUs about its mean, and more of T than on average: where a sum is large, more of its ReLUs are on.
+
+        By linear regression each of them is on with probability (1 + (s / m - 1) / (pi - 1)) / 2 where the sum is s and
+        its mean m, however many there are.
+        """
+        maxima, mean = max_pooled_about(x.mean, kernels, self._batch, x.side, window, stride, padding)
+        usual = _mapped_mean(pooling_matrix(x.side, window, stride, padding), x)
+        lead = jnp.where(usual > 0, mean / jnp.where(usual > 0, usual, 1) - 1, 0) / (np.pi - 1)
+        on = self._batch.products(jnp.sqrt(jnp.clip(1 + lead, 1, 2)))
+        return maxima._replace(ntk=on * maxima.ntk), mean
 
     def _within_operator(self, function, alive, first: int, x: Field) -> Field:
         """Calls an operator; what maxima in it bring along are the sources from `first` on, however often it is traced."""
