@@ -4,8 +4,8 @@
 
 Images of 4 x 4, a 3 x 3 convolution, a ReLU: the second moment K and the tangent kernel T of its 3 x 3 max pooling, of that
 of a sum of two such fields, of the sum of a field and of its own maximum, and, without any maximum, of the sum of two
-fields, against independent draws of NumPy. Writes `results/ntk_relu_maxima.json`: differences in the Frobenius norm, relative to the
-drawn kernel.
+fields, against independent draws of NumPy. Writes `results/ntk_relu_maxima.json`: differences in the Frobenius norm,
+relative to the drawn kernel.
 """
 
 import argparse

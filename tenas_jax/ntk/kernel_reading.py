@@ -5,19 +5,24 @@ kernel) K and its neural tangent kernel T go through every operator in closed fo
 formula used here.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
-from fractions import Fraction
 from functools import partial
 from itertools import count
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from tenas_jax.errors import NotAnalyticError
+from tenas_jax.ntk.field_arithmetic import (
+    mapped_mean,
+    maxima_behind_relus,
+    product,
+    scaled,
+    stacked,
+    stacked_means,
+)
 from tenas_jax.ntk.gaussian_kernels import (
     Batch,
     Kernels,
@@ -33,11 +38,9 @@ from tenas_jax.ntk.gaussian_kernels import (
     window_means,
 )
 from tenas_jax.ntk.gaussian_maps import Field, MaxPooled, about_mean, gaussian_field, realise, sampled_kernels
-from tenas_jax.ntk.gaussian_maxima import max_pooled, max_pooled_about
+from tenas_jax.ntk.gaussian_maxima import max_pooled
 
 MOST_MAXIMA = 64  # in one operator: so many numbers are kept free for their sources
-
-MOST_GROUPS = 64  # of channels, where parts of unlike sizes are concatenated
 
 
 class KernelReading:
@@ -132,7 +135,7 @@ class KernelReading:
         """A linear map on positions."""
         if x.fresh is not None and window == stride and padding == 0 and x.side % window == 0:
             pooled = self._realise(x).map(partial(block_means, side=x.side, window=window))
-            mean = _mapped_mean(pooling_matrix(x.side, window, stride, padding), x)
+            mean = mapped_mean(pooling_matrix(x.side, window, stride, padding), x)
             return gaussian_field(pooled, x.side // window, x.channels, x.after_relu, not x.is_mixed, mean)
         return self._mapped(x, pooling_matrix(x.side, window, stride, padding))
 
@@ -145,13 +148,13 @@ class KernelReading:
         return self._mapped(x, np.zeros(((-(-x.side // stride)) ** 2, x.side**2)))
 
     def _mapped(self, x, matrix):
-        side, mean = round(len(matrix) ** 0.5), _mapped_mean(matrix, x)
+        side, mean = round(len(matrix) ** 0.5), mapped_mean(matrix, x)
         if x.fresh is not None:  # outside a cell: nothing that follows is correlated with it
             kernels = self._realise(x)
             kernels = congruence(jnp.asarray(matrix, kernels.nngp.dtype), kernels)
             return gaussian_field(kernels, side, x.channels, x.after_relu, not x.is_mixed, mean)
-        maps = {s: _product(matrix, m) for s, m in x.maps.items()}
-        pooled = tuple(replace(t, after=_product(matrix, t.after)) for t in x.pooled)
+        maps = {s: product(matrix, m) for s, m in x.maps.items()}
+        pooled = tuple(replace(t, after=product(matrix, t.after)) for t in x.pooled)
         after_relu = x.after_relu and mean is not None
         return Field(
             maps, x.sources, None, None, pooled, side, x.channels, after_relu, mean=mean, is_centred=mean is not None
@@ -193,7 +196,7 @@ class KernelReading:
 
         number = next(numbers)
         self._sources = max(self._sources, number)
-        maps = {s: _product(matrix, m) for s, m in x.maps.items()} | {number: jnp.eye(len(matrix), dtype=matrix.dtype)}
+        maps = {s: product(matrix, m) for s, m in x.maps.items()} | {number: jnp.eye(len(matrix), dtype=matrix.dtype)}
         sources = {**x.sources, number: _when(alive, beyond)}
         return Field(maps, sources, None, None, (), round(len(matrix) ** 0.5), x.channels)
 
@@ -205,7 +208,7 @@ class KernelReading:
             if self._operator is not None:
                 raise NotAnalyticError("max_pool", "it takes maxima behind fresh weights")
             x = about_mean(x, self._batch)
-            kernels, mean = self._maxima(x, realise(x), window, stride, padding)
+            kernels, mean = maxima_behind_relus(x, realise(x), self._batch, window, stride, padding)
             field = gaussian_field(kernels, side, x.channels, x.after_relu, False, mean)
             return replace(field, is_centred=True)
         alive, numbers = self._operator or (np.True_, count(self._sources + 1))
@@ -214,26 +217,14 @@ class KernelReading:
             before = realise(x) if x.rectified is None else x.rectified
             if x.rectified is not None:
                 before = before._replace(nngp=before.nngp - self._batch.products(x.mean))
-            maxima, mean = self._maxima(x, before, window, stride, padding)
+            maxima, mean = maxima_behind_relus(x, before, self._batch, window, stride, padding)
             return jax.tree.map(jnp.subtract, maxima, congruence(matrix, before)), mean
 
         number = next(numbers)
         self._sources = max(self._sources, number)
         lacking, mean = _when(alive, beyond)
-        maps = {s: _product(matrix, m) for s, m in x.maps.items()} | {number: jnp.eye(len(matrix), dtype=matrix.dtype)}
+        maps = {s: product(matrix, m) for s, m in x.maps.items()} | {number: jnp.eye(len(matrix), dtype=matrix.dtype)}
         return replace(x, maps=maps, sources={**x.sources, number: lacking}, rectified=None, mean=mean, side=side)
-
-    def _maxima(self, x, kernels, window, stride, padding):
-        """Of a sum of ReLUs about its mean, and more of T than on average: where a sum is large, more of its ReLUs are on.
-
-        By linear regression each of them is on with probability (1 + (s / m - 1) / (pi - 1)) / 2 where the sum is s and
-        its mean m, however many there are.
-        """
-        maxima, mean = max_pooled_about(x.mean, kernels, self._batch, x.side, window, stride, padding)
-        usual = _mapped_mean(pooling_matrix(x.side, window, stride, padding), x)
-        lead = jnp.where(usual > 0, mean / jnp.where(usual > 0, usual, 1) - 1, 0) / (np.pi - 1)
-        on = self._batch.products(jnp.sqrt(jnp.clip(1 + lead, 1, 2)))
-        return maxima._replace(ntk=on * maxima.ntk), mean
 
     def _within_operator(self, function, alive, first: int, x: Field) -> Field:
         """Calls an operator; what maxima in it bring along are the sources from `first` on, however often it is traced."""
@@ -271,13 +262,13 @@ class KernelReading:
         """Channel groups side by side; repeated where they stand for more channels, so that all stand for equally many."""
         sizes = [value.channels for value in values]
         parts = [self._realise(value) for value in values]
-        kernels, mean = _stacked(parts, sizes), _stacked_means(parts, values, sizes, self._batch)
+        kernels, mean = stacked(parts, sizes), stacked_means(parts, values, sizes, self._batch)
         is_gaussian = not any(value.is_mixed for value in values)
         field = gaussian_field(kernels, values[0].side, sum(sizes), values[0].after_relu, is_gaussian, mean)
         if not any(value.pooled for value in values):
             return field
         # The ReLU that follows has to see the maxima themselves, not a Gaussian of their moments.
-        return replace(field, rectified=_stacked([self._rectified(value) for value in values], sizes))
+        return replace(field, rectified=stacked([self._rectified(value) for value in values], sizes))
 
     def add(self, values: Sequence[Field]) -> Field:
         """Adds maps source by source, and the kernels of fresh terms about their means, which are independent."""
@@ -329,7 +320,7 @@ class KernelReading:
             o: _when(_any(weights[:, o]), partial(branch, x), shapes[o]) if o in random else branch(x)
             for o, branch in branches.items()
         }
-        return [self.add([_scaled(y, row[o]) for o, y in outputs.items() if not static or row[o]]) for row in weights]
+        return [self.add([scaled(y, row[o]) for o, y in outputs.items() if not static or row[o]]) for row in weights]
 
 
 def _branch_shape(branch, x: Field, operator) -> Field:
@@ -369,55 +360,3 @@ def _when(condition, compute, shape=None):
     if isinstance(condition, np.bool_):
         return compute() if condition else zeros()
     return jax.lax.cond(condition, compute, zeros)
-
-
-def _scaled(x: Field, weight) -> Field:
-    weight = jnp.asarray(weight, jax.tree.leaves(x)[0].dtype)
-    maps = {s: weight * matrix for s, matrix in x.maps.items()}
-    pooled = tuple(replace(t, after=weight * t.after) for t in x.pooled)
-    fresh = None if x.fresh is None else x.fresh.map(lambda kernel: weight**2 * kernel)
-    mean = None if x.mean is None else weight * x.mean
-    return replace(x, maps=maps, fresh=fresh, rectified=None, pooled=pooled, mean=mean)
-
-
-def _product(matrix, other: Array) -> Array:
-    return jnp.dot(jnp.asarray(matrix, other.dtype), other, precision="highest")
-
-
-def _mapped_mean(matrix, x: Field) -> Array | None:
-    return (
-        None
-        if x.mean is None
-        else jnp.einsum("pq,gqi->gpi", jnp.asarray(matrix, x.mean.dtype), x.mean, precision="highest")
-    )
-
-
-def _stacked_means(kernels: Sequence[Kernels], values: Sequence[Field], channels: Sequence[int], batch: Batch):
-    """The mean of concatenated fields; None where none of them has one."""
-    if all(value.mean is None for value in values):
-        return None
-    means = [
-        jnp.zeros((len(k.nngp), k.nngp.shape[1], batch.size), k.nngp.dtype)
-        if value.mean is None
-        else jnp.repeat(value.mean, len(k.nngp) // len(value.mean), axis=0)
-        for k, value in zip(kernels, values, strict=True)
-    ]
-    return _stacked([Kernels(mean, mean) for mean in means], channels).nngp
-
-
-def _stacked(kernels: Sequence[Kernels], channels: Sequence[int]) -> Kernels:
-    """Kernels of concatenated fields, of which each has so many channels; every group stands for equally many."""
-    sizes = [Fraction(count, len(k.nngp)) for k, count in zip(kernels, channels, strict=True)]
-    common = math.lcm(*(size.denominator for size in sizes))
-    whole = [int(size * common) for size in sizes]
-    times = [size // math.gcd(*whole) for size in whole]
-    if sum(len(k.nngp) * count for k, count in zip(kernels, times, strict=True)) > MOST_GROUPS:
-        parts = ", ".join(map(str, channels))
-        raise NotAnalyticError(
-            "concatenate", f"parts of {parts} channels make more than {MOST_GROUPS} groups of one size; make them alike"
-        )
-
-    def stacked(*values):
-        return jnp.concatenate([jnp.repeat(v, count, axis=0) for v, count in zip(values, times, strict=True)])
-
-    return jax.tree.map(stacked, *kernels)

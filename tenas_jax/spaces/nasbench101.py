@@ -118,7 +118,7 @@ def in_first_order(space: CellGraph, masks: Masks) -> Masks:
 def _numbers(choice: np.ndarray) -> Int[np.ndarray, " m"]:
     """One number an architecture."""
     sizes = [2] * len(PAIRS) + [len(OPTIONS)] * INNER
-    return np.ravel_multi_index(np.where(choice[:, 0] > 1, choice[:, 0] - 2, choice[:, 0]).T, sizes)
+    return np.asarray(np.ravel_multi_index(np.where(choice[:, 0] > 1, choice[:, 0] - 2, choice[:, 0]).T, sizes))
 
 
 def nas_bench_101(
