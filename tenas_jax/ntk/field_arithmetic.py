@@ -50,11 +50,11 @@ def mapped_mean(matrix, x: Field) -> Array | None:
         matrix: (positions out, positions in).
         x: the field.
     """
-    return (
-        None
-        if x.mean is None
-        else jnp.einsum("pq,gqi->gpi", jnp.asarray(matrix, x.mean.dtype), x.mean, precision="highest")
-    )
+    return None if x.mean is None else _positions_mapped(matrix, x.mean)
+
+
+def _positions_mapped(matrix, mean: Array) -> Array:
+    return jnp.einsum("pq,gqi->gpi", jnp.asarray(matrix, mean.dtype), mean, precision="highest")
 
 
 def stacked_means(kernels: Sequence[Kernels], values: Sequence[Field], channels: Sequence[int], batch: Batch):
