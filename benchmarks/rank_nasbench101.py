@@ -3,19 +3,20 @@
     python benchmarks/rank_nasbench101.py TABLE [--seed 0] [--repeats 1] [--scores NAME ...]
 
 TABLE is a csv with the benchmark's columns `hash`, `adjacency` and `operators` and one of validation accuracies, which
-enter no score; rows without one are left out. By the crc32 of the hash they are in two halves: the default scores of the
-space were chosen by the figures of the development half, and the other half reports. Synthetic images. Writes
+enter no score; rows without one are left out. By the second bit of the crc32 of the hash they are in two halves (by the first
+bit the development part of the table was taken from the whole): the default scores of the space were chosen by the figures of
+the development half, with the first 800 rows, which were looked at first, and the others report. Synthetic images. Writes
 `results/rank_nasbench101.json`: Kendall's tau and Spearman's rho of both halves.
 """
 
 import argparse
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.stats import kendalltau, spearmanr
 
-from common.halves import in_development_half
 from common.records import write
 from tenas_jax.command_line import use_compilation_cache
 from tenas_jax.data import open_images
@@ -31,6 +32,7 @@ SCORES = (
     "condition_number_no_batch_norm", "smallest_eigenvalue_no_batch_norm", "trace_over_smallest", "hamming",
     "linear_regions", "effective_regions", "hamming_log_determinant", "effective_regions_deep",
 )  # fmt: skip
+LOOKED_AT = 800  # rows
 COUNTED = ("edges", "vertices", "longest_path")
 _COUNTS = ("live_convolutions", "live_spatial_convolutions")
 SUMS = {
@@ -75,7 +77,8 @@ def main() -> None:
     rows = [row for row in read_rows(arguments.table)[1] if row[arguments.column]]
     masks = np.stack([NAS_BENCH_101.parse(row_architecture(row)) for row in rows])
     accuracy = np.array([float(row[arguments.column]) for row in rows])
-    development = np.array([in_development_half(row["hash"]) for row in rows])
+    development = np.array([zlib.crc32(row["hash"].encode()) // 2 % 2 == 0 for row in rows])
+    development[:LOOKED_AT] = True
     ranks = normalised_ranks(masks, tuple(arguments.scores), arguments.seed, arguments.repeats)
     figures: dict[str, Any] = {}
     for name, values in ranks.items():
