@@ -5,8 +5,8 @@
 TABLE is a csv with the benchmark's columns `hash`, `adjacency` and `operators` and one of validation accuracies, which
 enter no score; rows without one are left out. By the second bit of the crc32 of the hash they are in two halves (by the
 first bit the development part of the table was taken from the whole): the default scores of the space were chosen by the
-figures of the development half, with the first 800 rows, which were looked at first, and the others report. Synthetic images.
-Writes
+figures of the development half, with the first 800 rows, which were looked at first, and the others report. Synthetic
+images. Writes
 `results/rank_nasbench101.json`: Kendall's tau and Spearman's rho of both halves.
 """
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tenas_jax.search.result import search as search
     from tenas_jax.spaces.cell_graph import complete_edges as complete_edges
     from tenas_jax.spaces.darts import DARTS as DARTS
+    from tenas_jax.spaces.decisions import Decision as Decision
     from tenas_jax.spaces.nasbench201 import NAS_BENCH_201 as NAS_BENCH_201
     from tenas_jax.spaces.skeleton import Skeleton as Macro  # noqa: F401
     from tenas_jax.spaces.skeleton import Skeleton as Skeleton
@@ -50,6 +51,7 @@ _HOMES = {
     "CellNetwork": "networks.finite",
     "Cost": "networks.cost",
     "DARTS": "spaces.darts",
+    "Decision": "spaces.decisions",
     "Evaluation": "scores.evaluation",
     "InputError": "errors",
     "KernelSettings": "ntk.gaussian_kernels:Settings",

@@ -183,8 +183,10 @@ class SourceReading:
         """See `operators.Reading`."""
         return self._write(self._dialect.crop(self._value(x), offset, stride), x.channels)
 
-    def zero(self, x, *, stride):
+    def zero(self, x, *, stride, channels=None):
         """See `operators.Reading`; nothing is written until somebody needs the zeros."""
+        if channels not in (None, x.channels):
+            raise InputError("no source is written of zeros that have other channels than what they stand for.")
         return Value(self._value(x), x.channels, stride)
 
     def concatenate(self, values):
@@ -213,6 +215,15 @@ class SourceReading:
             (held,) = (operator for operator, weight in zip(operators, row, strict=True) if weight > 0)
             found.append(held(name, x))
         return found
+
+    def choose(self, name, x, weights, operators, channels):
+        """See `operators.Reading`; the one way that is taken."""
+        (held,) = (operator for operator, weight in zip(operators, weights, strict=True) if weight > 0)
+        return held(name, x)
+
+    def squeeze_excite(self, name, x, channels):
+        """Refused."""
+        raise InputError(f"{name} has squeeze-excitation, of which no source is written; export the parameters.")
 
     def head(self, name, x, classes):
         """See `operators.Reading`."""

@@ -99,9 +99,9 @@ class CostReading:
         """Free."""
         return Shape(-(-x.side // stride), x.channels)
 
-    def zero(self, x, *, stride):
+    def zero(self, x, *, stride, channels=None):
         """Free."""
-        return Shape(-(-x.side // stride), x.channels)
+        return Shape(-(-x.side // stride), channels or x.channels)
 
     def concatenate(self, values):
         """Free."""

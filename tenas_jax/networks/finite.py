@@ -125,9 +125,11 @@ class FeatureReading:
         padded = jnp.pad(x, ((0, 0), (0, offset), (0, offset), (0, 0)))
         return padded[:, offset::stride, offset::stride]
 
-    def zero(self, x, *, stride):
-        """See `operators.Reading`; the channels are those of `x`."""
-        return jnp.zeros_like(x[:, ::stride, ::stride])
+    def zero(self, x, *, stride, channels=None):
+        """See `operators.Reading`."""
+        if channels in (None, x.shape[-1]):
+            return jnp.zeros_like(x[:, ::stride, ::stride])
+        return jnp.zeros((*x[:, ::stride, ::stride].shape[:-1], channels), x.dtype)
 
     def concatenate(self, values):
         """See `operators.Reading`."""

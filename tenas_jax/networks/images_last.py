@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt32
 
-from tenas_jax.networks.finite import FeatureReading, open_layer
+from tenas_jax.networks.finite import FeatureReading, hard_sigmoid, open_layer
 from tenas_jax.spaces.operators import EPSILON
 
 FEW_POSITIONS = 16  # up to which a convolution is one product with a matrix
@@ -118,9 +118,11 @@ class ImagesLastReading(FeatureReading):
         padded = jnp.pad(x, ((0, 0), (0, offset), (0, offset), (0, 0)))
         return padded[:, offset::stride, offset::stride]
 
-    def zero(self, x, *, stride):
+    def zero(self, x, *, stride, channels=None):
         """See `operators.Reading`."""
-        return jnp.zeros_like(x[:, ::stride, ::stride])
+        if channels in (None, len(x)):
+            return jnp.zeros_like(x[:, ::stride, ::stride])
+        return jnp.zeros((channels, *x[:, ::stride, ::stride].shape[1:]), x.dtype)
 
     def concatenate(self, values):
         """See `operators.Reading`."""
@@ -164,6 +166,17 @@ class ImagesLastReading(FeatureReading):
         noted = self._uses, self.patterns
         self._entered, self._uses, self.patterns = outside
         return value, noted
+
+    def choose(self, name, x, weights, operators, channels):
+        """See `operators.Reading`; an operator of a cell knows its ways."""
+        (alive,) = np.flatnonzero(weights)
+        return operators[alive](name, x)
+
+    def squeeze_excite(self, name, x, channels):
+        """See `operators.Reading`."""
+        squeezed = self.relu(self._linear(f"{name}.squeeze", x.mean((1, 2)).T, channels).T)
+        gates = hard_sigmoid(self._linear(f"{name}.excite", squeezed.T, len(x)).T)
+        return x * gates[:, None, None]
 
     def head(self, name, x, classes):
         """See `operators.Reading`."""

@@ -165,9 +165,9 @@ class StandAloneReading(FeatureReading):
         """See `operators.Reading`; its derivative at zero is zero."""
         return jax.nn.relu(x)
 
-    def zero(self, x, *, stride) -> Any:
+    def zero(self, x, *, stride, channels=None) -> Any:
         """Nothing, in the shape of the strided input."""
-        shape = x.shape[0], -(-x.shape[1] // stride), -(-x.shape[2] // stride), x.shape[3]
+        shape = x.shape[0], -(-x.shape[1] // stride), -(-x.shape[2] // stride), channels or x.shape[3]
         return Nothing(shape, x.dtype)
 
     def add(self, values) -> Any:

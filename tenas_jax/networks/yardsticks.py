@@ -105,7 +105,7 @@ def yardsticks(
         >>> from tenas_jax import NAS_BENCH_201
         >>> mask = NAS_BENCH_201.parse("|nor_conv_3x3~0|+|nor_conv_3x3~0|none~1|+|none~0|nor_conv_1x1~1|none~2|")
         >>> [int(number) for number in yardsticks(NAS_BENCH_201, mask)[2:]]
-        [30, 30, 15, 30]
+        [30, 15, 30, 15, 30]
     """
     skeleton, side = skeleton or space.skeleton("trained"), side or space.family.side
     if space.family.counts is not None:

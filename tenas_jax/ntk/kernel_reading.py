@@ -143,9 +143,10 @@ class KernelReading:
         """A selection of positions."""
         return self._mapped(x, crop_matrix(x.side, offset, stride))
 
-    def zero(self, x, *, stride):
+    def zero(self, x, *, stride, channels=None):
         """The zero map."""
-        return self._mapped(x, np.zeros(((-(-x.side // stride)) ** 2, x.side**2)))
+        nothing = self._mapped(x, np.zeros(((-(-x.side // stride)) ** 2, x.side**2)))
+        return replace(nothing, channels=channels or x.channels)
 
     def _mapped(self, x, matrix):
         side, mean = round(len(matrix) ** 0.5), mapped_mean(matrix, x)

@@ -57,7 +57,8 @@ def is_shared(space: SearchSpace) -> bool:
     Args:
         space: the search space.
     """
-    return not space.chooses_inputs and not space.decisions and len(space.edges) <= MOST_EDGES
+    alike = not space.chooses_inputs and not space.decisions and space.family.strides == (1,)
+    return alike and len(space.edges) <= MOST_EDGES
 
 
 def share(space: SearchSpace, choice: Int[np.ndarray, "m edges"]) -> Sharing:

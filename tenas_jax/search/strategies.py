@@ -136,6 +136,10 @@ def _names(space: SearchSpace, info: Info) -> str:
     over_budget = f"{len(info.unaffordable)} {why}, " if len(info.unaffordable) else ""
     if len(info.pruned) > 6:
         return f"{over_budget}{len(info.pruned)} operators of {len(info.candidates)}"
+    if space.decisions:
+        return over_budget + ", ".join(
+            f"{space.operators[o]} from {space.decisions[e].name}" for _, e, o in info.pruned
+        )
     cells = [f" of the {space.cells[cell]} cell" if len(space.cells) > 1 else "" for cell in info.pruned[:, 0]]
     return over_budget + ", ".join(
         f"{space.operators[o]} from edge {e}{cell}" for (_, e, o), cell in zip(info.pruned, cells, strict=True)

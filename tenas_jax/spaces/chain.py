@@ -60,13 +60,14 @@ def scores(ntk: Skeleton, thin: Skeleton) -> dict[str, Score]:
 DEFAULT_SCORES = ("hamming",)
 
 
-def presets(names: tuple[str, ...]) -> dict[str, Preset]:
+def presets(names: tuple[str, ...], prune_number: int | None) -> dict[str, Preset]:
     """Settings of a search by some scores.
 
     Args:
         names: of the scores.
+        prune_number: options that go from every decision in a round; None for one of all.
     """
-    return {"default": Preset(names, repeats=1, rule="completion", paths=96, prune_number=3)}
+    return {"default": Preset(names, repeats=1, rule="completion", paths=192, prune_number=prune_number)}
 
 
 CHAIN = Family(
@@ -76,8 +77,8 @@ CHAIN = Family(
     skeletons=skeletons(Skeleton(channels=16, cells=1), stages=3),
     concatenates=False,
     takes_any_channels=True,
-    presets=presets(DEFAULT_SCORES),
-    imagenet_presets=presets(DEFAULT_SCORES),
+    presets=presets(DEFAULT_SCORES, None),
+    imagenet_presets=presets(DEFAULT_SCORES, None),
     scores=scores,
     default_scores=DEFAULT_SCORES,
 )

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from tenas_jax.spaces.cell_graph import CellGraph
-from tenas_jax.spaces.chain import CHAIN, skeletons
+from tenas_jax.spaces.chain import CHAIN, DEFAULT_SCORES, presets, skeletons
 from tenas_jax.spaces.decisions import Decision
 from tenas_jax.spaces.inverted_residual import conv_bn, conv_bn_relu, depthwise_bn
 from tenas_jax.spaces.operators import Reading, Value, keep
@@ -121,6 +121,9 @@ MNASNET = SearchSpace(
         CHAIN,
         network=mnasnet,
         skeletons=skeletons(Skeleton(channels=STEM, cells=1, stages=6, classes=1000), stages=3),
+        # Where a block has dozens of options, one of all at a time would make hundreds of rounds.
+        presets=presets(DEFAULT_SCORES, 3),
+        imagenet_presets=presets(DEFAULT_SCORES, 3),
         side=224,
         counts_bias=False,
     ),

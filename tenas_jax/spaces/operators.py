@@ -52,8 +52,8 @@ class Reading(Protocol[Value]):
         """Positions `offset`, `offset + stride`, ... along both sides; past the border there are zeros."""
         ...
 
-    def zero(self, x: Value, *, stride: int) -> Value:
-        """A value of the shape that a convolution of this stride would give, and nothing in it."""
+    def zero(self, x: Value, *, stride: int, channels: int | None = None) -> Value:
+        """Zeros of the shape that a convolution of this stride would give; by default of as many channels as come in."""
         ...
 
     def concatenate(self, values: Sequence[Value]) -> Value:
@@ -152,7 +152,7 @@ def keep(name: str, x: Value) -> Value:
 
 
 OPERATORS: dict[str, Operator] = {
-    "none": lambda read, name, x, channels, stride: read.zero(x, stride=stride),
+    "none": lambda read, name, x, channels, stride: read.zero(x, stride=stride, channels=channels),
     "skip_connect": skip,
     "nor_conv_1x1": partial(relu_conv_bn, kernel=1),
     "nor_conv_3x3": partial(relu_conv_bn, kernel=3),

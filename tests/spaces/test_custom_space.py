@@ -665,7 +665,10 @@ def test_a_recipe_travels_without_the_file(tmp_path, gated_file):
 @pytest.mark.parametrize(
     ("reference", "complaint"),
     [
-        ("mars", "the search space 'mars' is unknown; choose one of nasbench201, darts, or FILE.py:NAME"),
+        (
+            "mars",
+            "the search space 'mars' is unknown; choose one of nasbench201, darts, nasbench-macro, mnasnet, or FILE.py",
+        ),
         ("own.py", "the search space 'own.py' is unknown"),
         ("own.py:not a name", "is no name of a Python object"),
         ("nowhere.py:SPACE", "nowhere.py cannot be read: .*No such file"),

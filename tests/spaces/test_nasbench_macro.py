@@ -2,23 +2,19 @@
 
 import csv
 import gzip
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import outside_file
 
 from tenas_jax.networks.cost import costs
 from tenas_jax.spaces.equal_cells import representatives
 from tenas_jax.spaces.nasbench_macro import NAS_BENCH_MACRO
 
-FOLDER = os.environ.get("TENAS_SPACES")
-pytestmark = pytest.mark.skipif(FOLDER is None, reason="TENAS_SPACES names no folder with tables of spaces")
-
 
 @pytest.fixture(scope="module")
 def rows():
-    with gzip.open(Path(FOLDER or "") / "nasbench_macro.csv.gz", "rt") as file:
+    with gzip.open(outside_file("TENAS_SPACES") / "nasbench_macro.csv.gz", "rt") as file:
         return list(csv.DictReader(file))
 
 
