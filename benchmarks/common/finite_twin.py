@@ -53,6 +53,28 @@ class TwinReading(FeatureReading):
             self._rectified.append(y)
         return y
 
+    def add(self, values):
+        """See `network.Reading`."""
+        return self._noted(super().add(values), values)
+
+    def concatenate(self, values):
+        """See `network.Reading`."""
+        return self._noted(super().concatenate(values), values)
+
+    def max_pool(self, x, *, window, stride, padding):
+        """See `network.Reading`."""
+        return self._noted(super().max_pool(x, window=window, stride=stride, padding=padding), [x])
+
+    def _weighted(self, weight, operator, x):
+        y = operator(x)
+        return self._noted(y * weight, [y])
+
+    def _noted(self, y, values):
+        """Sums, pools and weighted parts of what comes out of ReLUs are nowhere negative either."""
+        if all(map(self._is_rectified, values)):
+            self._rectified.append(y)
+        return y
+
     def _is_rectified(self, x) -> bool:
         return any(x is value for value in self._rectified)
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from common.markdown import read, spread, table
 from common.statistics import mean_and_error
+from tenas_jax.scores.catalogue import COSTS
 
 IMAGES = {"synthetic": "synthetic", "cifar10": "CIFAR-10"}
 SCORES = {
@@ -209,3 +210,16 @@ def hardware_limits() -> str:
         cells += [f"{one['optimum']:.2f}, median {one['median']:.2f} of {one['architectures']:,}" for one in there]
         rows.append([f"{row['most_ms']:g} ms on {row['device']}", *cells])
     return table(["at most", "prune", "evolve", "exhaustive", "best there is", 'best without "none"'], rows)
+
+
+def rank_nasbench101() -> str:
+    """Kendall's tau and Spearman's rho on NAS-Bench-101: yardsticks in italics, sums of log ranks in bold."""
+    found = read("rank_nasbench101")
+    rows = []
+    for name, figures in sorted(found["rows"].items(), key=lambda row: -row[1]["development half"]["kendall_tau"]):
+        mark = "**" if name in found["sums"] else "*" if name in (*COSTS, "edges", "vertices", "longest_path") else ""
+        halves = [figures[half] for half in ("development half", "other half")]
+        cells = [f"{half[figure]:.3f}" for figure in ("kendall_tau", "spearman_rho") for half in halves]
+        rows.append([f"{mark}{name.replace('_', ' ')}{mark}", *cells])
+    heads = [f"{name}, {half}" for name in ("tau", "rho") for half in ("development half", "other half")]
+    return table(["", *heads], rows)

@@ -278,12 +278,31 @@ def costs(
             f"{mask.dtype} {mask.shape}. Take `parse(...)`, `one_hot(...)` or `sample(...)` of the space."
         )
     skeleton, side = skeleton or space.skeleton("trained"), side or space.family.side
+    if space.family.counts is not None:
+        found = space.family.counts(space, mask.reshape(-1, *space.mask_shape), skeleton, side)
+        return Cost(*(np.reshape(found[name], mask.shape[:-3]) for name in Cost._fields))
     if not space.family.costs_add_up:
         each = [_of_one(space, skeleton, side, one.tobytes()) for one in mask.reshape(-1, *space.mask_shape)]
         return Cost(*(np.reshape(np.array(column, np.int64), mask.shape[:-3]) for column in zip(*each, strict=True)))
     flat = mask.reshape(*mask.shape[:-3], -1).astype(np.int64)
     base, shares = prices(space, skeleton, side)
     return Cost(*(fixed + flat @ share.ravel() for fixed, share in zip(base, shares, strict=True)))
+
+
+def neurons_as_scored(
+    space: SearchSpace, masks: Bool[np.ndarray, "m cells edges ops"], skeleton: Skeleton, side: int
+) -> Int[np.ndarray, " m"]:
+    """Outputs of all ReLUs of the networks that are scored, which need not be those that are trained.
+
+    Args:
+        space: the search space.
+        masks: (m, cells, edges, operators).
+        skeleton: how cells are stacked.
+        side: of the images.
+    """
+    if space.family.counts is None:
+        return costs(space, masks, skeleton=skeleton, side=side).neurons
+    return np.array([_of_one(space, skeleton, side, one.tobytes()).neurons for one in masks], np.int64)
 
 
 def parameters(

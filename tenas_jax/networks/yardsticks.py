@@ -24,6 +24,7 @@ class Yardsticks(NamedTuple):
         live_parameters: of the network without its dead operators.
         live_multiply_adds: its multiply-adds for one image, see `cost.Cost`.
         live_convolutions: live convolutions of its cells; depthwise ones count as convolutions.
+        live_spatial_convolutions: those of them that look at more than one position, such as 3x3.
         path_convolutions: convolutions summed over all paths through a cell, one that lies on two paths counting twice; of
             all cells.
         path_spatial_convolutions: the same of convolutions that look at more than one position, such as 3x3.
@@ -33,6 +34,7 @@ class Yardsticks(NamedTuple):
     live_parameters: Numbers
     live_multiply_adds: Numbers
     live_convolutions: Numbers
+    live_spatial_convolutions: Numbers
     path_convolutions: Numbers
     path_spatial_convolutions: Numbers
     depth: Numbers
@@ -103,10 +105,15 @@ def yardsticks(
         >>> from tenas_jax import NAS_BENCH_201
         >>> mask = NAS_BENCH_201.parse("|nor_conv_3x3~0|+|nor_conv_3x3~0|none~1|+|none~0|nor_conv_1x1~1|none~2|")
         >>> [int(number) for number in yardsticks(NAS_BENCH_201, mask)[2:]]
-        [30, 30, 15, 30]
+        [30, 15, 30, 15, 30]
     """
+    skeleton, side = skeleton or space.skeleton("trained"), side or space.family.side
+    if space.family.counts is not None:
+        mask = np.asarray(mask)
+        found = space.family.counts(space, mask.reshape(-1, *space.mask_shape), skeleton, side)
+        return Yardsticks(*(np.reshape(found[name], mask.shape[:-3]) for name in Yardsticks._fields))
     live = live_operators(space, mask)
-    base, shares = prices(space, skeleton or space.skeleton("trained"), side or space.family.side)
+    base, shares = prices(space, skeleton, side)
     connected = live.any((-3, -2, -1))
     flat = live.reshape(*live.shape[:-3], -1).astype(np.int64)
     whole = Cost(*(fixed * connected + flat @ share.ravel() for fixed, share in zip(base, shares, strict=True)))
@@ -115,6 +122,7 @@ def yardsticks(
         live_parameters=whole.parameters,
         live_multiply_adds=whole.flops,
         live_convolutions=flat @ convolutions.ravel(),
+        live_spatial_convolutions=flat @ shares.spatial_convolutions.ravel(),
         path_convolutions=_over_paths(space, live, convolutions),
         path_spatial_convolutions=_over_paths(space, live, shares.spatial_convolutions),
         depth=_longest(space, live, convolutions),

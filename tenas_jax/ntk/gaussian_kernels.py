@@ -98,6 +98,11 @@ class Batch(NamedTuple):
         )
         return first[:, :, None], second[:, None]
 
+    def products(self, values: Float[Array, "groups p images"]) -> Float[Array, "groups p p pairs"]:
+        """Products of a value of the first image of each pair with one of the second: what a mean adds to K."""
+        left, right = self.spread(values)
+        return left * right
+
 
 def total(terms: Sequence[Array]) -> Array:
     """The sum of at least one array.
@@ -220,6 +225,16 @@ def relu_kernels(kernels: Kernels, batch: Batch) -> Kernels:
     left, right = batch.spread(deviation)
     rectified = left * right * (sine / (2 * np.pi) + steps * cosine)
     return Kernels(rectified, ntk * steps)
+
+
+def relu_mean(rectified: Kernels, batch: Batch) -> Float[Array, "groups p images"]:
+    """The mean of a ReLU of a Gaussian without a mean, sqrt(K / (2 pi)).
+
+    Args:
+        rectified: from `relu_kernels`; its variances about zero are K / 2.
+        batch: of images.
+    """
+    return jnp.sqrt(jnp.maximum(batch.diagonal(rectified.nngp), 0) / np.pi)
 
 
 @lru_cache

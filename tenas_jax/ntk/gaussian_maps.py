@@ -1,7 +1,7 @@
 """Random feature maps as linear forms over independent sources, and their kernels."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import jax
@@ -13,6 +13,7 @@ from tenas_jax.ntk.gaussian_kernels import Batch, Kernels, congruence, pooling_m
 
 # Channels that are drawn where a maximum leaves no closed form (max pooling), with a fixed key.
 POOL_SAMPLES = 1024
+MOST_WRITTEN_OUT = 3  # sources of one field; a loop over more compiles in a fraction of the time
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["after", "inner"], meta_fields=["window", "stride", "padding"])
@@ -37,8 +38,8 @@ class MaxPooled:
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["maps", "sources", "fresh", "rectified", "pooled"],
-    meta_fields=["side", "channels", "after_relu", "is_gaussian"],
+    data_fields=["maps", "sources", "fresh", "rectified", "pooled", "mean"],
+    meta_fields=["side", "channels", "after_relu", "is_gaussian", "is_centred"],
 )
 @dataclass(frozen=True)
 class Field:
@@ -55,9 +56,13 @@ class Field:
         pooled: terms that went through max pooling; they depend on the same sources.
         side: height and width.
         channels: number of channels (for the standard parametrisation).
-        after_relu: whether a ReLU was the last to act, so that a following weight has variance 2 / fan_in.
+        after_relu: whether a ReLU was the last to act, but for sums and pools of what comes out of them, so that a
+            following weight has variance 2 / fan_in.
         is_gaussian: whether `fresh` is a Gaussian independent of the sources; not where something nonlinear, or a sum with
             sources, has become a part of it, and fresh weights have not followed yet.
+        mean: (groups, positions, images) of the field; None where it is zero, or not known and never asked for.
+        is_centred: whether kernels are about the mean; where they are not, `fresh` is all of the field and its K the second
+            moment, which is all that a convolution asks for.
     """
 
     maps: dict[int, Array]
@@ -69,6 +74,8 @@ class Field:
     channels: int
     after_relu: bool = False
     is_gaussian: bool = True
+    mean: Array | None = None
+    is_centred: bool = False
 
     @property
     def is_mixed(self) -> bool:
@@ -77,7 +84,12 @@ class Field:
 
 
 def gaussian_field(
-    kernels: Kernels, side: int, channels: int, after_relu: bool = False, is_gaussian: bool = True
+    kernels: Kernels,
+    side: int,
+    channels: int,
+    after_relu: bool = False,
+    is_gaussian: bool = True,
+    mean: Array | None = None,
 ) -> Field:
     """A field of fresh weights alone.
 
@@ -87,18 +99,51 @@ def gaussian_field(
         channels: number of channels.
         after_relu: see `Field`.
         is_gaussian: see `Field`.
+        mean: see `Field`; the kernels are not about it.
     """
-    return Field({}, {}, kernels, None, (), side, channels, after_relu, is_gaussian)
+    return Field({}, {}, kernels, None, (), side, channels, after_relu, is_gaussian, mean)
+
+
+def about_mean(x: Field, batch: Batch) -> Field:
+    """The same field with kernels about its mean, as sums need them.
+
+    Args:
+        x: a field.
+        batch: of images.
+    """
+    if x.mean is None or x.is_centred:
+        return x
+    assert x.fresh is not None
+    fresh = x.fresh._replace(nngp=x.fresh.nngp - batch.products(x.mean))
+    return replace(x, fresh=fresh, is_centred=True)
 
 
 def realise(x: Field) -> Kernels:
-    """The kernels of a field: `sum_s L_s K_s L_s^T` plus the fresh term's.
+    """The kernels of a field, about its mean where `is_centred`: `sum_s L_s K_s L_s^T` plus the fresh term's.
 
     Args:
         x: a field without maxima.
     """
-    terms = [congruence(matrix, x.sources[s]) for s, matrix in x.maps.items()]
+    if len(x.maps) > MOST_WRITTEN_OUT and len({x.sources[s].nngp.shape for s in x.maps}) == 1:
+        terms = [_in_a_loop(x)]
+    else:
+        terms = [congruence(matrix, x.sources[s]) for s, matrix in x.maps.items()]
     return Kernels.total(terms if x.fresh is None else [*terms, x.fresh])
+
+
+def _in_a_loop(x: Field) -> Kernels:
+    """The sum over many sources, most of them dead, as a program of one."""
+    maps = jnp.stack([x.maps[s] for s in x.maps])
+    sources = jax.tree.map(lambda *kernels: jnp.stack(kernels), *(x.sources[s] for s in x.maps))
+    shape = (sources.nngp.shape[1], maps.shape[1], maps.shape[1], sources.nngp.shape[-1])
+    nothing = Kernels(*(jnp.zeros(shape, maps.dtype) for _ in range(2)))
+
+    def add(so_far, one):
+        matrix, kernels = one
+        total = partial(jax.tree.map, jnp.add, so_far)
+        return jax.lax.cond((matrix != 0).any(), lambda: total(congruence(matrix, kernels)), lambda: so_far), None
+
+    return jax.lax.scan(add, nothing, (maps, sources))[0]
 
 
 def sampled_kernels(x: Field, batch: Batch, function: Callable[[Array], Array]) -> Kernels:

@@ -41,8 +41,6 @@ class _Moments(NamedTuple):
 def max_pooled(kernels: Kernels, batch: Batch, side: int, window: int, stride: int, padding: int) -> Kernels:
     """Kernels behind a max pooling: K with the mean, as E[max max'], and T of what is the largest.
 
-    Rows and columns are pooled one after the other.
-
     Args:
         kernels: in front of it, of a field without a mean.
         batch: of images.
@@ -53,6 +51,32 @@ def max_pooled(kernels: Kernels, batch: Batch, side: int, window: int, stride: i
     """
     groups, positions, _, _ = kernels.nngp.shape
     mean = jnp.zeros((groups, positions, batch.size), kernels.nngp.dtype)
+    kernels, mean = max_pooled_about(mean, kernels, batch, side, window, stride, padding)
+    return kernels._replace(nngp=kernels.nngp + batch.products(mean))
+
+
+def max_pooled_about(
+    mean: Float[Array, "groups p images"],
+    kernels: Kernels,
+    batch: Batch,
+    side: int,
+    window: int,
+    stride: int,
+    padding: int,
+) -> tuple[Kernels, Float[Array, "groups r images"]]:
+    """Kernels about the mean, and the mean, behind a max pooling; T is that of what is the largest.
+
+    Rows and columns are pooled one after the other.
+
+    Args:
+        mean: in front of it.
+        kernels: in front of it, K about the mean.
+        batch: of images.
+        side: height and width.
+        window: side of the window.
+        stride: step.
+        padding: of the border, with minus infinity.
+    """
     shape = [side, side]
     for axis in (0, 1):
         places = np.arange(shape[0] * shape[1]).reshape(shape)
@@ -69,8 +93,7 @@ def max_pooled(kernels: Kernels, batch: Batch, side: int, window: int, stride: i
         assert moments is not None
         shape = _pooled(shape, axis, len(starts))
         mean, kernels = moments.mean, moments.own
-    left, right = batch.spread(mean)
-    return kernels._replace(nngp=kernels.nngp + left * right)
+    return kernels, mean
 
 
 def _pooled(shape: list[int], axis: int, length: int) -> list[int]:

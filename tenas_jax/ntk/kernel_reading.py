@@ -5,19 +5,24 @@ kernel) K and its neural tangent kernel T go through every operator in closed fo
 formula used here.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
-from fractions import Fraction
 from functools import partial
 from itertools import count
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from tenas_jax.errors import NotAnalyticError
+from tenas_jax.ntk.field_arithmetic import (
+    mapped_mean,
+    maxima_behind_relus,
+    product,
+    scaled,
+    stacked,
+    stacked_means,
+)
 from tenas_jax.ntk.gaussian_kernels import (
     Batch,
     Kernels,
@@ -28,15 +33,14 @@ from tenas_jax.ntk.gaussian_kernels import (
     normalise,
     pooling_matrix,
     relu_kernels,
+    relu_mean,
     total,
     window_means,
 )
-from tenas_jax.ntk.gaussian_maps import Field, MaxPooled, gaussian_field, realise, sampled_kernels
+from tenas_jax.ntk.gaussian_maps import Field, MaxPooled, about_mean, gaussian_field, realise, sampled_kernels
 from tenas_jax.ntk.gaussian_maxima import max_pooled
 
 MOST_MAXIMA = 64  # in one operator: so many numbers are kept free for their sources
-
-MOST_GROUPS = 64  # of channels, where parts of unlike sizes are concatenated
 
 
 class KernelReading:
@@ -103,8 +107,16 @@ class KernelReading:
 
     def relu(self, x):
         """The arc-cosine kernel of order 1, and of order 0 for the gradient (Cho and Saul 2009)."""
+        if x.mean is not None:
+            if not x.after_relu:
+                raise NotAnalyticError(
+                    "relu", "a field with a mean, the sum of a ReLU and of something else, enters a ReLU"
+                )
+            return x
         kernels = x.rectified if x.rectified is not None else self._rectified(x)
-        return gaussian_field(kernels, x.side, x.channels, after_relu=True, is_gaussian=False)
+        # Of a ReLU that depends on sources no sum with them can be taken: without a mean it is refused there.
+        mean = None if x.is_mixed else relu_mean(kernels, self._batch)
+        return gaussian_field(kernels, x.side, x.channels, after_relu=True, is_gaussian=False, mean=mean)
 
     def batch_norm(self, name, x):
         """Batch norm over images and positions, group by group; without it the field as it came."""
@@ -123,7 +135,8 @@ class KernelReading:
         """A linear map on positions."""
         if x.fresh is not None and window == stride and padding == 0 and x.side % window == 0:
             pooled = self._realise(x).map(partial(block_means, side=x.side, window=window))
-            return gaussian_field(pooled, x.side // window, x.channels, x.after_relu, not x.is_mixed)
+            mean = mapped_mean(pooling_matrix(x.side, window, stride, padding), x)
+            return gaussian_field(pooled, x.side // window, x.channels, x.after_relu, not x.is_mixed, mean)
         return self._mapped(x, pooling_matrix(x.side, window, stride, padding))
 
     def crop(self, x, *, offset, stride):
@@ -136,17 +149,22 @@ class KernelReading:
         return replace(nothing, channels=channels or x.channels)
 
     def _mapped(self, x, matrix):
-        side = round(len(matrix) ** 0.5)
+        side, mean = round(len(matrix) ** 0.5), mapped_mean(matrix, x)
         if x.fresh is not None:  # outside a cell: nothing that follows is correlated with it
             kernels = self._realise(x)
             kernels = congruence(jnp.asarray(matrix, kernels.nngp.dtype), kernels)
-            return gaussian_field(kernels, side, x.channels, x.after_relu, not x.is_mixed)
-        maps = {s: _product(matrix, m) for s, m in x.maps.items()}
-        pooled = tuple(replace(t, after=_product(matrix, t.after)) for t in x.pooled)
-        return Field(maps, x.sources, None, None, pooled, side, x.channels)
+            return gaussian_field(kernels, side, x.channels, x.after_relu, not x.is_mixed, mean)
+        maps = {s: product(matrix, m) for s, m in x.maps.items()}
+        pooled = tuple(replace(t, after=product(matrix, t.after)) for t in x.pooled)
+        after_relu = x.after_relu and mean is not None
+        return Field(
+            maps, x.sources, None, None, pooled, side, x.channels, after_relu, mean=mean, is_centred=mean is not None
+        )
 
     def max_pool(self, x, *, window, stride, padding):
         """No closed form: kept as it is until a ReLU, where channels are drawn (see `_sampled`)."""
+        if x.mean is not None:
+            return self._max_pooled_about_mean(x, window, stride, padding)
         if x.after_relu:
             raise NotAnalyticError("max_pool", "it takes maxima right behind a ReLU")
         if x.fresh is not None:
@@ -179,9 +197,35 @@ class KernelReading:
 
         number = next(numbers)
         self._sources = max(self._sources, number)
-        maps = {s: _product(matrix, m) for s, m in x.maps.items()} | {number: jnp.eye(len(matrix), dtype=matrix.dtype)}
+        maps = {s: product(matrix, m) for s, m in x.maps.items()} | {number: jnp.eye(len(matrix), dtype=matrix.dtype)}
         sources = {**x.sources, number: _when(alive, beyond)}
         return Field(maps, sources, None, None, (), round(len(matrix) ** 0.5), x.channels)
+
+    def _max_pooled_about_mean(self, x, window, stride, padding):
+        """Of what is behind ReLUs, always by moments: as `_max_pooled`, with a mean that has its closed form too."""
+        side = (x.side + 2 * padding - window) // stride + 1
+        matrix = jnp.asarray(pooling_matrix(x.side, window, stride, padding), x.mean.dtype)
+        if x.fresh is not None:
+            if self._operator is not None:
+                raise NotAnalyticError("max_pool", "it takes maxima behind fresh weights")
+            x = about_mean(x, self._batch)
+            kernels, mean = maxima_behind_relus(x, realise(x), self._batch, window, stride, padding)
+            field = gaussian_field(kernels, side, x.channels, x.after_relu, False, mean)
+            return replace(field, is_centred=True)
+        alive, numbers = self._operator or (np.True_, count(self._sources + 1))
+
+        def beyond():
+            before = realise(x) if x.rectified is None else x.rectified
+            if x.rectified is not None:
+                before = before._replace(nngp=before.nngp - self._batch.products(x.mean))
+            maxima, mean = maxima_behind_relus(x, before, self._batch, window, stride, padding)
+            return jax.tree.map(jnp.subtract, maxima, congruence(matrix, before)), mean
+
+        number = next(numbers)
+        self._sources = max(self._sources, number)
+        lacking, mean = _when(alive, beyond)
+        maps = {s: product(matrix, m) for s, m in x.maps.items()} | {number: jnp.eye(len(matrix), dtype=matrix.dtype)}
+        return replace(x, maps=maps, sources={**x.sources, number: lacking}, rectified=None, mean=mean, side=side)
 
     def _within_operator(self, function, alive, first: int, x: Field) -> Field:
         """Calls an operator; what maxima in it bring along are the sources from `first` on, however often it is traced."""
@@ -192,9 +236,17 @@ class KernelReading:
             self._operator = None
 
     def _realise(self, x: Field) -> Kernels:
-        return self._behind(lambda values: values, realise, x)
+        if x.mean is None or not x.is_centred:
+            return self._behind(lambda values: values, realise, x)
+        # What a convolution behind it sums is not about the mean.
+        if x.rectified is not None:
+            return x.rectified
+        kernels = realise(x)
+        return kernels._replace(nngp=kernels.nngp + self._batch.products(x.mean))
 
     def _rectified(self, x: Field) -> Kernels:
+        if x.mean is not None:  # of what is nowhere negative
+            return self._realise(x)
         return self._behind(jax.nn.relu, lambda x: relu_kernels(realise(x), self._batch), x)
 
     def _behind(self, function, closed_form, x: Field) -> Kernels:
@@ -210,16 +262,23 @@ class KernelReading:
     def concatenate(self, values):
         """Channel groups side by side; repeated where they stand for more channels, so that all stand for equally many."""
         sizes = [value.channels for value in values]
-        kernels = _stacked([self._realise(value) for value in values], sizes)
+        parts = [self._realise(value) for value in values]
+        kernels, mean = stacked(parts, sizes), stacked_means(parts, values, sizes, self._batch)
         is_gaussian = not any(value.is_mixed for value in values)
-        field = gaussian_field(kernels, values[0].side, sum(sizes), values[0].after_relu, is_gaussian)
+        field = gaussian_field(kernels, values[0].side, sum(sizes), values[0].after_relu, is_gaussian, mean)
         if not any(value.pooled for value in values):
             return field
         # The ReLU that follows has to see the maxima themselves, not a Gaussian of their moments.
-        return replace(field, rectified=_stacked([self._rectified(value) for value in values], sizes))
+        return replace(field, rectified=stacked([self._rectified(value) for value in values], sizes))
 
     def add(self, values: Sequence[Field]) -> Field:
-        """Adds maps source by source, and the kernels of fresh terms, which are independent."""
+        """Adds maps source by source, and the kernels of fresh terms about their means, which are independent."""
+        mean = None
+        if len(values) > 1 and any(value.mean is not None for value in values):
+            values = [about_mean(value, self._batch) for value in values]
+            mean = total([value.mean for value in values if value.mean is not None])
+            if any(value.pooled for value in values):
+                raise NotAnalyticError("add", "maxima that are drawn meet what comes out of a ReLU")
         sources = {s: kernels for value in values for s, kernels in value.sources.items()}
         maps = {
             s: total([v.maps[s] for v in values if s in v.maps]) for s in sources if any(s in v.maps for v in values)
@@ -229,11 +288,14 @@ class KernelReading:
         fresh = Kernels.total(fresh) if fresh else None
         is_gaussian = all(value.is_gaussian for value in values)
         return replace(
-            values[0], maps=maps, sources=sources, fresh=fresh, rectified=None, pooled=pooled, is_gaussian=is_gaussian
-        )
+            values[0], maps=maps, sources=sources, fresh=fresh, rectified=None, pooled=pooled, is_gaussian=is_gaussian,
+            after_relu=all(value.after_relu for value in values),
+            mean=values[0].mean if mean is None else mean, is_centred=values[0].is_centred or mean is not None,
+        )  # fmt: skip
 
     def edges(self, x, weights, operators, names):
         """Every operator is computed once for all edges, which differ by their weights and are independent copies."""
+        x = about_mean(x, self._batch)
         if x.fresh is not None:
             x = self._sealed(x.fresh, x, x.maps, x.sources)
         # A mask that is known while tracing leaves the dead operators out.
@@ -250,12 +312,16 @@ class KernelReading:
             o: _branch_shape(branch, replace(x, rectified=rectified), operators[o]) for o, branch in branches.items()
         }
         random = [o for o, shape in shapes.items() if shape.fresh is not None]
-        x = replace(x, rectified=_when(_any(weights[:, random]), lambda: self._rectified(x), rectified))
+        # Of what is behind a ReLU, maxima ask for it too.
+        asking = [
+            o for o, shape in shapes.items() if o in random or (x.after_relu and len(shape.sources) > len(x.sources))
+        ]
+        x = replace(x, rectified=_when(_any(weights[:, asking]), lambda: self._rectified(x), rectified))
         outputs = {
             o: _when(_any(weights[:, o]), partial(branch, x), shapes[o]) if o in random else branch(x)
             for o, branch in branches.items()
         }
-        return [self.add([_scaled(y, row[o]) for o, y in outputs.items() if not static or row[o]]) for row in weights]
+        return [self.add([scaled(y, row[o]) for o, y in outputs.items() if not static or row[o]]) for row in weights]
 
 
 def _branch_shape(branch, x: Field, operator) -> Field:
@@ -265,7 +331,9 @@ def _branch_shape(branch, x: Field, operator) -> Field:
         output = jax.eval_shape(branch, x)
     except NotAnalyticError as error:
         raise NotAnalyticError(name, error.reason) from error
-    if output.fresh is not None and not output.is_gaussian:
+    # Behind a ReLU no other ReLU has to be taken of a sum with what is not Gaussian: it would change nothing.
+    known = x.after_relu and output.after_relu and output.mean is not None
+    if output.fresh is not None and not output.is_gaussian and not known:
         raise NotAnalyticError(
             name, "no convolution follows its last ReLU, depthwise convolution or batch norm of a sum"
         )
@@ -293,33 +361,3 @@ def _when(condition, compute, shape=None):
     if isinstance(condition, np.bool_):
         return compute() if condition else zeros()
     return jax.lax.cond(condition, compute, zeros)
-
-
-def _scaled(x: Field, weight) -> Field:
-    weight = jnp.asarray(weight, jax.tree.leaves(x)[0].dtype)
-    maps = {s: weight * matrix for s, matrix in x.maps.items()}
-    pooled = tuple(replace(t, after=weight * t.after) for t in x.pooled)
-    fresh = None if x.fresh is None else x.fresh.map(lambda kernel: weight**2 * kernel)
-    return replace(x, maps=maps, fresh=fresh, rectified=None, pooled=pooled)
-
-
-def _product(matrix, other: Array) -> Array:
-    return jnp.dot(jnp.asarray(matrix, other.dtype), other, precision="highest")
-
-
-def _stacked(kernels: Sequence[Kernels], channels: Sequence[int]) -> Kernels:
-    """Kernels of concatenated fields, of which each has so many channels; every group stands for equally many."""
-    sizes = [Fraction(count, len(k.nngp)) for k, count in zip(kernels, channels, strict=True)]
-    common = math.lcm(*(size.denominator for size in sizes))
-    whole = [int(size * common) for size in sizes]
-    times = [size // math.gcd(*whole) for size in whole]
-    if sum(len(k.nngp) * count for k, count in zip(kernels, times, strict=True)) > MOST_GROUPS:
-        parts = ", ".join(map(str, channels))
-        raise NotAnalyticError(
-            "concatenate", f"parts of {parts} channels make more than {MOST_GROUPS} groups of one size; make them alike"
-        )
-
-    def stacked(*values):
-        return jnp.concatenate([jnp.repeat(v, count, axis=0) for v, count in zip(values, times, strict=True)])
-
-    return jax.tree.map(stacked, *kernels)

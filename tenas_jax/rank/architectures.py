@@ -16,6 +16,8 @@ from tenas_jax.command_line import memory_bytes
 from tenas_jax.errors import InputError
 from tenas_jax.spaces.darts import DARTS
 from tenas_jax.spaces.mnasnet import LAYERS, option
+from tenas_jax.spaces.nasbench101 import NAS_BENCH_101, in_first_order
+from tenas_jax.spaces.nasbench101_strings import OUTPUT
 from tenas_jax.spaces.space import SearchSpace, host_generator
 
 MOST_DRAWN = 10_000_000  # random architectures of one ranking
@@ -37,6 +39,7 @@ def _mnasnet(row: dict[str, str]) -> str:
 # What tables of benchmarks have instead of a column `architecture`.
 _ENCODINGS: dict[tuple[str, ...], Callable[[dict[str, str]], str]] = {
     ("code",): lambda row: row["code"],
+    ("adjacency", "operators"): lambda row: _usual(f"{row['adjacency']} {row['operators']}"),
     tuple(f"{part}{number}" for number in range(len(LAYERS)) for part in ("e", "k", "l", "se")): _mnasnet,
 }
 
@@ -87,9 +90,9 @@ def names_architectures(columns: list[str]) -> bool:
 def row_architecture(row: dict[str, str]) -> str:
     """The architecture of a row: its column `architecture`, or what other benchmarks have instead.
 
-    Of `normal` and `reduce` it is a genotype as DARTS prints it, of NAS-Bench-Macro the column `code`, and of MnasNet the
-    columns `e0`, `k0`, `l0`, `se0` to `e6`, `k6`, `l6`, `se6` of its blocks. A genotype of DARTS that is written as JSON
-    becomes the string that every other table has.
+    Of `normal` and `reduce` it is a genotype as DARTS prints it, of NAS-Bench-Macro the column `code`, of NAS-Bench-101 the
+    columns `adjacency` and `operators`, and of MnasNet the columns `e0`, `k0`, `l0`, `se0` to `e6`, `k6`, `l6`, `se6` of
+    its blocks. A genotype of DARTS that is written as JSON becomes the string that every other table has.
 
     Args:
         row: with these columns; cells of `normal` and `reduce` are `OPERATOR~INPUT` pairs with spaces between.
@@ -112,12 +115,31 @@ def row_architecture(row: dict[str, str]) -> str:
     return DARTS.format(DARTS.parse(json.dumps(genotype)))
 
 
-def _usual(architecture: str) -> str:
-    """A genotype of DARTS written as JSON, as DARTS prints it; anything else as it is."""
-    if not architecture.lstrip().startswith("{"):
+def table_name(architecture: str) -> str:
+    """What an architecture is called in a table of accuracies: cells of NAS-Bench-101 that are equal have one name.
+
+    Args:
+        architecture: as its space prints it.
+    """
+    if OUTPUT not in architecture:
         return architecture
     try:
-        return DARTS.format(DARTS.parse(architecture))
+        mask = NAS_BENCH_101.parse(architecture)
+    except InputError:  # of another space
+        return architecture
+    return NAS_BENCH_101.format(in_first_order(NAS_BENCH_101, mask[None])[0])
+
+
+def _usual(architecture: str) -> str:
+    """As its space prints it where it can be written in other ways too; anything else as it is."""
+    if architecture.lstrip().startswith("{"):
+        space = DARTS
+    elif OUTPUT in architecture:
+        space = NAS_BENCH_101
+    else:
+        return architecture
+    try:
+        return space.format(space.parse(architecture))
     except InputError:  # of another space, perhaps; whoever parses it says what is wrong
         return architecture
 
@@ -152,7 +174,7 @@ def choose(space: SearchSpace, wanted: str, key: Key[Array, ""]) -> Listing:
     Args:
         space: the search space.
         wanted: "all", a number of random architectures, or the path of a file: one architecture a line, or a csv or
-            csv.gz with a column `architecture` or columns `normal` and `reduce`.
+            csv.gz with a column `architecture` or columns `normal` and `reduce`, or `adjacency` and `operators`.
         key: decides the random ones.
 
     Raises:
@@ -185,7 +207,8 @@ def _from_file(space: SearchSpace, path: Path) -> np.ndarray:
         names, rows = read_rows(path)
         if not names_architectures(names):
             raise InputError(
-                f"{path} has no column `architecture`, nor `normal` and `reduce`; it has {', '.join(names) or 'none'}."
+                f"{path} has no column `architecture`, nor `normal` and `reduce`, nor `adjacency` and `operators`; it has "
+                f"{', '.join(names) or 'none'}."
             )
         numbered = list(enumerate(rows, 2))
     else:

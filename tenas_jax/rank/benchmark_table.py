@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tenas_jax.errors import InputError
-from tenas_jax.rank.architectures import names_architectures, read_rows, row_architecture
+from tenas_jax.rank.architectures import names_architectures, read_rows, row_architecture, table_name
 from tenas_jax.spaces.space import SearchSpace
 
 
@@ -35,7 +35,7 @@ class BenchmarkTable(NamedTuple):
     Attributes:
         path: where it was read from.
         column: the column that was read.
-        accuracies: by architecture.
+        accuracies: by architecture, see `architectures.table_name`.
     """
 
     path: Path
@@ -59,6 +59,22 @@ class BenchmarkTable(NamedTuple):
             return
         raise InputError(f"the benchmark table {self.path} holds no architecture of {space.name}.")
 
+    def accuracy(self, architecture: str) -> float:
+        """What an architecture reaches; NaN where the table does not hold it.
+
+        Args:
+            architecture: its string.
+        """
+        return self.accuracies.get(table_name(architecture), math.nan)
+
+    def holds(self, architecture: str) -> bool:
+        """Whether there is an accuracy of an architecture.
+
+        Args:
+            architecture: its string.
+        """
+        return not math.isnan(self.accuracy(architecture))
+
     def standing(self, architecture: str) -> Standing:
         """Looks an architecture up.
 
@@ -68,11 +84,11 @@ class BenchmarkTable(NamedTuple):
         Raises:
             InputError: where the table does not hold it.
         """
-        if architecture not in self.accuracies:
+        if not self.holds(architecture):
             raise InputError(
                 f"{self.path} does not hold the architecture {architecture}; give a table of the whole space."
             )
-        accuracy = self.accuracies[architecture]
+        accuracy = self.accuracy(architecture)
         best = max(self.accuracies, key=self.accuracies.__getitem__)
         rank = 1 + sum(value > accuracy for value in self.accuracies.values())
         return Standing(self.column, accuracy, rank, len(self.accuracies), self.accuracies[best], best)
@@ -100,7 +116,7 @@ def read_table(path: Path, column: str | None = None) -> BenchmarkTable:
     accuracies = {}
     for line, row in enumerate(rows, 2):
         try:
-            architecture = row_architecture(row)
+            architecture = table_name(row_architecture(row))
         except InputError as error:
             raise InputError(f"line {line} of {path}: {error}") from error
         accuracies[architecture] = _accuracy(row[column], f"line {line} of {path}", column)

@@ -202,7 +202,7 @@ def _goodness(job: "Job", columns: "dict[str, np.ndarray]") -> "dict[str, np.nda
 def _accuracies(table: "BenchmarkTable", strings: list[str]) -> "np.ndarray":
     import numpy as np
 
-    return np.array([table.accuracies.get(name, np.nan) for name in strings])
+    return np.array([table.accuracy(name) for name in strings])
 
 
 def _correlated(

@@ -166,7 +166,8 @@ def why(run: Run, record: dict[str, Any]) -> list[dict[str, Any]]:
     found = []
     for cell, edge, operator in record["unaffordable"]:
         where = _where(space, space.cells[cell], *space.edges[edge])
-        reasons = ["no architecture with it meets the limits on cost"]
+        valid = "" if space.validity is None else "is valid and "
+        reasons = [f"no architecture with it {valid}meets the limits on cost"]
         found.append({"operator": space.operators[operator], "where": where, "reasons": reasons, "margin": ""})
     for candidate in record["candidates"]:
         if candidate["pruned"]:

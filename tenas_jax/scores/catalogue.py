@@ -28,6 +28,7 @@ COSTS = {
     "live_parameters": Score("of what lies on a path from an input to the output", "live_parameters", None),
     "live_multiply_adds": Score("of what lies on a path from an input to the output", "live_multiply_adds", None),
     "live_convolutions": Score("on a path from an input to the output", "live_convolutions", None),
+    "live_spatial_convolutions": Score("those larger than 1x1", "live_spatial_convolutions", None),
     "path_convolutions": Score("convolutions summed over all paths through the cells", "path_convolutions", None),
     "path_spatial_convolutions": Score(
         "convolutions larger than 1x1, summed over all paths through the cells", "path_spatial_convolutions", None

@@ -84,7 +84,8 @@ def with_neighbours(choices: Choices, space: CellGraph) -> Choices:
             changed[:, cell, edge] = operator
             found.append(changed)
     everything = np.concatenate(found)
-    everything = everything[space.valid(space.one_hot(everything))]
+    masks = space.one_hot(everything)
+    everything = space.normal(masks[space.valid(masks)]).argmax(-1)
     _, first = np.unique(everything.reshape(len(everything), -1), axis=0, return_index=True)
     return everything[np.sort(first)]
 

@@ -222,7 +222,7 @@ _OF_DISTANCES: dict[str, Callable[[Any], Array]] = {
 def _reading(space: SearchSpace, work: Patterns, statistic: str, values, masks: Masks):
     if statistic == "hamming":
         # Dead neurons differ nowhere; those of the network without them are counted from its definition.
-        neurons = cost.costs(space, masks, skeleton=work.skeleton, side=work.side).neurons
+        neurons = cost.neurons_as_scored(space, masks, work.skeleton, work.side)
         return log_determinants(neurons[:, None, None] - values)
     if statistic == "hamming_log_determinant":
         return values[:, 0].astype(np.float64), np.where(values[:, 1] > 0, "distinct", "shared")

@@ -67,6 +67,7 @@ class Scorer:
             Every score; no value depends on what else is evaluated beside it.
         """
         connected = self.space.connected(masks)
+        masks = self.space.normal(masks)
         values = {name: np.full((self.repeats, len(masks)), np.nan) for name in self.scores}
         health = {name: np.full((self.repeats, len(masks)), DISCONNECTED, "U32") for name in self.scores}
         if connected.any():

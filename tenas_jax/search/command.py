@@ -246,7 +246,7 @@ def _result(job: "Job", folder: "RunFolder", mask: "Mask") -> dict[str, Any]:
 
 def _reported(table: "BenchmarkTable", architecture: str) -> dict[str, Any] | None:
     """Prints what an architecture reaches, and returns it for the record; None where the table does not hold it."""
-    if architecture not in table.accuracies:
+    if not table.holds(architecture):
         say(
             f"{table.path} does not hold the architecture that was found, {architecture}: there is no accuracy to report"
         )

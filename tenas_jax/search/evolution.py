@@ -159,8 +159,11 @@ def mutate(
     """
     for _ in range(MOST_ATTEMPTS):
         child = _mutated(rng, choice, space)
-        if space.valid(space.one_hot(child[None]))[0]:
-            return child
+        masks = space.one_hot(child[None])
+        if space.valid(masks)[0]:
+            child = space.normal(masks)[0].argmax(-1)
+            if (child != choice).any():
+                return child
     return choice.copy()
 
 

@@ -36,7 +36,7 @@ from tenas_jax.scores.ranks import (
 from tenas_jax.search.budget import Budget
 from tenas_jax.search.contest import NOTHING, contest, crowded_node, without
 from tenas_jax.spaces.cell_graph import Mask
-from tenas_jax.spaces.sampling import architectures
+from tenas_jax.spaces.sampling import architectures, impossible
 from tenas_jax.spaces.space import SearchSpace
 
 MOST_BATCHES = 8  # of one completion: more would cost more than they tell
@@ -71,7 +71,8 @@ class Info(NamedTuple):
         health: by indicator, how many evaluations said what.
         evaluations: masks that were scored, times batches.
         pruned: (k, 3), the candidates that went.
-        unaffordable: (u, 3), operators that went before, because no architecture with them meets the limits on cost.
+        unaffordable: (u, 3), operators that went before, because no architecture with them meets the limits on cost or is
+            valid.
         noise: of `total`, a standard error each: as if the architectures that hold the candidate were drawn independently.
             None of a removal, which scores one network a candidate.
     """
@@ -148,6 +149,9 @@ def step(
     key = jax.random.fold_in(key, state.round)
     unaffordable = budget.unaffordable(space, state.mask) if budget else NOTHING
     mask = without(state.mask, unaffordable, space)
+    if rule == "completion":
+        lost = impossible(key, mask, paths, space)
+        mask, unaffordable = without(mask, lost, space), np.concatenate([unaffordable, lost])
     if is_done(State(mask, state.round), space):
         info = Info(NOTHING, {}, {}, {}, np.zeros(0), {}, 0, NOTHING)
     elif rule == "completion":

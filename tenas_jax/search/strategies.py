@@ -134,7 +134,8 @@ def _gone(record: dict[str, Any]) -> np.ndarray:
 
 def _names(space: SearchSpace, info: Info) -> str:
     """What a round has pruned, for people."""
-    over_budget = f"{len(info.unaffordable)} over budget, " if len(info.unaffordable) else ""
+    why = "over budget" if space.validity is None else "not valid or over budget"
+    over_budget = f"{len(info.unaffordable)} {why}, " if len(info.unaffordable) else ""
     if len(info.pruned) > 6:
         return f"{over_budget}{len(info.pruned)} operators of {len(info.candidates)}"
     if space.decisions:

@@ -46,6 +46,8 @@ class Decisions:
         cells: names of the groups of decisions, in the order of a mask's first axis.
         decisions: what is decided, where it is not the operators of the edges of a cell; one group.
         validity: of single architectures (m, cells, edges, operators) whether each is one; None where all are.
+        normal_form: of single architectures (m, cells, edges, operators) the same ones without what makes no difference, as
+            they are drawn, scored and printed; None where everything does.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Decisions:
     cells: tuple[str, ...] = ("cell",)
     decisions: tuple[Decision, ...] = ()
     validity: Callable[[Any, np.ndarray], np.ndarray] | None = None
+    normal_form: Callable[[Any, np.ndarray], np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         """Lists the options of all decisions."""
@@ -174,6 +177,14 @@ class Decisions:
         """
         return np.ones(len(masks), bool) if self.validity is None else np.asarray(self.validity(self, masks), bool)
 
+    def normal(self, masks: Bool[np.ndarray, "m cells edges ops"]) -> Bool[np.ndarray, "m cells edges ops"]:
+        """Single architectures without what makes no difference in them: themselves, unless there is a `normal_form`.
+
+        Args:
+            masks: (m, cells, edges, operators).
+        """
+        return masks if self.normal_form is None else self.normal_form(self, masks)
+
     def connected(self, masks: Bool[np.ndarray, "m cells edges ops"]) -> Bool[np.ndarray, " m"]:
         """Whether the input reaches the output; where there are no cells, which single architectures are valid.
 
@@ -249,7 +260,7 @@ class Decisions:
         return int((self.alternatives().sum(-1) - 1).sum())
 
     def drawn(self, rng: np.random.Generator, n: int) -> Int[np.ndarray, "n cells edges"]:
-        """Random single architectures, all valid ones equally likely.
+        """Random single architectures in normal form; before it, all valid ones are equally likely.
 
         Args:
             rng: decides which.
@@ -267,7 +278,8 @@ class Decisions:
                 rng.choice(np.flatnonzero(row), n) for row in self.alternatives().reshape(-1, len(self.operators))
             ]
             choice = np.stack(columns, axis=1).reshape(n, *self.mask_shape[:2])
-            found.append(choice[self.valid(self.one_hot(choice))])
+            masks = self.one_hot(choice)
+            found.append(self.normal(masks[self.valid(masks)]).argmax(-1))
             if sum(map(len, found)) >= n:
                 return np.concatenate(found)[:n]
         raise InputError(

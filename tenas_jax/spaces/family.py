@@ -27,6 +27,8 @@ class Family:
         default_scores: what a ranking goes by.
         side: of the images that costs are counted for.
         costs_add_up: whether a network costs what its operators cost, each counted on its edge whatever the others are.
+        counts: costs and yardsticks by name, `counts(space, masks, skeleton, side)`, where the network that is trained is
+            another one than the network that is scored; None where they are read from that.
         counts_bias: whether the linear layer's bias counts among the multiply-adds, as in the tables of NAS-Bench-201.
         trained: how cells are stacked in the networks that are trained, for "small" images and where it differs for
             "imagenet"; by default as in `network`.
@@ -44,5 +46,6 @@ class Family:
     default_scores: tuple[str, ...]
     side: int = 32
     costs_add_up: bool = True
+    counts: Callable[..., Mapping[str, Any]] | None = None
     counts_bias: bool = True
     trained: Mapping[str, Callable[..., Any]] = field(default_factory=dict)

@@ -29,8 +29,55 @@ def architectures(key: Key[Array, ""], mask: Mask, count: int, space: CellGraph)
     return completions(key, mask, count) if space.validity is None else _valid(key, mask, count, space)
 
 
+def impossible(key: Key[Array, ""], mask: Mask, count: int, space: CellGraph) -> Int[np.ndarray, "u 3"]:
+    """Options that are alive and in no valid architecture that was drawn, though they were asked for: cell, edge, operator.
+
+    Args:
+        key: decides the sample.
+        mask: the options that are alive.
+        count: architectures of one sample.
+        space: the search space.
+
+    Raises:
+        InputError: where no valid architecture is found at all.
+    """
+    if space.validity is None:
+        return np.zeros((0, 3), int)
+    unseen = _unseen(mask, _drawn(key, mask, count, space), space)
+    gone = [place for place in unseen if not len(_drawn(key, _holding(mask, place), count, space))]
+    return np.array(gone, int).reshape(-1, 3)
+
+
 def _valid(key, mask: Mask, count: int, space: CellGraph) -> Int[np.ndarray, "m cells edges"]:
-    """Those of several balanced samples that are valid, each once."""
+    """Those of several balanced samples that are valid, and one for every option that none of them holds."""
+    found = _drawn(key, mask, count, space)
+    for place in _unseen(mask, found, space):
+        held = _drawn(key, _holding(mask, place), count, space)
+        if not len(held):
+            cell, edge, operator = place
+            raise InputError(
+                f"no valid architecture of {space.name} with {space.operators[operator]} as {space.where(cell, edge)} was "
+                "drawn; raise `paths`, or take --strategy evolve."
+            )
+        found = np.concatenate([found, held[:1]])
+    return found
+
+
+def _holding(mask: Mask, place: tuple[int, int, int]) -> Mask:
+    cell, edge, operator = place
+    held = mask.copy()
+    held[cell, edge] = np.arange(mask.shape[-1]) == operator
+    return held
+
+
+def _unseen(mask: Mask, choices: Int[np.ndarray, "m cells edges"], space: CellGraph) -> list[tuple[int, int, int]]:
+    if not len(choices):
+        raise InputError(f"no valid architecture of {space.name} was drawn from what is left; take --strategy evolve.")
+    return [(c, e, o) for c, e, o in np.argwhere(mask & ~space.one_hot(choices).any(0)).tolist()]
+
+
+def _drawn(key, mask: Mask, count: int, space: CellGraph) -> Int[np.ndarray, "m cells edges"]:
+    """At most so many valid architectures, each once; none where hardly one is valid."""
     import jax
 
     found = np.zeros((0, *mask.shape[:2]), int)
@@ -40,13 +87,6 @@ def _valid(key, mask: Mask, count: int, space: CellGraph) -> Int[np.ndarray, "m 
         found = found[np.sort(np.unique(found, axis=0, return_index=True)[1])][:count]
         if len(found) == count or len(drawn) < count:
             break
-    unseen = np.argwhere(mask & ~space.one_hot(found).any(0))
-    if len(unseen):
-        cell, edge, operator = unseen[0]
-        raise InputError(
-            f"no valid architecture of {space.name} with {space.operators[operator]} as {space.where(cell, edge)} was "
-            "drawn; raise `paths`, or take --strategy evolve."
-        )
     return found
 
 

@@ -58,6 +58,7 @@ def test_columns_are_chosen_by_name(tmp_path):
         ("architecture,accuracy\nx,inf\n", "'inf' as accuracy; an accuracy is finite"),
         ("architecture,accuracy\n", "holds no accuracy"),
         ("architecture,accuracy\nx,nan\n", "holds no accuracy"),
+        ("architecture,accuracy\nx,\n", "holds no accuracy"),
         ("normal,reduce,accuracy\nskip_connect~0,skip_connect~0,3\n", "line 2 of .*: "),
     ],
 )

@@ -9,6 +9,7 @@ from tenas_jax.networks import cost
 from tenas_jax.scores.ranks import log_rank_sum
 from tenas_jax.search.budget import Budget
 from tenas_jax.search.evolution import Evolution, first_generation, goodness, mutate, next_generation
+from tenas_jax.spaces.nasbench101 import NAS_BENCH_101
 
 SMALL = Evolution(population=16, tournament=5, children=8, evaluations=240)
 
@@ -42,7 +43,7 @@ def test_it_finds_what_is_best(rng):
     assert best_of_random < everything.max()
 
 
-@pytest.mark.parametrize("space", [NAS_BENCH_201, DARTS], ids=lambda space: space.name)
+@pytest.mark.parametrize("space", [NAS_BENCH_201, DARTS, NAS_BENCH_101], ids=lambda space: space.name)
 def test_nothing_is_scored_twice_and_all_are_architectures(rng, space):
     history, _ = evolved(space, rng.normal(size=space.mask_shape), SMALL._replace(evaluations=80))
     assert len({choice.tobytes() for choice in history}) == len(history) == 80
