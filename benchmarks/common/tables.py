@@ -97,6 +97,7 @@ TABLES: dict[Callable[[], str], str] = {
     ranking_tables.ranking: "docs/ranking.md",
     ranking_tables.ranking_top: "docs/ranking.md",
     ranking_tables.ranking_transnas: "docs/ranking.md",
+    ranking_tables.ranking_spaces: "docs/ranking.md",
     ranking_tables.ranking_found: "docs/ranking.md",
     ranking_tables.darts_ranking: "docs/ranking.md",
     ranking_tables.published: "README.md",
