@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tenas_jax.networks.finite import FeatureReading
+from tenas_jax.networks.feature_reading import FeatureReading
 from tenas_jax.ntk.empirical import empirical_ntk
 from tenas_jax.ntk.gaussian_kernels import Batch, Settings, input_kernels
 from tenas_jax.ntk.gaussian_maps import gaussian_field, realise

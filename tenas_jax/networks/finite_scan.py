@@ -15,7 +15,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from tenas_jax.networks.custom_layer import Initialiser
-from tenas_jax.networks.finite import CellNetwork, FeatureReading
+from tenas_jax.networks.feature_reading import FeatureReading
+from tenas_jax.networks.finite import CellNetwork
 from tenas_jax.networks.initial_weights import Declaration, Parameters, drawn_at_once, flax_keys
 from tenas_jax.spaces.space import SearchSpace
 from tenas_jax.spaces.stacking import bound_operators

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt32
 
-from tenas_jax.networks.finite import FeatureReading, hard_sigmoid, open_layer
+from tenas_jax.networks.custom_layer import open_layer
+from tenas_jax.networks.feature_reading import FeatureReading, hard_sigmoid
 from tenas_jax.spaces.operators import EPSILON
 
 FEW_POSITIONS = 16  # up to which a convolution is one product with a matrix

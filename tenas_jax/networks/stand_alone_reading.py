@@ -14,9 +14,10 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from tenas_jax.errors import InputError
-from tenas_jax.networks.finite import EPSILON, FeatureReading, Statistics
+from tenas_jax.networks.feature_reading import FeatureReading, Statistics
 from tenas_jax.networks.initial_weights import Parameters
 from tenas_jax.networks.training_convolution import train_convolve
+from tenas_jax.spaces.operators import EPSILON
 from tenas_jax.spaces.skeleton import Skeleton
 from tenas_jax.spaces.stacking import cell as plain_cell
 

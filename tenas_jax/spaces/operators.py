@@ -1,7 +1,7 @@
 """Operators, written once against a small set of operations.
 
 An operator is a function of a *reading*: an object that says what a convolution, a batch norm, a ReLU, ... means for the
-kind of value that flows through. `networks/finite.py` reads feature maps with weights, `ntk/kernel_reading.py`
+kind of value that flows through. `networks/feature_reading.py` reads feature maps with weights, `ntk/kernel_reading.py`
 Gaussian-process kernels, `networks/cost.py` parameters and multiply-adds. An operator is therefore written in one place,
 and every reading understands it.
 

@@ -11,7 +11,8 @@ import numpy as np
 from conftest import outside_file
 
 from tenas_jax.networks.cost import CostReading, Shape, costs
-from tenas_jax.networks.finite import CellNetwork, FeatureReading
+from tenas_jax.networks.feature_reading import FeatureReading
+from tenas_jax.networks.finite import CellNetwork
 from tenas_jax.networks.images_last import ImagesLastReading
 from tenas_jax.rank.architectures import row_architecture
 from tenas_jax.spaces.mnasnet import MNASNET, _block
@@ -90,7 +91,7 @@ def test_one_program_is_the_network_of_every_architecture(rng):
 
 def test_weights_are_drawn_by_kaiming_and_are_all_different():
     net, images = CellNetwork(EXAMPLE, SKELETON._replace(channels=32)), jnp.zeros((1, 4, 4, 3))
-    drawn = net.drawn_at_once(jax.random.key(0), images)
+    drawn = net.initial(jax.random.key(0), images.shape, images.dtype)
     shaped = jax.eval_shape(lambda: net.init(jax.random.key(0), images, EXAMPLE.whole()))
     assert jax.tree.map(jnp.shape, drawn) == jax.tree.map(jnp.shape, shaped)
     large = [value for value in drawn["params"].values() if value.size > 5000]

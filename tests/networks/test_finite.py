@@ -7,7 +7,8 @@ import pytest
 
 from tenas_jax.networks import convolution
 from tenas_jax.networks.convolution import convolve
-from tenas_jax.networks.finite import CellNetwork, FeatureReading
+from tenas_jax.networks.feature_reading import FeatureReading
+from tenas_jax.networks.finite import CellNetwork
 from tenas_jax.networks.finite_scan import ScannedNetwork
 from tenas_jax.spaces.darts import DARTS
 from tenas_jax.spaces.nasbench201 import NAS_BENCH_201

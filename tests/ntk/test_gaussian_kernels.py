@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tenas_jax.errors import InputError
-from tenas_jax.networks.finite import FeatureReading
+from tenas_jax.networks.feature_reading import FeatureReading
 from tenas_jax.ntk import neural_tangents as _neural_tangents
 from tenas_jax.ntk.analytic import analytic_ntk
 from tenas_jax.ntk.gaussian_kernels import Batch, Settings, input_kernels, normalise, relu_kernels, square

@@ -10,7 +10,7 @@ import pytest
 from conftest import outside_file
 
 from tenas_jax.networks.cost import CostReading, Shape, costs
-from tenas_jax.networks.finite import FeatureReading
+from tenas_jax.networks.feature_reading import FeatureReading
 from tenas_jax.networks.images_last import ImagesLastReading
 from tenas_jax.networks.stand_alone_reading import StandAloneReading
 from tenas_jax.spaces.network import network
