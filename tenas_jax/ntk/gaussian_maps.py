@@ -13,7 +13,7 @@ from tenas_jax.ntk.gaussian_kernels import Batch, Kernels, congruence, pooling_m
 
 # Channels that are drawn where a maximum leaves no closed form (max pooling), with a fixed key.
 POOL_SAMPLES = 1024
-MOST_WRITTEN_OUT = 3  # sources of one field; a loop over more compiles in a fraction of the time
+MOST_WRITTEN_OUT = 3  # sources of a field with a mean; a loop over more compiles in a fraction of the time
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["after", "inner"], meta_fields=["window", "stride", "padding"])
@@ -124,7 +124,7 @@ def realise(x: Field) -> Kernels:
     Args:
         x: a field without maxima.
     """
-    if len(x.maps) > MOST_WRITTEN_OUT and len({x.sources[s].nngp.shape for s in x.maps}) == 1:
+    if x.mean is not None and len(x.maps) > MOST_WRITTEN_OUT and len({x.sources[s].nngp.shape for s in x.maps}) == 1:
         terms = [_in_a_loop(x)]
     else:
         terms = [congruence(matrix, x.sources[s]) for s, matrix in x.maps.items()]

@@ -72,6 +72,7 @@ def test_yardsticks_are_those_of_all_paths(space):
         assert np.array_equal(live[place], expected)
         assert {name: getattr(found, name)[place] for name in counts} == counts
         assert found.live_convolutions[place] == shares.convolutions[expected].sum()
+        assert found.live_spatial_convolutions[place] == shares.spatial_convolutions[expected].sum()
         whole = cost.costs(space, expected)
         assert found.live_parameters[place] == (whole.parameters if connected else 0)
         assert found.live_multiply_adds[place] == (whole.flops if connected else 0)

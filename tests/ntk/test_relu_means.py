@@ -1,5 +1,7 @@
 """Sums of what comes out of ReLUs, which have means: against drawn channels, and the cells of NAS-Bench-101 drawn wide."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,6 +35,12 @@ def gaussian(rng):
     return gaussian_field(Kernels(pairs, 2 * pairs), SIDE, 4), matrix
 
 
+def of(value: Any) -> Any:
+    """What is not None."""
+    assert value is not None
+    return value
+
+
 def drawn(rng, matrix):
     return rng.normal(size=(DRAWS, len(matrix))) @ np.linalg.cholesky(matrix + 1e-12 * np.eye(len(matrix))).T
 
@@ -53,7 +61,7 @@ def test_the_sum_of_two_relus(rng):
     found = read.add([read.relu(x), read.relu(y)])
     values = np.maximum(drawn(rng, covariance), 0) + np.maximum(drawn(rng, other), 0)
     assert_close(moments(found), values.T @ values / DRAWS)
-    assert_close(found.mean[0].T.ravel(), values.mean(0))
+    assert_close(of(found.mean)[0].T.ravel(), values.mean(0))
     ntk = read._realise(read.relu(x)).ntk + read._realise(read.relu(y)).ntk
     np.testing.assert_allclose(read._realise(found).ntk, ntk, rtol=1e-12)
 
@@ -67,7 +75,7 @@ def test_the_sum_of_a_relu_and_a_gaussian_has_no_relu_in_closed_form(rng):
     with pytest.raises(NotAnalyticError, match="a field with a mean"):
         read.relu(found)
     again = read.relu(read.relu(x))
-    np.testing.assert_array_equal(again.fresh.nngp, read.relu(x).fresh.nngp)
+    np.testing.assert_array_equal(of(again.fresh).nngp, of(read.relu(x).fresh).nngp)
 
 
 def test_two_pooled_copies_of_a_relu_share_it(rng):
@@ -86,7 +94,7 @@ def test_two_pooled_copies_of_a_relu_share_it(rng):
     joined = read.concatenate([one, pooled])
     mean = (both.T @ both + twice.T @ twice) / (2 * DRAWS)
     assert_close(np.asarray(square(read._realise(joined).nngp.mean(0), BATCH)), mean)
-    assert_close(joined.mean[:, :, 0].ravel(), np.concatenate([both.mean(0)[:4], twice.mean(0)[:4]]))
+    assert_close(of(joined.mean)[:, :, 0].ravel(), np.concatenate([both.mean(0)[:4], twice.mean(0)[:4]]))
 
 
 def test_many_sources_are_summed_in_a_loop(rng):
@@ -96,8 +104,8 @@ def test_many_sources_are_summed_in_a_loop(rng):
     identity = [lambda _, x: x]
     sealed = [read.edges(x, np.array([[1.0 + n]]), identity, [""])[0] for n, x in enumerate(fields)]
     found = read._realise(read.add(sealed))
-    nngp = sum((1 + n) ** 2 * about_mean(x, BATCH).fresh.nngp for n, x in enumerate(fields))
-    mean = sum((1 + n) * x.mean for n, x in enumerate(fields))
+    nngp: Any = sum((1 + n) ** 2 * of(about_mean(x, BATCH).fresh).nngp for n, x in enumerate(fields))
+    mean: Any = sum((1 + n) * of(x.mean) for n, x in enumerate(fields))
     np.testing.assert_allclose(found.nngp, nngp + BATCH.products(mean), rtol=1e-9)
 
 
