@@ -39,8 +39,17 @@ def general_convolution(x, weights, *, stride: int, dilation: int, depthwise: bo
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _depthwise_taps(x, weights, stride: int, dilation: int):
-    """A loop over the kernel's rows. It ends in an array: one large sum would be computed again by all that reads it."""
+def depthwise_taps(x, weights, stride: int, dilation: int):
+    """A depthwise convolution as a loop over the kernel's rows, with the shapes of `convolve`.
+
+    It ends in an array: one large sum would be computed again by all that reads it.
+
+    Args:
+        x: (b, h, w, c) feature maps.
+        weights: (k, k, 1, c).
+        stride: step in both directions.
+        dilation: distance between taps.
+    """
     kernel, pad = weights.shape[0], _padding(weights.shape[0], dilation)
     height, width = (-(-side // stride) for side in x.shape[1:3])
     padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
@@ -57,7 +66,7 @@ def _depthwise_taps(x, weights, stride: int, dilation: int):
 
 
 def _depthwise_forward(x, weights, stride, dilation):
-    return _depthwise_taps(x, weights, stride, dilation), (x, weights)
+    return depthwise_taps(x, weights, stride, dilation), (x, weights)
 
 
 def _depthwise_backward(stride, dilation, residuals, gradient):
@@ -68,13 +77,13 @@ def _depthwise_backward(stride, dilation, residuals, gradient):
         for size, small in zip(x.shape[1:3], gradient.shape[1:3], strict=True)
     ]
     spread = jax.lax.pad(gradient, jnp.zeros((), x.dtype), [(0, 0, 0), *borders, (0, 0, 0)])
-    by_input = _depthwise_taps(spread, weights[::-1, ::-1], 1, dilation)
+    by_input = depthwise_taps(spread, weights[::-1, ::-1], 1, dilation)
     taps = jnp.stack(_taps(x, weights, stride, dilation))
     by_weights = jnp.einsum("tnhwc,nhwc->tc", taps, gradient, precision="highest")
     return by_input, by_weights.reshape(weights.shape)
 
 
-_depthwise_taps.defvjp(_depthwise_forward, _depthwise_backward)
+depthwise_taps.defvjp(_depthwise_forward, _depthwise_backward)
 
 
 def _dense_taps(x, weights, stride: int, dilation: int):
@@ -108,7 +117,7 @@ def convolve(
 # Operation by operation, a loop over rows would be compiled at every call; within a program it is a part of that program.
 @partial(jax.jit, static_argnums=(2, 3, 4), inline=True)
 def _convolve(x, weights, stride: int, dilation: int, depthwise: bool):
-    taps = _depthwise_taps if depthwise else _dense_taps
+    taps = depthwise_taps if depthwise else _dense_taps
     return jax.lax.platform_dependent(
         x,
         weights,

@@ -1,12 +1,16 @@
 """Convolutions of networks that are trained: tens of channels, gradients by input and weights.
 
-The shifted multiply-adds of `convolution.py` pay for networks of a few channels. Those that are trained take the general
-routine on every device, at the device's own precision: gradients are noisy by more than TF32 takes away.
+Those that mix channels take the general routine on every device, at the device's own precision: gradients are noisy by
+more than TF32 takes away. Depthwise ones have no routine of their own on a CPU, where shifted multiply-adds are faster at
+any width (`benchmarks/results/train_speed.json`).
 """
 
+from functools import partial
+
+import jax
 from jaxtyping import Array, Float
 
-from tenas_jax.networks.convolution import general_convolution
+from tenas_jax.networks.convolution import depthwise_taps, general_convolution
 
 
 def train_convolve(
@@ -29,4 +33,9 @@ def train_convolve(
     Returns:
         (b, ceil(h / stride), ceil(w / stride), o).
     """
-    return general_convolution(x, weights, stride=stride, dilation=dilation, depthwise=depthwise, precision=None)
+    general = partial(general_convolution, stride=stride, dilation=dilation, depthwise=depthwise, precision=None)
+    if not depthwise or x.dtype.itemsize < 4:  # sums of shifted products would be rounded to half precision, one by one
+        return general(x, weights)
+    return jax.lax.platform_dependent(
+        x, weights, cpu=lambda x, weights: depthwise_taps(x, weights, stride, dilation), default=general
+    )
