@@ -226,6 +226,7 @@ def test_variables_alone_are_those_that_the_network_draws(rng):
     images = jnp.asarray(rng.normal(size=(2, 4, 4, 3)))
     net = CellNetwork(NAS_BENCH_201, Skeleton(channels=2, cells=1, stages=1))
     whole, alone = (net.init(jax.random.key(0), images, PATH, method=method) for method in (None, "drawn"))
+    assert set(alone["params"]) == set(whole["params"])
     jax.tree.map(np.testing.assert_array_equal, whole, alone)
 
 
