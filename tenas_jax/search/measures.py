@@ -108,7 +108,7 @@ def counted(name: str) -> Measure:
 @lru_cache(maxsize=64)
 def _shares(name: str, space: SearchSpace) -> Prices | None:
     """The prices of a cost; None in a space whose networks are no sum over edges, as random ones show."""
-    if not space.family.costs_add_up:
+    if space.family.counts is not None or not space.family.costs_add_up:
         return None
     whole = cost.prices(space, space.skeleton("trained"), space.family.side)
     base, shares = (part._asdict()[name] for part in whole)

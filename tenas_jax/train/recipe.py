@@ -152,10 +152,15 @@ def recipe(name: str, space: SearchSpace) -> Recipe:
         space: the search space.
 
     Raises:
-        InputError: for another name, or a recipe of another space.
+        InputError: for another name, a recipe of another space, or a space whose networks are for scores alone.
     """
     if name not in RECIPES:
         raise InputError(f"the preset must be one of {', '.join(RECIPES)}; it is {name!r}.")
+    if space.family.counts is not None:
+        raise InputError(
+            f"the networks of {space.name} are here for scores alone: all of their vertices have the same channels, which "
+            "those that were trained have not. Train a network of another space."
+        )
     found = RECIPES[name]
     if found.auxiliary and not space.family.trained:
         raise InputError(f"the preset {name} trains networks of DARTS, which {space.name} has not; take nasbench201.")

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import outside_file
+from conftest import EXTENSIVE, outside_file
 
 from pytorch.weights import from_torch
 from tenas_jax.networks.finite import CellNetwork
@@ -50,11 +50,9 @@ def network(values, space, skeleton, folder, inputs, module=CellNetwork):
 
 
 @cache
-def scanned_darts(which):
-    """A compiled `(mask) -> (logits, kernel)` for the DARTS supernet."""
-    net, variables, images = network(
-        stored(which), "darts", SPACES["darts"].skeleton("ntk"), "ntk_net", "images", ScannedNetwork
-    )
+def compiled(which, space, module):
+    """A compiled `(mask) -> (logits, kernel)` for a supernet: one program for all masks."""
+    net, variables, images = network(stored(which), space, SPACES[space].skeleton("ntk"), "ntk_net", "images", module)
 
     def evaluate(mask):
         apply = lambda v, x: net.apply(v, x, mask)  # noqa: E731
@@ -71,28 +69,19 @@ def assert_kernel(kernel, values, path):
 
 
 @pytest.mark.parametrize("name", MASKS)
+@pytest.mark.parametrize(("space", "module"), [("nasbench201", CellNetwork), ("darts", ScannedNetwork)])
 @pytest.mark.parametrize("which", WITH_RELEASED)
-def test_nas_bench_201_kernel_and_logits(which, name):
+def test_kernel_and_logits(which, space, module, name):
     values = stored(which)
-    mask = values[f"nasbench201/{name}/mask"]
-    net, variables, images = network(values, "nasbench201", SPACES["nasbench201"].skeleton("ntk"), "ntk_net", "images")
-    apply = jax.jit(lambda v, x: net.apply(v, x, mask))
-    np.testing.assert_allclose(apply(variables, images), values[f"nasbench201/{name}/logits"], rtol=0, atol=1e-9)
-    kernel = empirical_ntk(apply, variables, images, batch_stats="coupled", trainable=is_weight)
-    assert_kernel(kernel, values, f"nasbench201/{name}")
+    logits, kernel = compiled(which, space, module)(jnp.asarray(values[f"{space}/{name}/mask"]))
+    np.testing.assert_allclose(logits, values[f"{space}/{name}/logits"], rtol=0, atol=1e-9)
+    assert_kernel(kernel, values, f"{space}/{name}")
 
 
-@pytest.mark.parametrize("name", MASKS)
-@pytest.mark.parametrize("which", WITH_RELEASED)
-def test_darts_kernel_and_logits(which, name):
-    values = stored(which)
-    logits, kernel = scanned_darts(which)(jnp.asarray(values[f"darts/{name}/mask"]))
-    np.testing.assert_allclose(logits, values[f"darts/{name}/logits"], rtol=0, atol=1e-9)
-    assert_kernel(kernel, values, f"darts/{name}")
-
-
-# Compiled anew for every mask, operator by operator: the whole supernet once.
-@pytest.mark.parametrize(("which", "name"), [("small", "full"), ("small", "single"), ("released", "part")])
+# Compiled anew for every mask, operator by operator.
+@pytest.mark.parametrize(
+    ("which", "name"), [pytest.param("small", "full", marks=EXTENSIVE), ("small", "single"), ("released", "part")]
+)
 def test_darts_logits_of_the_network_written_out(which, name):
     values = stored(which)
     net, variables, images = network(values, "darts", SPACES["darts"].skeleton("ntk"), "ntk_net", "images")
@@ -101,9 +90,16 @@ def test_darts_logits_of_the_network_written_out(which, name):
 
 
 @pytest.mark.parametrize(
-    ("space", "module"), [("nasbench201", CellNetwork), ("darts", CellNetwork), ("darts", ScannedNetwork)]
+    ("which", "space", "module"),
+    [
+        ("small", "nasbench201", CellNetwork),
+        ("released", "nasbench201", CellNetwork),
+        ("small", "darts", ScannedNetwork),
+        ("released", "darts", ScannedNetwork),
+        pytest.param("small", "darts", CellNetwork, marks=EXTENSIVE),
+        ("released", "darts", CellNetwork),
+    ],
 )
-@pytest.mark.parametrize("which", ["small", "released"])
 def test_linear_regions(which, space, module):
     values = stored(which)
     net, variables, patches = network(values, space, SPACES[space].skeleton("regions"), "lr_net", "patches", module)
@@ -122,13 +118,11 @@ def test_linear_regions(which, space, module):
             assert int(bits.any(0).sum()) <= int(values[f"{space}/{name}/n_neurons"]) <= bits.shape[1]
 
 
-def test_traced_mask_gives_the_same_kernel():
+def test_a_mask_that_is_known_gives_the_same_logits_and_kernel():
     values = stored("small")
+    mask = values["nasbench201/part/mask"]
     net, variables, images = network(values, "nasbench201", SPACES["nasbench201"].skeleton("ntk"), "ntk_net", "images")
-    kernel = jax.jit(
-        lambda m, v: empirical_ntk(
-            lambda v, x: net.apply(v, x, m), v, images, batch_stats="coupled", trainable=is_weight
-        )
-    )(jnp.asarray(values["nasbench201/part/mask"]), variables)
-    expected = values["nasbench201/part/ntk"]
-    assert np.linalg.norm(kernel - expected) < 1e-8 * np.linalg.norm(expected)
+    apply = jax.jit(lambda v, x: net.apply(v, x, mask))
+    np.testing.assert_allclose(apply(variables, images), values["nasbench201/part/logits"], rtol=0, atol=1e-9)
+    kernel = empirical_ntk(apply, variables, images, batch_stats="coupled", trainable=is_weight)
+    assert_kernel(kernel, values, "nasbench201/part")
