@@ -89,7 +89,7 @@ def score_programs(space: SearchSpace, scores: Mapping[str, Score]) -> list[Scor
     shared: dict[Kernel | Patterns, dict[str, str]] = {}
     for name, score in scores.items():
         if score.work is not None:
-            shared.setdefault(score.work, {})[score.statistic] = name
+            shared.setdefault(score.work, {})[name] = score.statistic
     return [_program(space, work, wanted) for work, wanted in shared.items()]
 
 
@@ -138,7 +138,7 @@ def _of_kernel(space: SearchSpace, work: Kernel, wanted: dict[str, str]) -> Scor
     def read(kernels, masks):
         del masks
         found = statistics(kernels)
-        return {name: (getattr(found, statistic), found.health) for statistic, name in wanted.items()}
+        return {name: (getattr(found, statistic), found.health) for name, statistic in wanted.items()}
 
     if work.ntk == "empirical":
         return ScoreProgram(draw, MaskProgram(empirical), read)
@@ -163,20 +163,20 @@ def _of_patterns(space: SearchSpace, work: Patterns, wanted: dict[str, str]) -> 
         weights, batches = inputs(words, batches)
         variables = net.initial(weights, batches[0].shape, batches.dtype)
         bits = [net.apply(variables, batch, mask, method="activation_bits") for batch in batches]
-        return {statistic: _READ[statistic](bits) for statistic in wanted}
+        return {statistic: _READ[statistic](bits) for statistic in wanted.values()}
 
     def first_batch(words, batches):
         weights, batches = inputs(words, batches)
         return weights, batches[0]
 
     def of_distances(distances):
-        return {statistic: _OF_DISTANCES[statistic](distances.astype(jnp.float32)) for statistic in wanted}
+        return {statistic: _OF_DISTANCES[statistic](distances.astype(jnp.float32)) for statistic in wanted.values()}
 
     def read(found, masks):
-        return {name: _reading(space, work, statistic, found[statistic], masks) for statistic, name in wanted.items()}
+        return {name: _reading(space, work, statistic, found[statistic], masks) for name, statistic in wanted.items()}
 
     plain = MaskProgram(patterns)
-    if not _OF_DISTANCES.keys() >= wanted.keys():
+    if not _OF_DISTANCES.keys() >= set(wanted.values()):
         return ScoreProgram(draw, plain, read)
     tree = PatternWork(net, first_batch, of_distances, min(_COMPARED, work.samples))
     return ScoreProgram(draw, SharedProgram(space, tree, plain), read)

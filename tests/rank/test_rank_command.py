@@ -6,6 +6,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from conftest import EXTENSIVE, shrink
 
 from tenas_jax import DARTS, NAS_BENCH_201
 from tenas_jax.data import open_images
@@ -17,6 +18,7 @@ from tenas_jax.scores.catalogue import catalogue, chosen_scores, definitions_of,
 from tenas_jax.scores.scorer import Scorer, prepare
 from tenas_jax.spaces.equal_cells import representatives
 from tenas_jax.spaces.nasbench201_cells import canonical_string
+from tenas_jax.spaces.skeleton import Skeleton
 
 CHEAP = "effective_regions_wide,flops"
 
@@ -166,7 +168,12 @@ def test_a_score_that_is_the_same_for_all_ranks_nothing(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_all_scores_of_nas_bench_201(tmp_path):
+@pytest.mark.parametrize("size", ["small", pytest.param("whole", marks=EXTENSIVE)])
+def test_all_scores_of_nas_bench_201(size, tmp_path, monkeypatch):
+    if size == "small":
+        one_stage = Skeleton(channels=3, cells=1, stages=1)
+        kernels = {"images": 4, "side": 4, "skeleton": one_stage}
+        shrink(monkeypatch, kernels=kernels, patterns={"samples": 60, "batches": 1})
     names = catalogue(NAS_BENCH_201)
     assert called(tmp_path, "--architectures", "12", "--scores", ",".join(names)) == 0
     rows = ranked(tmp_path / "scores.csv")
@@ -177,7 +184,8 @@ def test_all_scores_of_nas_bench_201(tmp_path):
 
 
 @pytest.mark.slow
-def test_darts_genotypes_of_a_table(tmp_path):
+def test_darts_genotypes_of_a_table(tmp_path, monkeypatch):
+    shrink(monkeypatch, patterns={"skeleton": DARTS.skeleton("regions")})
     masks = DARTS.sample(jax.random.key(0), 3)
     pairs = []
     for mask in masks:
@@ -235,9 +243,11 @@ def test_equal_cells_have_equal_kernels(rng):
             classes.setdefault(canonical_string(mask), []).append(mask)
     crowded = [members for members in classes.values() if len(members) > 1]
     chosen = [crowded[i] for i in rng.choice(len(crowded), 12, replace=False)]
-    evaluation = prepare(NAS_BENCH_201, chosen_scores(NAS_BENCH_201, ["condition_number"]), open_images(), repeats=1)
+    evaluation = prepare(
+        NAS_BENCH_201, chosen_scores(NAS_BENCH_201, ["condition_number_one_stage"]), open_images(), repeats=1
+    )
     for members in chosen:
-        values = evaluation(np.stack(members)).values["condition_number"][0]
+        values = evaluation(np.stack(members)).values["condition_number_one_stage"][0]
         finite = np.log(values[np.isfinite(values)])
         assert len(finite) in (0, len(values))
         np.testing.assert_allclose(finite, finite[:1].repeat(len(finite)), rtol=0.02)

@@ -9,6 +9,7 @@ from tenas_jax.data import image_batch, open_images, patch_batch
 from tenas_jax.networks.finite import CellNetwork
 from tenas_jax.scores.indicators import indicator
 from tenas_jax.scores.mask_program import CHUNK, MaskProgram
+from tenas_jax.scores.scorer import prepare
 from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
 from tenas_jax.spaces.registry import SPACES
 from tenas_jax.spaces.score import Kernel, Patterns, of_kernel, of_patterns
@@ -54,6 +55,16 @@ def test_region_counts_are_sets_of_patterns_of_shared_weights():
             found = len({row.tobytes() for row in np.concatenate(bits)})
             assert scores.values[repeat, place] == found
             assert scores.health[repeat, place] == ("saturated" if found > 76 else "counted")
+
+
+def test_one_definition_under_two_names_is_two_scores():
+    """As of a space whose network has one stage, where the condition number is that of one stage too."""
+    skeleton = SPACES["nasbench201"].skeleton("regions")
+    (definition,) = of_patterns(Patterns(skeleton, channels=1, samples=40), "", "", "linear_regions").values()
+    masks = NAS_BENCH_201.sample(KEY, 3)
+    values = prepare(NAS_BENCH_201, {"one": definition, "other": definition}, SOURCE, repeats=1)(masks).values
+    np.testing.assert_array_equal(values["one"], values["other"])
+    np.testing.assert_array_equal(np.isfinite(values["one"][0]), NAS_BENCH_201.connected(masks))
 
 
 @pytest.mark.parametrize("samples", [3, 40])
