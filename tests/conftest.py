@@ -3,7 +3,6 @@
 import gc
 import os
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -12,10 +11,8 @@ import jax
 import numpy as np
 import pytest
 
-from tenas_jax.scores import catalogue, indicators, scorer
+from tenas_jax.scores import catalogue
 from tenas_jax.scores.indicators import Indicator, Scores
-from tenas_jax.scores.programs import score_programs
-from tenas_jax.search import beside
 from tenas_jax.spaces.score import Kernel, Patterns
 from tenas_jax.spaces.single_input import SINGLE_INPUT
 from tenas_jax.spaces.space import SearchSpace
@@ -47,25 +44,6 @@ def pytest_collection_finish():
 def rng() -> np.random.Generator:
     """A host generator with a fixed seed: a test that fails, fails again."""
     return np.random.default_rng(0)
-
-
-@cache
-def _programs(space, scores, double):
-    del double  # tells programs apart
-    return score_programs(space, dict(scores))
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _shared_programs():
-    """Searches and rankings of equal scores in an equal space are many here: they share what they compile."""
-
-    def shared(space, scores):
-        return list(_programs(space, tuple(scores.items()), jax.config.values["jax_enable_x64"]))
-
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (indicators, scorer, beside):
-            patch.setattr(module, "score_programs", shared)
-        yield
 
 
 def outside_file(variable: str) -> Path:
