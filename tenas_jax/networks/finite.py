@@ -104,6 +104,7 @@ class CellNetwork(nn.Module):
             )
         return jnp.concatenate(bits, axis=1)
 
+    @nn.nowrap  # layers of custom operators are no parts of this module
     def initial(
         self,
         key: Key[Array, ""],
@@ -152,11 +153,13 @@ class CellNetwork(nn.Module):
                 stored[name].value = moments
         return output, read
 
+    @nn.nowrap
     def _declared(self, shape: tuple[int, ...], mask: Bool[np.ndarray, "cells edges ops"]) -> dict[str, Declaration]:
         return _declared(self.reading, self.space, self.skeleton, shape, _Mask(mask.shape, mask.tobytes()))
 
     def _parameters(self, declared: Mapping[str, Declaration], dtype) -> Parameters:
         return {name: self.param(name, initialiser(self.fan, d), d.shape, dtype) for name, d in declared.items()}
 
+    @nn.nowrap
     def _drawn(self, key, declared: Mapping[str, Declaration], dtype) -> Parameters:
         return (drawn_at_once if self.space.decisions else drawn_alike)(key, self.fan, declared, dtype)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -149,6 +150,7 @@ class ScannedNetwork(CellNetwork):
         drawn = drawn_at_once(self.make_rng("params"), self.fan, declared, dtype)
         return {name: self.param(name, lambda _, value=value: value) for name, value in drawn.items()}
 
+    @nn.nowrap
     def _drawn(self, key, declared: Mapping[str, Declaration], dtype) -> Parameters:
         return drawn_at_once(flax_keys(key, 1)[0], self.fan, declared, dtype)
 

@@ -182,6 +182,7 @@ class StandAlone(nn.Module):
                 stored[name].value = value
         return logits if auxiliary is None else (logits, auxiliary)
 
+    @nn.nowrap  # layers of custom operators are no parts of this module
     def initial(self, key: Key[Array, ""], shape: tuple[int, ...]) -> dict[str, Any]:
         """What `init` returns, to the bit: compiled, that is a program for each weight, which takes minutes.
 

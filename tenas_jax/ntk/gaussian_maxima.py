@@ -10,6 +10,7 @@ which is exact where u and v have equal means. A maximum is then taken for a Gau
 follows. How far that is from drawn maxima is measured by `benchmarks/ntk_max_pooling.py`.
 """
 
+import math
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -137,7 +138,7 @@ def _contest(mean_y: Array, mean_x: Array, variance: Array, scale: Array, known:
     # Where one of the two is missing the other is the maximum; of two that are equal either is.
     alone = jnp.asarray(np.where(known & inside, 0.5, known), mean_y.dtype)[None, :, None]
     wins = jnp.where(both, ndtr(lead), alone)
-    density = jnp.where(both, jnp.exp(-jnp.square(lead) / 2) / np.sqrt(2 * np.pi), 0)
+    density = jnp.where(both, jnp.exp(-jnp.square(lead) / 2) / math.sqrt(2 * math.pi), 0)
     absolute = 2 * density + lead * (2 * wins - 1)  # E|D|, in deviations of D
     # The variance of |D| less that of its linear part.
     beyond = 1 + jnp.square(lead) - jnp.square(absolute) - jnp.square(2 * wins - 1)
