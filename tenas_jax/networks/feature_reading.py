@@ -28,9 +28,11 @@ class FeatureReading:
         bits: (b, neurons) arrays, one a ReLU: which neurons are on. A dead operator's bits are all off.
         moments: mean and variance of every batch norm's input, by name.
         cell: how a cell is put together, see `network.network`.
+        convolve: the routine of its convolutions.
     """
 
     cell = staticmethod(cell)
+    convolve = staticmethod(convolve)
 
     def __init__(self, parameters: Parameters | None, statistics: Statistics | None = None):
         """Reads with given parameters, or with zeros of the declared shapes; batch norm by given or by batch statistics."""
@@ -55,12 +57,12 @@ class FeatureReading:
     def convolution(self, name, x, channels, *, kernel=1, stride=1, dilation=1):
         """See `operators.Reading`."""
         weights = self.parameter(f"{name}.kernel", (kernel, kernel, x.shape[-1], channels), "weight", x.dtype)
-        return convolve(x, weights, stride=stride, dilation=dilation)
+        return self.convolve(x, weights, stride=stride, dilation=dilation)
 
     def depthwise_convolution(self, name, x, *, kernel, stride=1, dilation=1):
         """See `operators.Reading`."""
         weights = self.parameter(f"{name}.kernel", (kernel, kernel, 1, x.shape[-1]), "weight", x.dtype)
-        return convolve(x, weights, stride=stride, dilation=dilation, depthwise=True)
+        return self.convolve(x, weights, stride=stride, dilation=dilation, depthwise=True)
 
     def batch_norm(self, name, x):
         """See `operators.Reading`; the variance is the biased one and is computed in two passes."""

@@ -19,6 +19,7 @@ from tenas_jax.networks.initial_weights import (
     drawn_alike,
     drawn_at_once,
     initialiser,
+    norm_shapes,
     unit_moments,
 )
 from tenas_jax.networks.operator_check import check_operators
@@ -127,8 +128,8 @@ class CellNetwork(nn.Module):
             Collections `params` and `batch_stats`.
         """
         declared = self._declared(shape, self.space.whole() if mask is None else mask)
-        norms = {name.removesuffix(".scale"): d.shape for name, d in declared.items() if d.kind == "scale"}
-        statistics = {name: (np.zeros(shape, dtype), np.ones(shape, dtype)) for name, shape in norms.items()}
+        shapes = norm_shapes(declared)
+        statistics = {name: (np.zeros(shape, dtype), np.ones(shape, dtype)) for name, shape in shapes.items()}
         return {"params": self._drawn(key, declared, dtype), "batch_stats": statistics}
 
     @nn.compact
@@ -140,11 +141,8 @@ class CellNetwork(nn.Module):
         declared = self._declared(images.shape, listed)
         parameters = self._parameters(declared, images.dtype)
         stored = {
-            name.removesuffix(".scale"): self.variable(
-                "batch_stats", name.removesuffix(".scale"), unit_moments, d.shape, images.dtype
-            )
-            for name, d in declared.items()
-            if d.kind == "scale"
+            name: self.variable("batch_stats", name, unit_moments, norm, images.dtype)
+            for name, norm in norm_shapes(declared).items()
         }
         read = self.reading(parameters, None if train else {name: v.value for name, v in stored.items()})
         output = network(read, self.space, mask, images, self.skeleton, read.cell)

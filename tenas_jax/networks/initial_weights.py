@@ -57,6 +57,15 @@ def initialiser(fan: Fan, declared: Declaration) -> Callable[..., Array]:
     return declared.initial or partial(_initial, fan, declared.kind)
 
 
+def norm_shapes(declared: Mapping[str, Declaration]) -> dict[str, tuple[int, ...]]:
+    """The shape of the statistics of every batch norm, by its name.
+
+    Args:
+        declared: the parameters of a network.
+    """
+    return {name.removesuffix(".scale"): d.shape for name, d in declared.items() if d.kind == "scale"}
+
+
 def unit_moments(shape: tuple[int, ...], dtype) -> tuple[Array, Array]:
     """The mean and variance with which a batch norm begins.
 

@@ -1,7 +1,7 @@
 """The latency of one architecture on the device at hand: a compiled forward pass of the network that is trained."""
 
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +50,7 @@ def measure_latency(space: SearchSpace, mask: Mask, batch: int = 1, *, repeats: 
     choice = tuple(tuple(int(operator) for operator in cell) for cell in space.choice(mask))
     module = StandAlone(Blueprint(space, choice, space.skeleton("trained")))
     images = jnp.ones((batch, SIDE, SIDE, 3), DTYPE)
-    variables = _variables(module, images)
+    variables = module.initial(jax.random.key(0), images.shape)
     start = time.perf_counter()
     forward = jax.jit(module.apply).lower(variables, images).compile()
     compiled = time.perf_counter()
@@ -63,19 +63,3 @@ def measure_latency(space: SearchSpace, mask: Mask, batch: int = 1, *, repeats: 
         seconds.append(time.perf_counter() - before)
     low, middle, high = (1e3 * np.quantile(seconds, [0.25, 0.5, 0.75])).tolist()
     return Latency(middle, high - low, compiled - start)
-
-
-def _variables(module: Any, images: Any) -> Any:
-    """Small random weights without a program that draws them; no time depends on their values."""
-    shapes = jax.eval_shape(module.init, jax.random.key(0), images)
-    rng = np.random.default_rng(0)
-
-    def drawn(leaf):
-        return jnp.asarray(rng.normal(0.0, 0.05, leaf.shape), leaf.dtype)
-
-    def plain(leaf):
-        return jnp.ones(leaf.shape, leaf.dtype)
-
-    return {"params": jax.tree.map(drawn, shapes["params"])} | {
-        name: jax.tree.map(plain, part) for name, part in shapes.items() if name != "params"
-    }

@@ -12,7 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Key
 
 from tenas_jax.errors import InputError
-from tenas_jax.networks.initial_weights import Declaration, drawn_alike, initialiser, unit_moments
+from tenas_jax.networks.initial_weights import Declaration, drawn_alike, initialiser, norm_shapes, unit_moments
 from tenas_jax.networks.operator_check import check_operators
 from tenas_jax.networks.stand_alone_reading import (
     Auxiliary,
@@ -135,10 +135,6 @@ def _declared(blueprint: Blueprint, shape: tuple[int, ...]) -> dict[str, Declara
     return read.declared
 
 
-def _statistics(declared: Mapping[str, Declaration]) -> dict[str, tuple[int, ...]]:
-    return {name.removesuffix(".scale"): d.shape for name, d in declared.items() if d.kind == "scale"}
-
-
 class StandAlone(nn.Module):
     """The network of one architecture as a Linen module.
 
@@ -172,7 +168,7 @@ class StandAlone(nn.Module):
         }
         stored = {
             name: self.variable("batch_stats", name, unit_moments, shape, self.dtype)
-            for name, shape in _statistics(declared).items()
+            for name, shape in norm_shapes(declared).items()
         }
         statistics = {name: variable.value for name, variable in stored.items()}
         drop = DropPath(self.make_rng("drop_path"), drop_path) if train and self.has_rng("drop_path") else None
@@ -194,7 +190,7 @@ class StandAlone(nn.Module):
             Collections `params` and `batch_stats`.
         """
         declared = self.blueprint.declared(shape)
-        statistics = {name: unit_moments(shape, self.dtype) for name, shape in _statistics(declared).items()}
+        statistics = {name: unit_moments(shape, self.dtype) for name, shape in norm_shapes(declared).items()}
         return {"params": drawn_alike(key, "fan_out", declared, self.dtype), "batch_stats": statistics}
 
 

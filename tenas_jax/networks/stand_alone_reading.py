@@ -85,6 +85,8 @@ class StandAloneReading(FeatureReading):
         auxiliary: output of the cell that the auxiliary head reads, once the network has come by.
     """
 
+    convolve = staticmethod(train_convolve)
+
     def __init__(
         self,
         parameters: Parameters | None,
@@ -116,16 +118,6 @@ class StandAloneReading(FeatureReading):
         """As the base's; weights in the type of what they meet, so that bfloat16 images make a bfloat16 network."""
         value = super().parameter(name, shape, kind, jnp.float32, initial)
         return value if kind in ("scale", "bias") else value.astype(dtype)
-
-    def convolution(self, name, x, channels, *, kernel=1, stride=1, dilation=1):
-        """See `operators.Reading`."""
-        weights = self.parameter(f"{name}.kernel", (kernel, kernel, x.shape[-1], channels), "weight", x.dtype)
-        return train_convolve(x, weights, stride=stride, dilation=dilation)
-
-    def depthwise_convolution(self, name, x, *, kernel, stride=1, dilation=1):
-        """See `operators.Reading`."""
-        weights = self.parameter(f"{name}.kernel", (kernel, kernel, 1, x.shape[-1]), "weight", x.dtype)
-        return train_convolve(x, weights, stride=stride, dilation=dilation, depthwise=True)
 
     def inner_convolution(self, name, x, channels, *, kernel):
         """A convolution without padding.
