@@ -105,23 +105,30 @@ def _stem(read, images, skeleton: Skeleton):
 
 def _module(read, name: str, there: dict[Place, Arrived], shares: dict[str, Any], skeleton: Skeleton):
     """All that is behind a module; what does not come by is not computed, nor written where that is known."""
-    arriving: dict[Place, list[Arrived]] = {}
-    passing: dict[Place, list[Arrived]] = {}
+    main: dict[Place, list[Arrived]] = {}
+    beside: dict[Place, list[Arrived]] = {}
+    behind: dict[Place, list[Arrived]] = {}
     for place, (x, alive) in there.items():
         for digit, share in shares.items():
             weight, after = share * alive, _after(place, digit, skeleton)
             if after is None or _is_never(weight):
                 continue
-            way = keep if digit == ABSENT else partial(_first_block, read, digit, place, after, skeleton)
-            (y,) = read.edges(x, weight[None, None], [way], [name])
-            (passing if digit == ABSENT else arriving).setdefault(after, []).append(Arrived(y, weight))
-    for place, values in arriving.items():
-        x, alive = _together(read, values)
+            if digit == ABSENT:
+                (y,) = read.edges(x, weight[None, None], [keep], [name])
+                behind.setdefault(after, []).append(Arrived(y, weight))
+                continue
+            ways = [partial(way, read, digit, place, after, skeleton) for way in (_enter, _shortcut)]
+            for values, way in zip((main, beside), ways, strict=True):
+                (y,) = read.edges(x, weight[None, None], [way], [name])
+                values.setdefault(after, []).append(Arrived(y, weight))
+    for place, values in main.items():
+        (x, alive), shortcut = _together(read, values), _together(read, beside[place]).value
+        (x,) = read.edges(x, alive[None, None], [partial(_leave, read, place, skeleton, shortcut)], [name])
         for number in range(1, skeleton.cells):
             way = partial(_block, read, f"block{number + 1}", place, skeleton)
             (x,) = read.edges(x, alive[None, None], [way], [name])
-        passing.setdefault(place, []).append(Arrived(x, alive))
-    return {place: _together(read, values) for place, values in passing.items()}
+        behind.setdefault(place, []).append(Arrived(x, alive))
+    return {place: _together(read, values) for place, values in behind.items()}
 
 
 def _together(read, values: list[Arrived]) -> Arrived:
@@ -142,33 +149,45 @@ def _after(place: Place, digit: str, skeleton: Skeleton) -> Place | None:
     return Place(doublings, min(halvings, skeleton.stages - 1))
 
 
-def _first_block(read, digit: str, before: Place, after: Place, skeleton: Skeleton, name: str, x):
-    """The block that changes the shape; convolutions of the same widths have the same weights at every resolution."""
-    stride, channels = 1 + after.halvings - before.halvings, skeleton.channels * 2**after.doublings
-    path = f"{name}.block1.{before.doublings}to{after.doublings}"
-    # Of batch norms statistics are kept, so that each has a name of its own.
-    here = f"{digit}_{after.halvings}"
-    y = _conv_bn(read, f"{path}.first", here, x, channels, stride)
-    y = _conv_bn(read, f"{path}.second", here, read.relu(y), channels)
-    if before != after:
-        x = _conv_bn(read, f"{path}.shortcut", here, x, channels, stride, kernel=1)
-    return read.relu(read.add([y, x]))
+def _widened(before: Place, after: Place, skeleton: Skeleton) -> tuple[int, int]:
+    """Channels and stride."""
+    return skeleton.channels * 2**after.doublings, 1 + after.halvings - before.halvings
+
+
+def _enter(read, digit: str, before: Place, after: Place, skeleton: Skeleton, name: str, x):
+    """The first convolution of a module."""
+    path = f"{name}.block1.first_{before.doublings}{after.doublings}"
+    return _conv_bn(read, path, f"{digit}{after.halvings}", x, *_widened(before, after, skeleton))
+
+
+def _shortcut(read, digit: str, before: Place, after: Place, skeleton: Skeleton, name: str, x):
+    if before == after:
+        return x
+    path = f"{name}.block1.shortcut_{before.doublings}{after.doublings}"
+    return _conv_bn(read, path, f"{digit}{after.halvings}", x, *_widened(before, after, skeleton), kernel=1)
+
+
+def _leave(read, place: Place, skeleton: Skeleton, shortcut, name: str, x, block: str = "block1"):
+    """The rest of a block, behind its first convolution."""
+    channels = skeleton.channels * 2**place.doublings
+    y = _conv_bn(read, f"{name}.{block}.second_{place.doublings}", f"{place.halvings}", read.relu(x), channels)
+    return read.relu(read.add([y, shortcut]))
 
 
 def _block(read, block: str, place: Place, skeleton: Skeleton, name: str, x):
-    channels, path = skeleton.channels * 2**place.doublings, f"{name}.{block}.{place.doublings}"
-    y = _conv_bn(read, f"{path}.first", str(place.halvings), x, channels)
-    y = _conv_bn(read, f"{path}.second", str(place.halvings), read.relu(y), channels)
-    return read.relu(read.add([y, x]))
+    channels = skeleton.channels * 2**place.doublings
+    y = _conv_bn(read, f"{name}.{block}.first_{place.doublings}", f"{place.halvings}", x, channels)
+    return _leave(read, place, skeleton, x, name, y, block)
 
 
-def _conv_bn(read, name: str, norm: str, x, channels: int, stride: int = 1, *, kernel: int = 3):
-    x = read.convolution(f"{name}.conv", x, channels, kernel=kernel, stride=stride)
-    return read.batch_norm(f"{name}.norm_{norm}", x)
+def _conv_bn(read, path: str, here: str, x, channels: int, stride: int = 1, *, kernel: int = 3):
+    """The convolution has the same weights at every resolution; of a batch norm statistics are kept, so it has its own name."""
+    x = read.convolution(f"{path}.conv", x, channels, kernel=kernel, stride=stride)
+    return read.batch_norm(f"{path}.norm_{here}", x)
 
 
 def held_by_the_benchmark(space: CellGraph, masks: Bool[np.ndarray, "m cells edges ops"]) -> Bool[np.ndarray, " m"]:
-    """Which single architectures are of the benchmark: those that double and halve as often as it says, absent modules last.
+    """Which single architectures are of the benchmark: they double and halve as often as they may.
 
     Args:
         space: TransNAS-Bench-101's macro networks.
@@ -190,14 +209,14 @@ def _parse(space: CellGraph, architecture: str) -> Int[np.ndarray, "1 decisions"
     code = architecture.strip()
     if not re.fullmatch(f"[{''.join(MODULES)}]{{{LEAST},{MOST}}}", code):
         raise InputError(
-            f"the architecture {architecture!r} is none of {space.name}: it has {LEAST} to {MOST} digits from 1 to 4, as in "
-            "1132."
+            f"the architecture {architecture!r} is none of {space.name}: it has {LEAST} to {MOST} digits from 1 to 4, as "
+            "in 1132."
         )
     doublings, halvings = (sum(MODULES[digit][which] for digit in code) for which in (0, 1))
     if not (1 <= doublings <= MOST_DOUBLINGS and 1 <= halvings <= MOST_HALVINGS):
         raise InputError(
-            f"the architecture {architecture!r} is none of {space.name}: it doubles the channels {doublings} times and halves "
-            f"the resolution {halvings} times; 1 to {MOST_DOUBLINGS} and 1 to {MOST_HALVINGS} are possible."
+            f"the architecture {architecture!r} is none of {space.name}: it doubles the channels {doublings} times and "
+            f"halves the resolution {halvings} times; 1 to {MOST_DOUBLINGS} and 1 to {MOST_HALVINGS} are possible."
         )
     return parse_decisions(space, code.ljust(MOST, ABSENT))
 
