@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int
 
-from tenas_jax.networks.cost import Cost, prices
+from tenas_jax.networks.cost import Cost, costs, prices
+from tenas_jax.networks.longest_path import longest_path
 from tenas_jax.spaces.skeleton import Skeleton
 from tenas_jax.spaces.space import SearchSpace
 
@@ -112,6 +113,8 @@ def yardsticks(
         mask = np.asarray(mask)
         found = space.family.counts(space, mask.reshape(-1, *space.mask_shape), skeleton, side)
         return Yardsticks(*(np.reshape(found[name], mask.shape[:-3]) for name in Yardsticks._fields))
+    if not space.family.costs_add_up:
+        return _of_chains(space, np.asarray(mask, bool), skeleton, side)
     live = live_operators(space, mask)
     base, shares = prices(space, skeleton, side)
     connected = live.any((-3, -2, -1))
@@ -127,6 +130,14 @@ def yardsticks(
         path_spatial_convolutions=_over_paths(space, live, shares.spatial_convolutions),
         depth=_longest(space, live, convolutions),
     )
+
+
+def _of_chains(space: SearchSpace, mask: np.ndarray, skeleton: Skeleton, side: int) -> Yardsticks:
+    """Of decisions that follow each other everything lies on the one path; the stem and the linear layer count too."""
+    whole = costs(space, mask, skeleton=skeleton, side=side)
+    convolutions, spatial = whole.convolutions, whole.spatial_convolutions
+    depth = longest_path(space, mask, skeleton, side)
+    return Yardsticks(whole.parameters, whole.flops, convolutions, spatial, convolutions, spatial, depth)
 
 
 def _over_paths(space: SearchSpace, live: np.ndarray, weights: np.ndarray) -> np.ndarray:

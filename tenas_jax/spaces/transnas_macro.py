@@ -181,7 +181,7 @@ def _block(read, block: str, place: Place, skeleton: Skeleton, name: str, x):
 
 
 def _conv_bn(read, path: str, here: str, x, channels: int, stride: int = 1, *, kernel: int = 3):
-    """The convolution has the same weights at every resolution; of a batch norm statistics are kept, so it has its own name."""
+    """Convolutions have the same weights at every resolution; statistics of batch norms are kept by name, one each."""
     x = read.convolution(f"{path}.conv", x, channels, kernel=kernel, stride=stride)
     return read.batch_norm(f"{path}.norm_{here}", x)
 
