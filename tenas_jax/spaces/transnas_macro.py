@@ -5,9 +5,9 @@ halves the resolution, 4 both; 0 says that there is no module. Channels double o
 to four times.
 
 What a module computes depends on how often the modules before it have doubled and halved. A supernet is therefore a trellis
-(as that of Liu et al. 2019, Auto-DeepLab, section 3.1): behind every module there is a feature map for each width and
-resolution that it can have, the sum of all that lead there. An architecture is one path through it, and what lies on no
-path costs nothing, so that one program holds them all.
+of resolutions (as that of Liu et al. 2019, Auto-DeepLab, section 3.1): behind every module there is a feature map for each
+resolution that it can have, the sum of all that lead there, with the channels of the widest, of which the first ones are
+there. An architecture is one path through it, and what lies on no path costs nothing, so that one program holds them all.
 """
 
 import re
@@ -15,6 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Int
 
@@ -24,7 +25,7 @@ from tenas_jax.spaces.chain import CHAIN, skeletons
 from tenas_jax.spaces.decision_strings import format_decisions, parse_decisions
 from tenas_jax.spaces.decisions import Decision
 from tenas_jax.spaces.inverted_residual import conv_bn
-from tenas_jax.spaces.operators import Reading, Value, keep, relu_conv_bn
+from tenas_jax.spaces.operators import Reading, Value, keep
 from tenas_jax.spaces.skeleton import Skeleton
 from tenas_jax.spaces.space import SearchSpace
 from tenas_jax.spaces.stacking import cell
@@ -37,20 +38,8 @@ ABSENT = "0"
 MODULES = {"1": (0, 0), "2": (1, 0), "3": (0, 1), "4": (1, 1)}
 
 
-class Place(NamedTuple):
-    """Where a feature map stands in the trellis.
-
-    Attributes:
-        doublings: of the channels, so far.
-        halvings: of the resolution, so far; no more than the skeleton has.
-    """
-
-    doublings: int
-    halvings: int
-
-
 class Arrived(NamedTuple):
-    """A feature map of the trellis.
+    """What has a resolution.
 
     Attributes:
         value: of the reading's kind.
@@ -61,6 +50,39 @@ class Arrived(NamedTuple):
     alive: Any
 
 
+class Layers(NamedTuple):
+    """How the convolutions of a module are made.
+
+    Attributes:
+        read: the reading.
+        channels: that a convolution can have.
+        shares: of each, behind the module; may be traced.
+        known: whether one width is all that there is.
+    """
+
+    read: Any
+    channels: tuple[int, ...]
+    shares: Any
+    known: bool
+
+    def conv_bn(self, path: str, norm: str, x, *, stride: int = 1, kernel: int = 3):
+        """A convolution and a batch norm.
+
+        Args:
+            path: of both; a convolution has the same weights at every resolution.
+            norm: name of the batch norm behind it: its statistics are kept, so that it needs one of its own.
+            x: the input.
+            stride: of the convolution.
+            kernel: its side.
+        """
+        name, options = f"{path}.conv", {"kernel": kernel, "stride": stride}
+        if self.known:
+            x = self.read.convolution(name, x, self.channels[int(self.shares.argmax())], **options)
+        else:
+            x = self.read.convolution_to(name, x, self.channels, self.shares, **options)
+        return self.read.batch_norm(f"{path}.norm_{norm}", x)
+
+
 def transnas_macro(
     read: Reading[Value], space: CellGraph, weights, images: Value, skeleton: Skeleton, cell=cell
 ) -> Value:
@@ -68,67 +90,84 @@ def transnas_macro(
 
     Of a skeleton of fewer stages the first modules that should halve the resolution do, and later ones keep it.
     """
+    channels = tuple(skeleton.channels * 2**doublings for doublings in range(MOST_DOUBLINGS + 1))
     alive = (weights[0, 0].sum() > 0).astype(weights.dtype)
-    there = {Place(0, 0): Arrived(_stem(read, images, skeleton), alive)}
+    known = isinstance(weights, np.ndarray) and bool(((weights > 0).sum(-1) == 1).all())
+    layers = Layers(read, channels, alive * np.eye(len(channels), dtype=weights.dtype)[0], known)
+    there = {0: Arrived(_stem(layers, images, skeleton), alive)}
     for number, decision in enumerate(space.decisions):
         shares = {digit: weights[0, number, space.operators.index(digit)] for digit in decision.options}
-        there = _module(read, f"module{number + 1}", there, shares, skeleton)
+        layers = layers._replace(shares=_widened(layers.shares, shares))
+        there = _module(layers, f"module{number + 1}", there, shares, skeleton)
     if not skeleton.classes:
         if len(there) > 1:
-            raise InputError(
-                f"several networks of {space.name} end in maps of several shapes; add classes to `skeleton`."
-            )
+            raise InputError(f"networks of {space.name} end in maps of several shapes; add classes to `skeleton`.")
         return next(iter(there.values())).value
-    ends = [
-        read.edges(
-            x,
-            alive[None, None],
-            [lambda name, x: read.head(name, x, skeleton.classes)],
-            [f"head.linear_{place.doublings}_{place.halvings}"],
-        )[0]
-        for place, (x, alive) in there.items()
-    ]
-    return read.add(ends)
+    end = partial(_head, read, skeleton.classes)
+    return read.add([read.edges(x, alive[None, None], [end], ["head.linear"])[0] for x, alive in there.values()])
 
 
-def _stem(read, images, skeleton: Skeleton):
-    channels = skeleton.channels
+def _head(read, classes: int, name: str, x):
+    return read.head(name, x, classes)
+
+
+def _stem(layers: Layers, images, skeleton: Skeleton):
     if not skeleton.stem:
         return images
     if skeleton.stages - 1 < IN_STEM + MOST_HALVINGS:
         # Of small images one convolution is left of it, as in the micro networks.
-        return conv_bn(read, "stem", images, channels, kernel=3)
-    return relu_conv_bn(
-        read, "stem.second", conv_bn(read, "stem", images, channels // 2, 2, kernel=3), channels, 2, kernel=3
-    )
+        return layers.conv_bn("stem", "0", images)
+    x = conv_bn(layers.read, "stem.first", images, skeleton.channels // 2, 2, kernel=3)
+    return layers.conv_bn("stem.second", "0", layers.read.relu(x), stride=2)
 
 
-def _module(read, name: str, there: dict[Place, Arrived], shares: dict[str, Any], skeleton: Skeleton):
-    """All that is behind a module; what does not come by is not computed, nor written where that is known."""
-    main: dict[Place, list[Arrived]] = {}
-    beside: dict[Place, list[Arrived]] = {}
-    behind: dict[Place, list[Arrived]] = {}
-    for place, (x, alive) in there.items():
-        for digit, share in shares.items():
-            weight, after = share * alive, _after(place, digit, skeleton)
-            if after is None or _is_never(weight):
+def _widened(widths, shares: dict[str, Any]):
+    """Shares of the widths behind a module; what would be too wide is no architecture of the space."""
+    doubled = widths @ np.eye(len(widths), k=1, dtype=widths.dtype)
+    return widths * _total(shares, doubles=0) + doubled * _total(shares, doubles=1)
+
+
+def _total(shares: dict[str, Any], doubles: int):
+    return sum(share for digit, share in shares.items() if MODULES.get(digit, (0, 0))[0] == doubles)
+
+
+def _module(layers: Layers, name: str, there: dict[int, Arrived], shares: dict[str, Any], skeleton: Skeleton):
+    """What is behind a module, by resolution; what does not come by is not computed, nor written where that is known."""
+    main: dict[int, list[Arrived]] = {}
+    beside: dict[int, list[Arrived]] = {}
+    behind: dict[int, list[Arrived]] = {}
+    for halvings, (x, alive) in there.items():
+        if ABSENT in shares:
+            _arrive(layers.read, behind, halvings, x, alive, {keep: shares[ABSENT]}, name)
+        for halves in (0, 1):
+            after = min(halvings + halves, skeleton.stages - 1)
+            plain, wide = (share for digit, share in shares.items() if digit in MODULES and MODULES[digit][1] == halves)
+            if halvings + halves > MOST_HALVINGS:
                 continue
-            if digit == ABSENT:
-                (y,) = read.edges(x, weight[None, None], [keep], [name])
-                behind.setdefault(after, []).append(Arrived(y, weight))
-                continue
-            ways = [partial(way, read, digit, place, after, skeleton) for way in (_enter, _shortcut)]
-            for values, way in zip((main, beside), ways, strict=True):
-                (y,) = read.edges(x, weight[None, None], [way], [name])
-                values.setdefault(after, []).append(Arrived(y, weight))
-    for place, values in main.items():
-        (x, alive), shortcut = _together(read, values), _together(read, beside[place]).value
-        (x,) = read.edges(x, alive[None, None], [partial(_leave, read, place, skeleton, shortcut)], [name])
-        for number in range(1, skeleton.cells):
-            way = partial(_block, read, f"block{number + 1}", place, skeleton)
-            (x,) = read.edges(x, alive[None, None], [way], [name])
-        behind.setdefault(place, []).append(Arrived(x, alive))
-    return {place: _together(read, values) for place, values in behind.items()}
+            stride, norm = 1 + after - halvings, f"{after}_from_{halvings}" if halves else str(after)
+            first, shortcut = (partial(way, layers, norm, stride) for way in (_first, _shortcut))
+            _arrive(layers.read, main, after, x, alive, {first: plain + wide}, name)
+            ways = {keep: plain, shortcut: wide} if stride == 1 else {shortcut: plain + wide}
+            _arrive(layers.read, beside, after, x, alive, ways, name)
+    for halvings, values in main.items():
+        x, shortcut = _together(layers.read, values), _together(layers.read, beside[halvings])
+        for number in range(1, skeleton.cells + 1):
+            way = partial(_block, layers, number, halvings, shortcut.value)
+            (y,) = layers.read.edges(x.value, x.alive[None, None], [way], [name])
+            x = shortcut = Arrived(y, x.alive)
+        behind.setdefault(halvings, []).append(x)
+    return {halvings: _together(layers.read, values) for halvings, values in behind.items()}
+
+
+def _arrive(read, at: dict[int, list[Arrived]], halvings: int, x, alive, ways: dict[Any, Any], name: str) -> None:
+    """Adds what the ways from one resolution make, where any of them is taken."""
+    row = [share * alive for share in ways.values()]
+    if isinstance(row[0], np.floating) and not any(row):
+        return
+    known = isinstance(row[0], np.floating)
+    weights: Any = np.array(row) if known else jnp.stack(row)
+    (y,) = read.edges(x, weights[None], list(ways), [name])
+    at.setdefault(halvings, []).append(Arrived(y, weights.sum()))
 
 
 def _together(read, values: list[Arrived]) -> Arrived:
@@ -136,54 +175,21 @@ def _together(read, values: list[Arrived]) -> Arrived:
     return Arrived(read.add([value.value for value in values]), (alive > 0).astype(alive.dtype))
 
 
-def _is_never(weight) -> bool:
-    return isinstance(weight, np.floating) and weight == 0
+def _first(layers: Layers, norm: str, stride: int, name: str, x):
+    """The convolution that changes the shape."""
+    return layers.conv_bn(f"{name}.block1.first", norm, x, stride=stride)
 
 
-def _after(place: Place, digit: str, skeleton: Skeleton) -> Place | None:
-    """Where a module leads; None where no architecture of the space goes."""
-    doubles, halves = MODULES.get(digit, (0, 0))
-    doublings, halvings = place.doublings + doubles, place.halvings + halves
-    if doublings > MOST_DOUBLINGS or halvings > MOST_HALVINGS:
-        return None
-    return Place(doublings, min(halvings, skeleton.stages - 1))
+def _shortcut(layers: Layers, norm: str, stride: int, name: str, x):
+    return layers.conv_bn(f"{name}.block1.shortcut", norm, x, stride=stride, kernel=1)
 
 
-def _widened(before: Place, after: Place, skeleton: Skeleton) -> tuple[int, int]:
-    """Channels and stride."""
-    return skeleton.channels * 2**after.doublings, 1 + after.halvings - before.halvings
-
-
-def _enter(read, digit: str, before: Place, after: Place, skeleton: Skeleton, name: str, x):
-    """The first convolution of a module."""
-    path = f"{name}.block1.first_{before.doublings}{after.doublings}"
-    return _conv_bn(read, path, f"{digit}{after.halvings}", x, *_widened(before, after, skeleton))
-
-
-def _shortcut(read, digit: str, before: Place, after: Place, skeleton: Skeleton, name: str, x):
-    if before == after:
-        return x
-    path = f"{name}.block1.shortcut_{before.doublings}{after.doublings}"
-    return _conv_bn(read, path, f"{digit}{after.halvings}", x, *_widened(before, after, skeleton), kernel=1)
-
-
-def _leave(read, place: Place, skeleton: Skeleton, shortcut, name: str, x, block: str = "block1"):
-    """The rest of a block, behind its first convolution."""
-    channels = skeleton.channels * 2**place.doublings
-    y = _conv_bn(read, f"{name}.{block}.second_{place.doublings}", f"{place.halvings}", read.relu(x), channels)
+def _block(layers: Layers, number: int, halvings: int, shortcut, name: str, x):
+    """A basic block; the first convolution of a module's first block lies before it."""
+    read, path = layers.read, f"{name}.block{number}"
+    y = x if number == 1 else layers.conv_bn(f"{path}.first", str(halvings), x)
+    y = layers.conv_bn(f"{path}.second", str(halvings), read.relu(y))
     return read.relu(read.add([y, shortcut]))
-
-
-def _block(read, block: str, place: Place, skeleton: Skeleton, name: str, x):
-    channels = skeleton.channels * 2**place.doublings
-    y = _conv_bn(read, f"{name}.{block}.first_{place.doublings}", f"{place.halvings}", x, channels)
-    return _leave(read, place, skeleton, x, name, y, block)
-
-
-def _conv_bn(read, path: str, here: str, x, channels: int, stride: int = 1, *, kernel: int = 3):
-    """Convolutions have the same weights at every resolution; statistics of batch norms are kept by name, one each."""
-    x = read.convolution(f"{path}.conv", x, channels, kernel=kernel, stride=stride)
-    return read.batch_norm(f"{path}.norm_{here}", x)
 
 
 def held_by_the_benchmark(space: CellGraph, masks: Bool[np.ndarray, "m cells edges ops"]) -> Bool[np.ndarray, " m"]:
