@@ -136,9 +136,12 @@ def _of_kernel(space: SearchSpace, work: Kernel, wanted: dict[str, str]) -> Scor
         return network_ntk(net, mask, variables, batch, batch_stats=work.batch_stats, engine=work.engine)
 
     def read(kernels, masks):
-        del masks
         found = statistics(kernels)
-        return {name: (getattr(found, statistic), found.health) for name, statistic in wanted.items()}
+        values = found._asdict()
+        if "effective_neurons" in wanted.values():
+            neurons = cost.neurons_as_scored(space, masks, work.skeleton, work.side or space.family.side)
+            values["effective_neurons"] = neurons * found.effective_rank
+        return {name: (values[statistic], found.health) for name, statistic in wanted.items()}
 
     if work.ntk == "empirical":
         return ScoreProgram(draw, MaskProgram(empirical), read)

@@ -21,11 +21,13 @@ from jaxtyping import Bool, Int
 
 from tenas_jax.errors import InputError
 from tenas_jax.spaces.cell_graph import CellGraph
-from tenas_jax.spaces.chain import CHAIN, skeletons
+from tenas_jax.spaces import chain
+from tenas_jax.spaces.chain import CHAIN, presets, skeletons
 from tenas_jax.spaces.decision_strings import format_decisions, parse_decisions
 from tenas_jax.spaces.decisions import Decision
 from tenas_jax.spaces.inverted_residual import conv_bn
 from tenas_jax.spaces.operators import Reading, Value, keep
+from tenas_jax.spaces.score import Kernel, Score, of_kernel
 from tenas_jax.spaces.skeleton import Skeleton
 from tenas_jax.spaces.space import SearchSpace
 from tenas_jax.spaces.stacking import cell
@@ -227,6 +229,25 @@ def _parse(space: CellGraph, architecture: str) -> Int[np.ndarray, "1 decisions"
     return parse_decisions(space, code.ljust(MOST, ABSENT))
 
 
+def scores(ntk: Skeleton, thin: Skeleton) -> dict[str, Score]:
+    """What a network can be scored by, costs aside.
+
+    Args:
+        ntk: how modules are stacked for the NTK.
+        thin: how they are stacked for linear regions.
+
+    Returns:
+        By name.
+    """
+    # The smallest images that can be halved four times.
+    kernel = Kernel(ntk._replace(channels=2), "empirical", images=16, side=2**MOST_HALVINGS)
+    return chain.scores(ntk, thin) | of_kernel(kernel, "", "", "effective_neurons")
+
+
+# Counting neurons takes the highest resolution for the best. There global averages see all images alike, which the NTK's
+# effective rank tells: `docs/ranking.md`.
+DEFAULT_SCORES = ("effective_neurons",)
+
 TRANSNAS_MACRO = SearchSpace(
     name="transnas-macro",
     decisions=tuple(
@@ -241,6 +262,10 @@ TRANSNAS_MACRO = SearchSpace(
         side=256,
         costs_add_up=False,
         counts_bias=False,
+        scores=scores,
+        presets=presets(DEFAULT_SCORES, None),
+        imagenet_presets=presets(DEFAULT_SCORES, None),
+        default_scores=DEFAULT_SCORES,
     ),
     formatter=_format,
     parser=_parse,
