@@ -20,8 +20,8 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from tenas_jax.errors import InputError
-from tenas_jax.spaces.cell_graph import CellGraph
 from tenas_jax.spaces import chain
+from tenas_jax.spaces.cell_graph import CellGraph
 from tenas_jax.spaces.chain import CHAIN, presets, skeletons
 from tenas_jax.spaces.decision_strings import format_decisions, parse_decisions
 from tenas_jax.spaces.decisions import Decision
