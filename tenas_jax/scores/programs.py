@@ -33,6 +33,7 @@ from tenas_jax.patterns.hamming import (
     effective_regions,
     hamming_distances,
     hamming_kernel,
+    independent_patterns,
     regularised_log_determinant,
 )
 from tenas_jax.patterns.regions import SATURATED, count_hashes, hash_patterns
@@ -136,12 +137,9 @@ def _of_kernel(space: SearchSpace, work: Kernel, wanted: dict[str, str]) -> Scor
         return network_ntk(net, mask, variables, batch, batch_stats=work.batch_stats, engine=work.engine)
 
     def read(kernels, masks):
+        del masks
         found = statistics(kernels)
-        values = found._asdict()
-        if "effective_neurons" in wanted.values():
-            neurons = cost.neurons_as_scored(space, masks, work.skeleton, work.side or space.family.side)
-            values["effective_neurons"] = neurons * found.effective_rank
-        return {name: (values[statistic], found.health) for name, statistic in wanted.items()}
+        return {name: (getattr(found, statistic), found.health) for name, statistic in wanted.items()}
 
     if work.ntk == "empirical":
         return ScoreProgram(draw, MaskProgram(empirical), read)
@@ -165,8 +163,12 @@ def _of_patterns(space: SearchSpace, work: Patterns, wanted: dict[str, str]) -> 
     def patterns(mask, words, batches):
         weights, batches = inputs(words, batches)
         variables = net.initial(weights, batches[0].shape, batches.dtype)
-        bits = [net.apply(variables, batch, mask, method="activation_bits") for batch in batches]
-        return {statistic: _READ[statistic](bits) for statistic in wanted.values()}
+        found = [net.apply(variables, batch, mask, method="activation_layers") for batch in batches]
+        bits = [jnp.concatenate(layers, axis=1) for layers in found]
+        return {
+            statistic: independent_patterns(found[0]) if statistic == "effective_neurons" else _READ[statistic](bits)
+            for statistic in wanted.values()
+        }
 
     def first_batch(words, batches):
         weights, batches = inputs(words, batches)
@@ -223,6 +225,9 @@ _OF_DISTANCES: dict[str, Callable[[Any], Array]] = {
 
 
 def _reading(space: SearchSpace, work: Patterns, statistic: str, values, masks: Masks):
+    if statistic == "effective_neurons":
+        neurons = cost.neurons_as_scored(space, masks, work.skeleton, work.side)
+        return neurons * values.astype(np.float64), np.full(len(values), "counted")
     if statistic == "hamming":
         # Dead neurons differ nowhere; those of the network without them are counted from its definition.
         neurons = cost.neurons_as_scored(space, masks, work.skeleton, work.side)

@@ -259,7 +259,7 @@ def _least(budget: Budget, space: SearchSpace, measure: Measure, whole: Mask) ->
         return affordable.least(space, measure, whole)
     if space.validity is not None:
         cheap = descent.lowest(space, whole, lambda masks: np.nan_to_num(measure.values(space, masks), nan=np.inf))
-        return cheap[1] if cheap else math.nan
+        return measure.values(space, cheap[0]).item() if cheap else math.nan
     return measure.values(space, _cheapest(space, whole, _price(space, measure))).item()
 
 

@@ -90,14 +90,13 @@ _OF_KERNELS = {
     "trace_over_smallest": ("trace over smallest eigenvalue of the NTK", True, True),
     "entropy": ("of the NTK's normalised eigenvalues, in nats", False, False),
 }
-# What is asked of a kernel only where it is named: it also counts the neurons of the network that is scored.
-_OF_NETWORKS = {
-    "effective_neurons": ("neurons of the scored network, times the effective rank of its NTK", False, True),
-}
 _OF_PATTERNS = {
     "linear_regions": ("distinct activation patterns of a thin network (TE-NAS)", False, False),
     "effective_regions": ("the same, patterns that differ in few neurons counting as partly equal", False, True),
     "hamming": ("log-determinant of the Hamming kernel of activation patterns (NASWOT)", False, False),
+    "effective_neurons": (
+        "neurons, times how many patterns of a ReLU differ independently (geometric mean over ReLUs)", False, True,
+    ),
     "hamming_log_determinant": (
         "log det(K + I) of the Hamming kernel of a thin network's patterns", False, False,
     ),
@@ -111,12 +110,12 @@ def of_kernel(kernel: Kernel, variant: str = "", network: str = "", *statistics:
         kernel: the kernel.
         variant: what follows the statistic's name in the score's.
         network: what follows its meaning.
-        *statistics: which; by default all that are read from the kernel alone.
+        *statistics: which; all by default.
 
     Returns:
         By name.
     """
-    return _scores(kernel, _OF_KERNELS | _OF_NETWORKS, variant, network, statistics or tuple(_OF_KERNELS))
+    return _scores(kernel, _OF_KERNELS, variant, network, statistics or tuple(_OF_KERNELS))
 
 
 def of_patterns(patterns: Patterns, variant: str, network: str, *statistics: str) -> dict[str, Score]:

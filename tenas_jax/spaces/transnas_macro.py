@@ -27,7 +27,7 @@ from tenas_jax.spaces.decision_strings import format_decisions, parse_decisions
 from tenas_jax.spaces.decisions import Decision
 from tenas_jax.spaces.inverted_residual import conv_bn
 from tenas_jax.spaces.operators import Reading, Value, keep
-from tenas_jax.spaces.score import Kernel, Score, of_kernel
+from tenas_jax.spaces.score import Patterns, Score, of_patterns
 from tenas_jax.spaces.skeleton import Skeleton
 from tenas_jax.spaces.space import SearchSpace
 from tenas_jax.spaces.stacking import cell
@@ -240,12 +240,11 @@ def scores(ntk: Skeleton, thin: Skeleton) -> dict[str, Score]:
         By name.
     """
     # The smallest images that can be halved four times.
-    kernel = Kernel(ntk._replace(channels=2), "empirical", images=16, side=2**MOST_HALVINGS)
-    return chain.scores(ntk, thin) | of_kernel(kernel, "", "", "effective_neurons")
+    patterns = Patterns(ntk._replace(channels=2), side=2**MOST_HALVINGS, samples=16, whole=True)
+    return chain.scores(ntk, thin) | of_patterns(patterns, "", "", "effective_neurons")
 
 
-# Counting neurons takes the highest resolution for the best. There global averages see all images alike, which the NTK's
-# effective rank tells: `docs/ranking.md`.
+# `docs/ranking.md` says what it sees beyond the number of neurons.
 DEFAULT_SCORES = ("effective_neurons",)
 
 TRANSNAS_MACRO = SearchSpace(

@@ -96,6 +96,13 @@ def test_nasbench101_is_too_large_to_go_through(tmp_path, capsys):
     )
 
 
+def test_the_smallest_cell_of_nasbench101_is_found(tmp_path, capsys):
+    # The least of its table, and of 10,250 uniform draws of it.
+    argv = ["--space", "nasbench101", "--max-params", "227273", "--output", str(tmp_path)]
+    assert search.main(argv) == 2
+    assert "the smallest architecture of nasbench101 (227,274 parameters)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 def test_limits_that_nothing_meets_are_refused(tmp_path, capsys, space):
     for option in ("--max-params", "--max-flops"):
