@@ -163,7 +163,7 @@ def _of_patterns(space: SearchSpace, work: Patterns, wanted: dict[str, str]) -> 
     def patterns(mask, words, batches):
         weights, batches = inputs(words, batches)
         variables = net.initial(weights, batches[0].shape, batches.dtype)
-        found = [net.apply(variables, batch, mask, method="activation_layers") for batch in batches]
+        found: list[Any] = [net.apply(variables, batch, mask, method="activation_layers") for batch in batches]
         bits = [jnp.concatenate(layers, axis=1) for layers in found]
         return {
             statistic: independent_patterns(found[0]) if statistic == "effective_neurons" else _READ[statistic](bits)

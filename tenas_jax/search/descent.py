@@ -80,7 +80,8 @@ def neighbours(space: SearchSpace, found: Mask, alive: Mask, changes: int) -> An
     cells, edges, operators = places[pairs].transpose(2, 0, 1)
     decisions = cells * alive.shape[1] + edges
     # Of two options of one decision the second would be taken.
-    apart = (np.diff(np.sort(decisions, axis=1), axis=1) > 0).all(1)
+    ordered = np.sort(decisions, axis=1)
+    apart = (ordered[:, 1:] > ordered[:, :-1]).all(1)
     cells, edges, operators = cells[apart], edges[apart], operators[apart]
     changed = np.repeat(found[None], len(cells), axis=0)
     rows = np.arange(len(cells))[:, None]
@@ -99,12 +100,13 @@ def unaffordable(space: SearchSpace, mask: Mask, excess: Price) -> np.ndarray:
     """
     alive = space.eligible(mask)
     drawn = space.one_hot(valid_completions(jax.random.key(0), alive, max(STARTS, int(alive.sum(-1).max())), space))
-    seen = drawn[excess(drawn) <= 1].any(0) if len(drawn) else np.zeros_like(alive)
-    gone = []
-    for place in map(tuple, np.argwhere(alive & ~seen).tolist()):
-        cheap = None if seen[place] else lowest(space, mask, excess, place, 1.0)
+    unseen, gone = alive, []
+    if len(drawn):
+        unseen = alive & ~np.any(drawn[excess(drawn) <= 1], axis=0)
+    for cell, edge, operator in np.argwhere(unseen).tolist():
+        cheap = lowest(space, mask, excess, (cell, edge, operator), 1.0) if unseen[cell, edge, operator] else None
         if cheap is not None and cheap[1] <= 1:
-            seen |= cheap[0]
-        elif not seen[place]:
-            gone.append(place)
+            unseen = unseen & ~cheap[0]
+        elif unseen[cell, edge, operator]:
+            gone.append((cell, edge, operator))
     return np.array(gone, int).reshape(-1, 3)
