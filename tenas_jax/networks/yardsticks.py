@@ -24,7 +24,8 @@ class Yardsticks(NamedTuple):
     Attributes:
         live_parameters: of the network without its dead operators.
         live_multiply_adds: its multiply-adds for one image, see `cost.Cost`.
-        live_convolutions: live convolutions of its cells; depthwise ones count as convolutions.
+        live_convolutions: live convolutions of its cells; depthwise ones count as convolutions. Where costs do not add up
+            over decisions (TransNAS-Bench-101's macro networks), here and below those of the whole network count.
         live_spatial_convolutions: those of them that look at more than one position, such as 3x3.
         path_convolutions: convolutions summed over all paths through a cell, one that lies on two paths counting twice; of
             all cells.
