@@ -123,8 +123,8 @@ def independent_patterns(layers: Sequence[Bool[Array, "samples bits"]]) -> Float
         total = jnp.trace(products)
         differing.append(total > 0)
         ratios.append(jnp.where(total > 0, total**2 / jnp.maximum(jnp.square(products).sum(), 1e-30), 1.0))
-    count = jnp.stack(differing).sum()
-    mean = jnp.exp(jnp.log(jnp.stack(ratios)).sum() / jnp.maximum(count, 1))
+    count = jnp.where(jnp.stack(differing), 1.0, 0.0).sum()
+    mean = jnp.exp(jnp.log(jnp.stack(ratios)).sum() / jnp.maximum(count, 1.0))
     return jnp.where(count > 0, mean, jnp.zeros_like(mean))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tenas_jax.networks.cost import costs
+from tenas_jax.rank import command as rank
 from tenas_jax.report import command as report
 from tenas_jax.search import command as search
 from tenas_jax.spaces import registry
@@ -108,3 +109,14 @@ def test_limits_that_nothing_meets_are_refused(tmp_path, capsys, space):
     for option in ("--max-params", "--max-flops"):
         assert search.main(["--space", space.name, option, "1000", "--output", str(tmp_path)]) == 2
         assert f"`{option} 1000` is below the smallest architecture of {space.name}" in capsys.readouterr().err
+
+
+def test_macro_networks_are_ranked_by_a_table_of_codes(tmp_path, capsys):
+    table = tmp_path / "table.csv"
+    table.write_text("code,class_scene\n2413,52\n112341,54\n444111,\n13241,51\n")
+    argv = ["--space", "transnas-macro", "--architectures", str(table), "--scores", "flops", "--repeats", "1"]
+    argv += ["--benchmark", str(table), "--benchmark-column", "class_scene", "--output", str(tmp_path / "ranking.csv")]
+    assert rank.main(argv) == 0
+    order = capsys.readouterr().out.strip().splitlines()[-1]
+    assert order == "2413"
+    assert len((tmp_path / "ranking.csv").read_text().splitlines()) == 5

@@ -49,8 +49,11 @@ def test_costs_are_those_of_the_description(code):
     shaped = StandAlone(
         Blueprint(TRANSNAS_MACRO, tuple(map(tuple, mask.argmax(-1).tolist())), TRANSNAS_MACRO.skeleton("trained"))
     )
-    shapes = jax.eval_shape(lambda: shaped.initial(jax.random.key(0), (1, 256, 256, 3)))["params"]
-    assert sum(math.prod(shape.shape) for shape in jax.tree.leaves(shapes)) == by_hand(code)[0]
+    variables = jax.eval_shape(lambda: shaped.initial(jax.random.key(0), (1, 256, 256, 3)))
+    assert sum(math.prod(shape.shape) for shape in jax.tree.leaves(variables["params"])) == by_hand(code)[0]
+    images = jax.ShapeDtypeStruct((2, 256, 256, 3), np.dtype("float32"))
+    logits = jax.eval_shape(shaped.apply, variables, images)
+    assert jax.tree.leaves(logits)[0].shape == (2, 47)
 
 
 @pytest.mark.parametrize("code", CODES)
