@@ -92,7 +92,7 @@ def test_independent_patterns_are_the_participation_ratio_of_eigenvalues(rng):
         ratios.append(eigenvalues.sum() ** 2 / (eigenvalues**2).sum())
     expected = np.exp(np.log(ratios).mean())
     dead = np.zeros((6, 10), bool)
-    assert np.isclose(float(independent_patterns([*layers, dead])), expected)
+    assert np.isclose(float(independent_patterns([jnp.asarray(bits) for bits in (*layers, dead)])), expected)
     # Channels that are off for all change nothing either.
-    assert np.isclose(float(independent_patterns([np.hstack([bits, dead]) for bits in layers])), expected)
-    assert float(independent_patterns([dead])) == 0
+    assert np.isclose(float(independent_patterns([jnp.asarray(np.hstack([bits, dead])) for bits in layers])), expected)
+    assert float(independent_patterns([jnp.asarray(dead)])) == 0

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from tenas_jax.data import open_images
@@ -26,7 +27,7 @@ def test_effective_neurons_are_neurons_times_the_mean_participation_ratio():
     words, batches = program.draw(jax.random.key(3), open_images())
     values, health = program.read(program.compiled(masks, words, batches), masks)["effective_neurons"]
     assert set(health) == {"counted"}
-    net, (weights, _) = CellNetwork(SPACE, SKELETON), jax.random.split(jax.random.wrap_key_data(words))
+    net, (weights, _) = CellNetwork(SPACE, SKELETON), jax.random.split(jax.random.wrap_key_data(jnp.asarray(words)))
     variables = net.initial(weights, batches[0].shape, batches.dtype)
     for value, mask in zip(values, masks, strict=True):
         logs = []
