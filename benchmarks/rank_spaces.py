@@ -2,10 +2,10 @@
 
     python benchmarks/rank_spaces.py FOLDER [SPACE ...] [--repeats N]
 
-FOLDER holds the tables nasbench_macro.csv.gz, mnasnet_imagenet.csv.gz and transnas_micro.csv.gz. Every architecture that
-has an accuracy is scored as `python -m tenas_jax.rank` does, equal ones once. Kendall's tau and Spearman's rho are
-reported on both halves by crc32 of the string: the development half may choose settings, the other one none. Writes
-`results/rank_spaces.json`, where spaces that are not named stay as they were.
+FOLDER holds the tables nasbench_macro.csv.gz, mnasnet_imagenet.csv.gz, transnas_micro.csv.gz and
+transnas_macro.csv.gz. Every architecture that has an accuracy is scored as `python -m tenas_jax.rank` does, equal ones
+once. Kendall's tau and Spearman's rho are reported on both halves by crc32 of the string: the development half may choose
+settings, the other one none. Writes `results/rank_spaces.json`, where spaces that are not named stay as they were.
 """
 
 import argparse
@@ -47,11 +47,12 @@ BENCHMARKS = {
     "nasbench-macro": Benchmark("nasbench_macro.csv.gz", ("test_accuracy_mean",), bit=1),
     "mnasnet": Benchmark("mnasnet_imagenet.csv.gz", ("top1",)),
     "transnas-micro": Benchmark("transnas_micro.csv.gz", ("class_scene", "jigsaw", "normal")),
+    "transnas-macro": Benchmark("transnas_macro.csv.gz", ("class_scene", "normal")),
 }
 
 
 def blocks(space: SearchSpace, masks: np.ndarray) -> np.ndarray | None:
-    """How many inverted residuals a network has; None of cells."""
+    """How many inverted residuals or modules a network has; None of cells."""
     if not space.decisions:
         return None
     held = [[space.operators[option] for option in choice[0]] for choice in masks.argmax(-1)]

@@ -156,6 +156,10 @@ class SourceReading:
         layer = Convolution(self._channels(x.channels), self._channels(channels), kernel, stride, dilation, False)
         return self._layer(self._dialect.convolution(self._attribute(name), self._value(x), layer), channels)
 
+    def convolution_to(self, name, x, widths, weights, *, kernel=1, stride=1):
+        """Of one architecture every width is known."""
+        raise InputError(f"{name} has one of several widths; source is written of single architectures.")
+
     def depthwise_convolution(self, name, x, *, kernel, stride=1, dilation=1):
         """See `operators.Reading`."""
         width = self._channels(x.channels)

@@ -73,6 +73,10 @@ class CostReading:
         self._pay(parameters=weights, flops=weights * side**2, convolutions=1, spatial_convolutions=int(kernel > 1))
         return Shape(side, channels)
 
+    def convolution_to(self, name, x, widths, weights, *, kernel=1, stride=1):
+        """As a convolution to the widest."""
+        return self.convolution(name, x, max(widths), kernel=kernel, stride=stride)
+
     def depthwise_convolution(self, name, x, *, kernel, stride=1, dilation=1):
         """`k^2 channels` weights, each used at every output position."""
         side, weights = -(-x.side // stride), kernel**2 * x.channels

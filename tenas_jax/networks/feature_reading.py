@@ -59,6 +59,16 @@ class FeatureReading:
         weights = self.parameter(f"{name}.kernel", (kernel, kernel, x.shape[-1], channels), "weight", x.dtype)
         return self.convolve(x, weights, stride=stride, dilation=dilation)
 
+    def convolution_to(self, name, x, widths, weights, *, kernel=1, stride=1):
+        """See `operators.Reading`."""
+        y = self.convolution(name, x, max(widths), kernel=kernel, stride=stride)
+        held = np.arange(max(widths))[None] < np.array(widths)[:, None]
+        return y * self._by_channel(jnp.dot(jnp.asarray(weights, y.dtype), held.astype(y.dtype), precision="highest"))
+
+    @staticmethod
+    def _by_channel(values):
+        return _channels(values)
+
     def depthwise_convolution(self, name, x, *, kernel, stride=1, dilation=1):
         """See `operators.Reading`."""
         weights = self.parameter(f"{name}.kernel", (kernel, kernel, 1, x.shape[-1]), "weight", x.dtype)

@@ -97,13 +97,30 @@ class CellNetwork(nn.Module):
         Raises:
             InputError: where the network has no ReLU.
         """
+        return jnp.concatenate(self.activation_layers(images, mask), axis=1)
+
+    def activation_layers(
+        self, images: Float[Array, "b h w c"], mask: Bool[Any, "cells edges ops"]
+    ) -> list[Bool[Array, "b bits"]]:
+        """As `activation_bits`, ReLU by ReLU.
+
+        Args:
+            images: (b, h, w, c).
+            mask: alive operators.
+
+        Returns:
+            (b, bits) of every ReLU, in the order in which the network meets them.
+
+        Raises:
+            InputError: where the network has no ReLU.
+        """
         bits = self._read(images, mask, True)[1].bits
         if not bits:
             raise InputError(
                 f"the network of {self.space.name} has no ReLU, and so no activation patterns; take scores of kernels, or "
                 "end it with `network.finish`."
             )
-        return jnp.concatenate(bits, axis=1)
+        return bits
 
     @nn.nowrap  # layers of custom operators are no parts of this module
     def initial(

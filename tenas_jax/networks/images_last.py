@@ -66,6 +66,10 @@ class ImagesLastReading(FeatureReading):
         weights = self.parameter(f"{name}.kernel", (kernel, kernel, len(x), channels), "weight", x.dtype)
         return self._convolved(f"{name}.kernel", x, weights, Geometry(x.shape[1:3], stride, dilation, False))
 
+    @staticmethod
+    def _by_channel(values):
+        return _channels(values)
+
     def depthwise_convolution(self, name, x, *, kernel, stride=1, dilation=1):
         """See `operators.Reading`."""
         weights = self.parameter(f"{name}.kernel", (kernel, kernel, 1, len(x)), "weight", x.dtype)

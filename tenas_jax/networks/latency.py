@@ -10,7 +10,6 @@ import numpy as np
 from tenas_jax.spaces.cell_graph import Mask
 from tenas_jax.spaces.space import SearchSpace
 
-SIDE = 32  # of the images
 WARM_UPS = 3  # runs that do not count
 REPEATS = 30
 DTYPE = "float32"
@@ -31,7 +30,7 @@ class Latency(NamedTuple):
 
 
 def measure_latency(space: SearchSpace, mask: Mask, batch: int = 1, *, repeats: int = REPEATS) -> Latency:
-    """Compiles and runs the forward pass of one architecture, with frozen batch norms, on 32 x 32 images.
+    """Compiles and runs the forward pass of one architecture, with frozen batch norms, on images of the space's side.
 
     A program that takes masks as data, as those that score, would run all operators of the supernet: so every architecture
     is compiled by itself, and what leads nowhere is left out by the compiler.
@@ -49,7 +48,7 @@ def measure_latency(space: SearchSpace, mask: Mask, batch: int = 1, *, repeats: 
 
     choice = tuple(tuple(int(operator) for operator in cell) for cell in space.choice(mask))
     module = StandAlone(Blueprint(space, choice, space.skeleton("trained")))
-    images = jnp.ones((batch, SIDE, SIDE, 3), DTYPE)
+    images = jnp.ones((batch, space.family.side, space.family.side, 3), DTYPE)
     variables = module.initial(jax.random.key(0), images.shape)
     start = time.perf_counter()
     forward = jax.jit(module.apply).lower(variables, images).compile()

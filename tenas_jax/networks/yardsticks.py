@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int
 
-from tenas_jax.networks.cost import Cost, prices
+from tenas_jax.networks.cost import Cost, costs, prices
+from tenas_jax.networks.longest_path import longest_path
 from tenas_jax.spaces.skeleton import Skeleton
 from tenas_jax.spaces.space import SearchSpace
 
@@ -23,7 +24,8 @@ class Yardsticks(NamedTuple):
     Attributes:
         live_parameters: of the network without its dead operators.
         live_multiply_adds: its multiply-adds for one image, see `cost.Cost`.
-        live_convolutions: live convolutions of its cells; depthwise ones count as convolutions.
+        live_convolutions: live convolutions of its cells; depthwise ones count as convolutions. Where costs do not add up
+            over decisions (TransNAS-Bench-101's macro networks), here and below those of the whole network count.
         live_spatial_convolutions: those of them that look at more than one position, such as 3x3.
         path_convolutions: convolutions summed over all paths through a cell, one that lies on two paths counting twice; of
             all cells.
@@ -112,6 +114,8 @@ def yardsticks(
         mask = np.asarray(mask)
         found = space.family.counts(space, mask.reshape(-1, *space.mask_shape), skeleton, side)
         return Yardsticks(*(np.reshape(found[name], mask.shape[:-3]) for name in Yardsticks._fields))
+    if not space.family.costs_add_up:
+        return _of_chains(space, np.asarray(mask, bool), skeleton, side)
     live = live_operators(space, mask)
     base, shares = prices(space, skeleton, side)
     connected = live.any((-3, -2, -1))
@@ -127,6 +131,14 @@ def yardsticks(
         path_spatial_convolutions=_over_paths(space, live, shares.spatial_convolutions),
         depth=_longest(space, live, convolutions),
     )
+
+
+def _of_chains(space: SearchSpace, mask: np.ndarray, skeleton: Skeleton, side: int) -> Yardsticks:
+    """Of decisions that follow each other everything lies on the one path; the stem and the linear layer count too."""
+    whole = costs(space, mask, skeleton=skeleton, side=side)
+    convolutions, spatial = whole.convolutions, whole.spatial_convolutions
+    depth = longest_path(space, mask, skeleton, side)
+    return Yardsticks(whole.parameters, whole.flops, convolutions, spatial, convolutions, spatial, depth)
 
 
 def _over_paths(space: SearchSpace, live: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -99,6 +99,10 @@ class KernelReading:
             raise NotAnalyticError(name, "its ways have different numbers of channels")
         return operators[int(alive[0])](name, x)
 
+    def convolution_to(self, name, x, widths, weights, *, kernel=1, stride=1):
+        """Of infinitely many channels none is missing."""
+        raise NotAnalyticError(name, "its width depends on the mask")
+
     def squeeze_excite(self, name, x, channels):
         """Gates are functions of the channels that they scale."""
         raise NotAnalyticError(name, "squeeze-excitation has no closed form")

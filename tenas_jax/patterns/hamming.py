@@ -4,6 +4,8 @@ Two inputs are as alike as the neurons on which they agree (NASWOT, Mellor et al
 whether patterns are equal, and saturates where all are distinct; these measures ask by how many neurons they differ.
 """
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -91,6 +93,39 @@ def effective_number(distances: Float[Array, "samples samples"]) -> Float[Array,
         distances: Hamming distances of every pair.
     """
     return jnp.exp(-jnp.log(jnp.exp(-distances).mean(1)).mean())
+
+
+def independent_patterns(layers: Sequence[Bool[Array, "samples bits"]]) -> Float[Array, ""]:
+    """How many patterns of a ReLU differ independently, the geometric mean over ReLUs; jittable.
+
+    Of each ReLU the participation ratio `tr(C)^2 / tr(C^2)` of the covariance C of its bits: 1 where the inputs lie along a
+    line, at most one less than there are inputs.
+
+    Args:
+        layers: bits (samples, bits) of every ReLU. Those on which all inputs agree do not count: dead operators are off.
+
+    Returns:
+        A number from 1 to the number of inputs less one; 0 where inputs differ nowhere.
+
+    Examples:
+        Four inputs in one ReLU, each with a neuron of its own, and along a line in another one: the root of 3 times 1.
+
+        >>> import numpy as np
+        >>> apart, line = np.eye(4, dtype=bool), np.array([[True], [False], [True], [False]])
+        >>> round(float(independent_patterns([apart, line])), 3)
+        1.732
+    """
+    ratios, differing = [], []
+    for bits in layers:
+        on = jnp.where(bits, 1.0, 0.0)
+        centred = on - on.mean(0, keepdims=True)
+        products = jnp.dot(centred, centred.T, precision="highest")
+        total = jnp.trace(products)
+        differing.append(total > 0)
+        ratios.append(jnp.where(total > 0, total**2 / jnp.maximum(jnp.square(products).sum(), 1e-30), 1.0))
+    count = jnp.where(jnp.stack(differing), 1.0, 0.0).sum()
+    mean = jnp.exp(jnp.log(jnp.stack(ratios)).sum() / jnp.maximum(count, 1.0))
+    return jnp.where(count > 0, mean, jnp.zeros_like(mean))
 
 
 def regularised_log_determinant(kernel: Float[Array, "n n"]) -> Float[Array, ""]:

@@ -33,6 +33,7 @@ from tenas_jax.patterns.hamming import (
     effective_regions,
     hamming_distances,
     hamming_kernel,
+    independent_patterns,
     regularised_log_determinant,
 )
 from tenas_jax.patterns.regions import SATURATED, count_hashes, hash_patterns
@@ -162,8 +163,12 @@ def _of_patterns(space: SearchSpace, work: Patterns, wanted: dict[str, str]) -> 
     def patterns(mask, words, batches):
         weights, batches = inputs(words, batches)
         variables = net.initial(weights, batches[0].shape, batches.dtype)
-        bits = [net.apply(variables, batch, mask, method="activation_bits") for batch in batches]
-        return {statistic: _READ[statistic](bits) for statistic in wanted.values()}
+        found: list[Any] = [net.apply(variables, batch, mask, method="activation_layers") for batch in batches]
+        bits = [jnp.concatenate(layers, axis=1) for layers in found]
+        return {
+            statistic: independent_patterns(found[0]) if statistic == "effective_neurons" else _READ[statistic](bits)
+            for statistic in wanted.values()
+        }
 
     def first_batch(words, batches):
         weights, batches = inputs(words, batches)
@@ -220,6 +225,9 @@ _OF_DISTANCES: dict[str, Callable[[Any], Array]] = {
 
 
 def _reading(space: SearchSpace, work: Patterns, statistic: str, values, masks: Masks):
+    if statistic == "effective_neurons":
+        neurons = cost.neurons_as_scored(space, masks, work.skeleton, work.side)
+        return neurons * values.astype(np.float64), np.full(len(values), "counted")
     if statistic == "hamming":
         # Dead neurons differ nowhere; those of the network without them are counted from its definition.
         neurons = cost.neurons_as_scored(space, masks, work.skeleton, work.side)

@@ -12,13 +12,15 @@ from there: whatever is found meets the limits by the measure itself, and what i
 """
 
 import itertools
+import math
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Bool, Int, Key
 
 from tenas_jax.errors import InputError
-from tenas_jax.search import affordable
+from tenas_jax.search import affordable, descent
 from tenas_jax.search.measures import Limit, Measure, Prices, counted, fitted, rounded_up, spelled
 from tenas_jax.spaces.sampling import architectures
 from tenas_jax.spaces.space import SearchSpace, host_generator
@@ -102,6 +104,9 @@ class Budget(NamedTuple):
         """
         if self.goes_through(space):
             return affordable.cheapest(self, space, mask, holding)
+        if space.validity is not None:
+            cheap = descent.lowest(space, mask, partial(self.excess, space), holding, enough=1.0)
+            return cheap[0] if cheap and cheap[1] <= 1 else None
         found = None
         for prices in self._prices(space):
             found = _cheapest(space, mask, prices, holding)
@@ -142,6 +147,8 @@ class Budget(NamedTuple):
         eligible = space.eligible(mask)
         if self.goes_through(space):
             return np.argwhere(eligible & ~affordable.held(self, space, mask))
+        if space.validity is not None:
+            return descent.unaffordable(space, mask, partial(self.excess, space))
         places = np.argwhere(eligible).tolist()
         gone = [(c, e, o) for c, e, o in places if self.cheapest(space, mask, (c, e, o)) is None]
         return np.array(gone, int).reshape(-1, 3)
@@ -202,6 +209,7 @@ class Budget(NamedTuple):
         while not self.meet(space, space.one_hot(choice)):
             now = np.take_along_axis(prices, choice[..., None], -1)
             cheaper = np.argwhere(mask & (prices < now) & _decided(space, space.one_hot(choice))[..., None])
+            cheaper = _valid_changes(space, choice, cheaper)
             if not len(cheaper):
                 found = self.cheapest(space, mask)
                 if found is None:
@@ -215,6 +223,15 @@ class Budget(NamedTuple):
         """By what the cheapest is sought; the last one counts every limit."""
         relative = [_price(space, measure) / (most or 1) for measure, most in self.limits]
         return relative if len(relative) == 1 else [*relative, np.sum(relative, axis=0)]
+
+
+def _valid_changes(space: SearchSpace, choice: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Of changes (k, 3) of an architecture those that make another one."""
+    if space.validity is None or not len(places):
+        return places
+    changed = np.repeat(choice[None], len(places), axis=0)
+    changed[np.arange(len(places)), places[:, 0], places[:, 1]] = places[:, 2]
+    return places[space.valid(space.one_hot(changed))]
 
 
 def _decided(space: SearchSpace, architecture: Mask) -> Bool[np.ndarray, "cells edges"]:
@@ -237,9 +254,12 @@ def _too_low(space: SearchSpace, measure: Measure, most: float, least: float) ->
 
 
 def _least(budget: Budget, space: SearchSpace, measure: Measure, whole: Mask) -> float:
-    """The least that is found of a measure; exact where it adds up, and where the space is gone through."""
+    """The least that is found of a measure; exact where it adds up, or the space is gone through."""
     if budget.goes_through(space):
         return affordable.least(space, measure, whole)
+    if space.validity is not None:
+        cheap = descent.lowest(space, whole, lambda masks: np.nan_to_num(measure.values(space, masks), nan=np.inf))
+        return measure.values(space, cheap[0]).item() if cheap else math.nan
     return measure.values(space, _cheapest(space, whole, _price(space, measure))).item()
 
 

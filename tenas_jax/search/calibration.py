@@ -25,6 +25,7 @@ from tenas_jax.spaces.cell_graph import Mask
 from tenas_jax.spaces.space import Masks, SearchSpace
 from tenas_jax.terminal import doing
 
+USUAL_SIDE = 32  # of images; what was measured before there were others says nothing of it
 FILE = "latencies.jsonl"
 NUMBER = 12  # architectures that prices are fitted to, at least
 
@@ -70,6 +71,8 @@ class MeasuredLatency:
         self.space, self.batch = space, batch
         self.fit: Fit | None = None
         self.identity = {"device": f"{device.platform}: {device.device_kind}", "batch": batch, "dtype": DTYPE}
+        if space.family.side != USUAL_SIDE:
+            self.identity["side"] = space.family.side
         self._folder: RunFolder | None = None
         self._known: dict[str, dict[str, Any]] = {}
 

@@ -58,7 +58,7 @@ def first_generation(
     mask = space.alternatives()
     found: dict[bytes, np.ndarray] = {}
     for choice in space.sample(key, wanted * MOST_ATTEMPTS).argmax(-1):
-        affordable = budget.lower(rng, choice, mask, space) if budget else choice
+        affordable = _lowered(budget, rng, choice, mask, space) if budget else choice
         found.setdefault(affordable.tobytes(), affordable)
         if len(found) == wanted:
             break
@@ -96,11 +96,16 @@ def next_generation(
         rivals = rng.choice(alive, min(settings.tournament, len(alive)), replace=False)
         child = mutate(rng, history[rivals[np.argmax(good[rivals])]], space)
         if budget:
-            child = budget.lower(rng, child, space.alternatives(), space)
+            child = _lowered(budget, rng, child, space.alternatives(), space)
         if child.tobytes() not in seen:
             seen.add(child.tobytes())
             children.append(child)
     return np.stack(children) if children else np.zeros((0, *history.shape[1:]), history.dtype)
+
+
+def _lowered(budget: Budget, rng, choice: np.ndarray, mask: np.ndarray, space: SearchSpace) -> np.ndarray:
+    """An architecture within the budget, without what makes no difference."""
+    return space.normal(space.one_hot(budget.lower(rng, choice, mask, space)[None]))[0].argmax(-1)
 
 
 def least_dominated(

@@ -28,6 +28,16 @@ class Reading(Protocol[Value]):
         """A `kernel` x `kernel` convolution to `channels` channels, zero padded to keep positions, without bias."""
         ...
 
+    def convolution_to(
+        self, name: str, x: Value, widths: Sequence[int], weights: Any, *, kernel: int = 1, stride: int = 1
+    ) -> Value:
+        """A convolution to one of several numbers of channels: the sum over i of `weights[i]` times its first `widths[i]`.
+
+        What comes out has the channels of the widest, zeros where they are missing, so that one program holds all widths.
+        Where the width is known while tracing, a network takes a `convolution` of that width.
+        """
+        ...
+
     def depthwise_convolution(self, name: str, x: Value, *, kernel: int, stride: int = 1, dilation: int = 1) -> Value:
         """One `kernel` x `kernel` filter a channel, zero padded to keep positions, without bias."""
         ...

@@ -10,10 +10,12 @@ from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
 from tenas_jax.spaces.nasbench_macro import NAS_BENCH_MACRO
 from tenas_jax.spaces.references import find_source
 from tenas_jax.spaces.space import SearchSpace, space_from
+from tenas_jax.spaces.transnas_macro import TRANSNAS_MACRO
 from tenas_jax.spaces.transnas_micro import TRANSNAS_MICRO
 
 SPACES = {
-    space.name: space for space in (NAS_BENCH_201, DARTS, NAS_BENCH_101, NAS_BENCH_MACRO, MNASNET, TRANSNAS_MICRO)
+    space.name: space
+    for space in (NAS_BENCH_201, DARTS, NAS_BENCH_101, NAS_BENCH_MACRO, MNASNET, TRANSNAS_MICRO, TRANSNAS_MACRO)
 }
 
 

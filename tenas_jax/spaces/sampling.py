@@ -43,16 +43,16 @@ def impossible(key: Key[Array, ""], mask: Mask, count: int, space: CellGraph) ->
     """
     if space.validity is None:
         return np.zeros((0, 3), int)
-    unseen = _unseen(mask, _drawn(key, mask, count, space), space)
-    gone = [place for place in unseen if not len(_drawn(key, _holding(mask, place), count, space))]
+    unseen = _unseen(mask, valid_completions(key, mask, count, space), space)
+    gone = [place for place in unseen if not len(valid_completions(key, holding_one(mask, place), count, space))]
     return np.array(gone, int).reshape(-1, 3)
 
 
 def _valid(key, mask: Mask, count: int, space: CellGraph) -> Int[np.ndarray, "m cells edges"]:
     """Those of several balanced samples that are valid, and one for every option that none of them holds."""
-    found = _drawn(key, mask, count, space)
+    found = valid_completions(key, mask, count, space)
     for place in _unseen(mask, found, space):
-        held = _drawn(key, _holding(mask, place), count, space)
+        held = valid_completions(key, holding_one(mask, place), count, space)
         if not len(held):
             cell, edge, operator = place
             raise InputError(
@@ -63,7 +63,13 @@ def _valid(key, mask: Mask, count: int, space: CellGraph) -> Int[np.ndarray, "m 
     return found
 
 
-def _holding(mask: Mask, place: tuple[int, int, int]) -> Mask:
+def holding_one(mask: Mask, place: tuple[int, int, int]) -> Mask:
+    """A mask with one option of a decision only.
+
+    Args:
+        mask: the options that are alive.
+        place: cell, edge and operator.
+    """
     cell, edge, operator = place
     held = mask.copy()
     held[cell, edge] = np.arange(mask.shape[-1]) == operator
@@ -76,8 +82,15 @@ def _unseen(mask: Mask, choices: Int[np.ndarray, "m cells edges"], space: CellGr
     return [(c, e, o) for c, e, o in np.argwhere(mask & ~space.one_hot(choices).any(0)).tolist()]
 
 
-def _drawn(key, mask: Mask, count: int, space: CellGraph) -> Int[np.ndarray, "m cells edges"]:
-    """At most so many valid architectures, each once; none where hardly one is valid."""
+def valid_completions(key, mask: Mask, count: int, space: CellGraph) -> Int[np.ndarray, "m cells edges"]:
+    """At most so many valid architectures, each once; none where hardly one is valid.
+
+    Args:
+        key: decides the sample.
+        mask: the options that are alive.
+        count: at most so many, and no fewer than a decision has options.
+        space: the search space.
+    """
     import jax
 
     found = np.zeros((0, *mask.shape[:2]), int)

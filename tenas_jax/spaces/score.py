@@ -94,6 +94,9 @@ _OF_PATTERNS = {
     "linear_regions": ("distinct activation patterns of a thin network (TE-NAS)", False, False),
     "effective_regions": ("the same, patterns that differ in few neurons counting as partly equal", False, True),
     "hamming": ("log-determinant of the Hamming kernel of activation patterns (NASWOT)", False, False),
+    "effective_neurons": (
+        "neurons, times how many patterns of a ReLU differ independently (geometric mean over ReLUs)", False, True,
+    ),
     "hamming_log_determinant": (
         "log det(K + I) of the Hamming kernel of a thin network's patterns", False, False,
     ),

@@ -9,6 +9,7 @@ from tenas_jax.ntk.spectrum import log_determinants
 from tenas_jax.patterns.hamming import (
     effective_regions,
     hamming_kernel,
+    independent_patterns,
     regularised_log_determinant,
 )
 
@@ -81,3 +82,17 @@ def test_an_input_of_a_known_pattern_adds_little(rng):
     row = kernel[0]
     np.testing.assert_allclose(again - base, np.log(1 + row[0] - row @ np.linalg.solve(kernel + np.eye(8), row)))
     assert 0 < again - base < np.log(2) < more - base
+
+
+def test_independent_patterns_are_the_participation_ratio_of_eigenvalues(rng):
+    layers = [rng.random((6, 40)) < share for share in (0.2, 0.5, 0.9)]
+    ratios = []
+    for bits in layers:
+        eigenvalues = np.linalg.eigvalsh(np.cov(bits.astype(float), rowvar=False))
+        ratios.append(eigenvalues.sum() ** 2 / (eigenvalues**2).sum())
+    expected = np.exp(np.log(ratios).mean())
+    dead = np.zeros((6, 10), bool)
+    assert np.isclose(float(independent_patterns([jnp.asarray(bits) for bits in (*layers, dead)])), expected)
+    # Channels that are off for all change nothing either.
+    assert np.isclose(float(independent_patterns([jnp.asarray(np.hstack([bits, dead])) for bits in layers])), expected)
+    assert float(independent_patterns([jnp.asarray(dead)])) == 0

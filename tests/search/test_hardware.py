@@ -369,6 +369,22 @@ def test_a_forward_pass_is_timed():
     assert found.compile_seconds > 0
 
 
+def test_a_forward_pass_is_of_images_as_the_space_has_them():
+    seen = []
+
+    def stack(read, space, weights, images, *rest):
+        seen.append(getattr(images, "shape", None))
+        return NAS_BENCH_201.family.network(read, space, weights, images, *rest)
+
+    family = replace(NAS_BENCH_201.family, network=stack, side=12)
+    small = tenas_jax.Skeleton(channels=2, cells=1, stages=1, classes=3)
+    space = replace(NAS_BENCH_201, like=family, skeletons={"trained": small})
+    measure_latency(space, space.one_hot(np.array([[3, 1, 1, 1, 1, 1]])), 2, repeats=1)
+    assert set(seen) == {(2, 12, 12, 3)}
+    assert calibration.MeasuredLatency(space).identity["side"] == 12
+    assert "side" not in calibration.MeasuredLatency(NAS_BENCH_201).identity
+
+
 def test_parents_are_those_that_few_beat(rng):
     good, costs = rng.integers(5, size=30) * 1.0, rng.integers(5, size=30) * 1.0
     costs[[3, 28]] = np.nan
