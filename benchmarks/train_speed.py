@@ -3,8 +3,9 @@
     python benchmarks/train_speed.py IMAGES [CASE ...]
 
 IMAGES is an `.npz` with `x` and `y`. Both frameworks take the same weights and batch, run forward, backward and SGD with
-momentum in single precision on all cores, and take turns. Cases: `nasbench201` (16 channels, 5 cells a stage, batch 64),
-`darts` (36 channels, 20 cells, auxiliary head, batch 16); without a name both.
+momentum in single precision on all cores, and take turns; ours on one device, and with a virtual device on each core, which
+share the batch. Cases: `nasbench201` (16 channels, 5 cells a stage, batch 64), `darts` (36 channels, 20 cells, auxiliary
+head, batch 16); without a name both.
 """
 
 # PyTorch is an extra that the type checker may have to do without.
@@ -14,9 +15,11 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +31,7 @@ from common.timing import seconds_in_turn, summary
 from pytorch import stand_alone
 from tenas_jax.data.labelled import open_labelled
 from tenas_jax.export.published import import_published
-from tenas_jax.networks.convolution import convolve
+from tenas_jax.networks.convolution import general_convolution
 from tenas_jax.networks.training_convolution import train_convolve
 from tenas_jax.spaces.darts import DARTS
 from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
@@ -90,66 +93,89 @@ def measured(name: str, data) -> dict:
     variables = import_published(blueprint, state_dict, genotype=genotype)
     batches = TrainBatches(data, recipe, 0)
     batch_seconds = seconds_of_batches(batches)
-    trainer, batch = Trainer(blueprint, recipe, batches.steps), batches[0]
+    batch = batches[0]
     ours = optimiser(recipe, batches.steps)
     parameters = variables["params"]
     state = State(jnp.zeros((), jnp.int32), parameters, variables["batch_stats"], ours.init(parameters), {})
-    placed = trainer.place(batch)
-    start = time.perf_counter()
-    step: Any = trainer.step
-    program = step.lower(state, placed).compile()
-    compile_seconds = time.perf_counter() - start
-    memory = program.memory_analysis()
-    holder = [state, 0.0]
-
-    def jax_step() -> None:
-        holder[0], sums = trainer.step(holder[0], placed)
-        holder[1] = float(sums.loss) / recipe.batch
-
+    run, compiled = {}, {}
+    for variant, devices in (("jax", tuple(jax.devices()[:1])), ("jax_a_device_a_core", tuple(jax.devices()))):
+        trainer = Trainer(blueprint, recipe, batches.steps, devices=devices)
+        run[variant], compiled[variant] = jax_step(trainer, state, batch)
     sgd = torch.optim.SGD(
         network.parameters(), recipe.rate, momentum=0.9, weight_decay=recipe.weight_decay, nesterov=recipe.nesterov
     )
-    theirs = torch_step(network, sgd, recipe, torch.from_numpy(batch.images.transpose(0, 3, 1, 2).copy()),
-                        torch.from_numpy(batch.labels.astype(np.int64)))  # fmt: skip
-    jax_step()
-    first = {"jax": holder[1], "pytorch": theirs()}
-    seconds = seconds_in_turn({"jax": jax_step, "pytorch": theirs}, {"jax": REPEATS, "pytorch": REPEATS})
+    run["pytorch"] = torch_step(network, sgd, recipe, torch.from_numpy(batch.images.transpose(0, 3, 1, 2).copy()),
+                                torch.from_numpy(batch.labels.astype(np.int64)))  # fmt: skip
+    first = {variant: step() for variant, step in run.items()}
+    seconds = seconds_in_turn(run, dict.fromkeys(run, REPEATS))
+    medians = {variant: float(np.median(values[:, 0])) for variant, values in seconds.items()}
     return {
         "case": name,
         "batch": recipe.batch,
         "first_loss": first,
-        "compile_seconds": compile_seconds,
-        "program_bytes": memory.temp_size_in_bytes if memory else None,
+        "compile_seconds": compiled["jax"]["seconds"],
+        "program_bytes": compiled["jax"]["bytes"],
         "batch_seconds": batch_seconds,
-        **{framework: summary(values) for framework, values in seconds.items()},
-        "ratio": float(np.median(seconds["pytorch"][:, 0]) / np.median(seconds["jax"][:, 0])),
+        **{variant: summary(values) for variant, values in seconds.items()},
+        "ratio": medians["pytorch"] / medians["jax"],
+        "ratio_a_device_a_core": medians["pytorch"] / medians["jax_a_device_a_core"],
     }
 
 
+def jax_step(trainer: Trainer, state: State, batch) -> tuple[Callable[[], float], dict[str, Any]]:
+    """A step that goes on from the one before it, and what compiling it took."""
+    holder, placed = [trainer.replicate(jax.tree.map(np.asarray, state))], trainer.place(batch)
+    start = time.perf_counter()
+    compiled = cast("Any", trainer.step).lower(holder[0], placed).compile()
+    seconds, memory = time.perf_counter() - start, compiled.memory_analysis()
+
+    def step() -> float:
+        holder[0], sums = compiled(holder[0], placed)
+        return float(sums.loss) / trainer.recipe.batch
+
+    return step, {"seconds": seconds, "bytes": memory.temp_size_in_bytes if memory else None}
+
+
 def forms() -> list[dict]:
-    """Forward and backward of a convolution by the general routine, and as shifted multiply-adds."""
+    """Forward and backward of a convolution: the general routine, what training takes on a processor, and PyTorch."""
     rows, key = [], jax.random.key(0)
     for batch, side, channels, kernel, depthwise in (
-        (64, 32, 16, 3, False), (64, 8, 64, 3, False), (16, 32, 36, 3, True), (16, 8, 144, 5, True),
+        (64, 32, 16, 3, False), (64, 16, 32, 3, False), (64, 8, 64, 3, False), (64, 32, 16, 1, False),
+        (16, 32, 36, 1, False), (16, 32, 36, 3, True), (16, 16, 72, 5, True), (16, 8, 144, 3, True),
     ):  # fmt: skip
         x = jax.random.normal(key, (batch, side, side, channels))
         weights = jax.random.normal(key, (kernel, kernel, 1 if depthwise else channels, channels))
+        general = partial(general_convolution, stride=1, dilation=1, depthwise=depthwise, precision=None)
         run = {}
-        for name, form in (("general", train_convolve), ("shifted", convolve)):
-            gradient = jax.jit(
-                jax.grad(lambda x, w, form=form, d=depthwise: jnp.square(form(x, w, depthwise=d)).sum(), (0, 1))
-            )
-            jax.block_until_ready(gradient(x, weights))
-            run[name] = lambda gradient=gradient, x=x, w=weights: jax.block_until_ready(gradient(x, w))
-        seconds = seconds_in_turn(run, dict.fromkeys(run, REPEATS))
+        for name, form in (("general", general), ("ours", partial(train_convolve, depthwise=depthwise))):
+            # The gradient is an array, as in a network: of a loss of one line it would be computed again at every tap.
+            both = jax.jit(lambda x, w, gradient, form=form: (form(x, w), jax.vjp(form, x, w)[1](gradient)))
+            jax.block_until_ready(both(x, weights, x))
+            run[name] = lambda both=both, x=x, w=weights: jax.block_until_ready(both(x, w, x))
+        run["pytorch"] = torch_convolution(np.asarray(x), np.asarray(weights), channels if depthwise else 1)
+        seconds = seconds_in_turn(run, dict.fromkeys(run, 4 * REPEATS))
         shape = {"batch": batch, "side": side, "channels": channels, "kernel": kernel, "depthwise": depthwise}
         rows.append({**shape, **{name: summary(values) for name, values in seconds.items()}})
     return rows
 
 
+def torch_convolution(x, weights, groups: int) -> Callable[[], Any]:
+    images = torch.from_numpy(x.transpose(0, 3, 1, 2).copy()).requires_grad_()
+    kernels = torch.from_numpy(weights.transpose(3, 2, 0, 1).copy()).requires_grad_()
+
+    def run():
+        found = torch.nn.functional.conv2d(images, kernels, padding=weights.shape[0] // 2, groups=groups)
+        return torch.autograd.grad(found, (images, kernels), images.detach())
+
+    run()
+    return run
+
+
 def main() -> None:
     images, *names = sys.argv[1:]
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    cores = len(os.sched_getaffinity(0))
+    torch.set_num_threads(cores)
+    jax.config.update("jax_num_cpu_devices", cores)
     data = open_labelled("cifar10", Path(images))
     rows = [measured(name, data) for name in names or ["nasbench201", "darts"]]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -99,23 +99,6 @@ def ranking_transnas() -> str:
     return table(["", "images", *(f"{n}, {h}" for h in ("development", "other half") for n in TASKS.values())], rows)
 
 
-def ranking_spaces() -> str:
-    """Kendall's tau and Spearman's rho on other spaces by half: the default scores, then every yardstick."""
-    rows = []
-    for space, measured in read("rank_spaces")["spaces"].items():
-        smoothed = "default, smoothed" in measured["scores"]
-        chosen = {"**default scores**": measured["scores"]["default, smoothed" if smoothed else "default, plain"]}
-        chosen |= {f"*{name.replace('_', ' ')}*": figures for name, figures in measured["yardsticks"].items()}
-        columns = sorted({name.rpartition(", ")[0] for name in next(iter(chosen.values()))})
-        for label, figures in chosen.items():
-            for column in columns:
-                halves = [figures[f"{column}, {half}"] for half in ("development half", "other half")]
-                cells = [f"{one[name]:.3f}" for name in ("kendall_tau", "spearman_rho") for one in halves]
-                rows.append([space, column.replace("_", " "), label, *cells])
-    heads = [f"{name}, {half}" for name in ("tau", "rho") for half in ("development", "other half")]
-    return table(["space", "", "", *heads], rows)
-
-
 def ranking_found() -> str:
     """The accuracy of the best-scored of 3,000 random architectures, mean of five samples."""
     found = read("published")["best_of_3000"]

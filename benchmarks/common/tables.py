@@ -7,7 +7,7 @@ import re
 import statistics
 from collections.abc import Callable
 
-from common import fault_tables, kernel_tables, ranking_tables, speed_tables, train_tables
+from common import fault_tables, kernel_tables, ranking_tables, space_tables, speed_tables, train_tables
 from common.markdown import PARTS, read, spread, table
 
 
@@ -85,6 +85,7 @@ TABLES: dict[Callable[[], str], str] = {
     search_output: "README.md",
     train_tables.quick_trainings: "docs/how_to/train.md",
     train_tables.training_costs: "docs/how_to/train.md",
+    train_tables.training_forms: "docs/how_to/train.md",
     kernel_tables.indicators: "docs/speed.md",
     kernel_tables.ntk_choices: "docs/analytic_ntk.md",
     kernel_tables.ntk_cost: "docs/analytic_ntk.md",
@@ -97,8 +98,9 @@ TABLES: dict[Callable[[], str], str] = {
     ranking_tables.ranking: "docs/ranking.md",
     ranking_tables.ranking_top: "docs/ranking.md",
     ranking_tables.ranking_transnas: "docs/ranking.md",
-    ranking_tables.ranking_spaces: "docs/ranking.md",
+    space_tables.ranking_spaces: "docs/ranking.md",
     ranking_tables.ranking_found: "docs/ranking.md",
+    space_tables.every_space: "docs/ranking.md",
     ranking_tables.darts_ranking: "docs/ranking.md",
     ranking_tables.published: "README.md",
     ranking_tables.ranking_without_one: "docs/ranking.md",

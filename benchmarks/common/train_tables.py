@@ -40,3 +40,14 @@ def training_costs() -> str:
         )  # fmt: skip
     head = ["network", "batch", "a step", "in PyTorch", "PyTorch / here", "making its batch", "compiling"]
     return table([*head, "days for all epochs of CIFAR-10"], rows)
+
+
+def training_forms() -> str:
+    """Forward and backward of single convolutions."""
+    rows = []
+    for row in read("train_speed")["forms"]:
+        kind = "depthwise" if row["depthwise"] else "dense"
+        name = f"{row['kernel']} x {row['kernel']}, {kind}, {row['channels']} channels, {row['side']} x {row['side']}"
+        seconds = [row[form]["seconds"] for form in ("general", "ours", "pytorch")]
+        rows.append([name, *(f"{1000 * one:.1f} ms" for one in seconds)])
+    return table(["convolution, forward and backward", "JAX's general routine", "here", "PyTorch"], rows)
