@@ -53,28 +53,19 @@ def _words(names: list[str]) -> str:
 def _spaces() -> list[tuple[str, list[str], Figures, dict[str, Figures]]]:
     """Name, default scores, their figures and those of every yardstick."""
     return [
-        ("NAS-Bench-201, CIFAR-10", *_nasbench201(HALVES)),
+        ("NAS-Bench-201, CIFAR-10", *_nasbench201()),
         *_others(),
-        *((f"TransNAS micro in NAS-Bench-201's network, {task}", *_nasbench201(_of_task(task))) for task in _TASKS),
         ("NAS-Bench-101", *_nasbench101()),
         ("DARTS, surrogate", *_darts()),
     ]
 
 
-_TASKS = ("class_scene", "jigsaw", "normal")
-
-
-def _of_task(task: str) -> tuple[str, str]:
-    return tuple(f"TransNAS micro {task}, {half}" for half in HALVES)  # pyright: ignore[reportReturnType]
-
-
-def _nasbench201(parts: tuple[str, ...]) -> tuple[list[str], Figures, dict[str, Figures]]:
+def _nasbench201() -> tuple[list[str], Figures, dict[str, Figures]]:
     measured = read("rank_defaults")
     rows = measured["images"]["synthetic"]["rows"]
 
     def figures(name: str) -> Figures:
-        row = {half: rows[name][part] for half, part in zip(HALVES, parts, strict=True)}
-        return {half: {figure: found[figure]["mean"] for figure in FIGURES} for half, found in row.items()}
+        return {half: {figure: rows[name][half][figure]["mean"] for figure in FIGURES} for half in HALVES}
 
     counts = (
         "flops",
