@@ -143,6 +143,30 @@ def any_network_in_blocks() -> str:
     return table(head, [[name, times, f"{blocks['peak_mebibytes'] / 1024:.2f} GiB"]])
 
 
+def engines() -> str:
+    """The fastest run of each engine of the empirical NTK, over that of ours."""
+    labels = {"neural_tangents": "Jacobian contraction", "neural_tangents_ntvp": "NTK-vector products"}
+    rows = []
+    for name, by_engine in read("ntk_engines")["kernels"].items():
+        fastest = min(by_engine["layerwise"]["all_seconds"])
+        others = [
+            f"{by_engine[engine]['minimum_over_layerwise']:.1f}" if engine in by_engine else "" for engine in labels
+        ]
+        rows.append([name.replace("_", " "), seconds(fastest), *others])
+    return table(["network, batch, output", "layer by layer", *(f"{label} / ours" for label in labels.values())], rows)
+
+
+def library_calls() -> str:
+    """The first and later plain calls of the library, beside programs that the user compiled."""
+    measured = read("library_calls")
+    rows = []
+    for name, call in measured["calls"].items():
+        by_hand = call.get("user_jit")
+        cells = [seconds(call["first_call_seconds"]), seconds(call["plain"]["seconds"])]
+        rows.append([f"`{name}`", *cells, seconds(by_hand["seconds"]) if by_hand else ""])
+    return table(["", "first call", "later", "in one's own `jax.jit`"], rows)
+
+
 def line_regions() -> str:
     """Breakpoints of networks with 256 neurons on a segment, by depth."""
     rows = [row for row in read("network_depth_and_width")["line_regions"] if row["neurons"] == 256]

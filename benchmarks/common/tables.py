@@ -113,6 +113,8 @@ TABLES: dict[Callable[[], str], str] = {
     speed_tables.starts: "docs/speed.md",
     speed_tables.memory_by_architectures: "docs/scaling.md",
     kernel_tables.any_network: "docs/any_network.md",
+    kernel_tables.engines: "docs/any_network.md",
+    kernel_tables.library_calls: "docs/any_network.md",
     kernel_tables.any_network_in_blocks: "docs/any_network.md",
     kernel_tables.line_regions: "docs/depth_and_width.md",
     kernel_tables.ntk_by_depth: "docs/depth_and_width.md",
