@@ -12,16 +12,11 @@ from tenas_jax.networks.depthwise import depthwise_taps
 from tenas_jax.networks.training_convolution import train_convolve
 
 
-def same_with_gradients(ours, general, x, weights):
-    """Values and vector-Jacobian products by the input and by the weights."""
-
-    @partial(jax.jit, static_argnums=0)
-    def of(function, x, weights):
-        values, pull = jax.vjp(function, x, weights)
-        return values, pull(jnp.cos(values))
-
-    for one, other in zip(*map(jax.tree.leaves, (of(ours, x, weights), of(general, x, weights))), strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-11)
+@partial(jax.jit, static_argnums=0)
+def with_gradients(function, x, weights):
+    """Values, and vector-Jacobian products by the input and by the weights."""
+    values, pull = jax.vjp(function, x, weights)
+    return values, pull(jnp.cos(values))
 
 
 # Heights with eight, seven, and one equal part; rows that a stride does not divide.
@@ -30,23 +25,19 @@ def same_with_gradients(ours, general, x, weights):
 def test_a_depthwise_convolution_and_its_gradients_are_those_of_the_general_routine(sides, kernel, stride, dilation):
     x = jax.random.normal(jax.random.key(0), (2, *sides, 3))
     weights = jax.random.normal(jax.random.key(1), (kernel, kernel, 1, 3))
-    same_with_gradients(
-        lambda x, w: depthwise_taps(x, w, stride, dilation),
-        lambda x, w: general_convolution(x, w, stride=stride, dilation=dilation, depthwise=True),
-        x,
-        weights,
-    )
+    general = partial(general_convolution, stride=stride, dilation=dilation, depthwise=True)
+    found = with_gradients(lambda x, w: depthwise_taps(x, w, stride, dilation), x, weights)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(with_gradients(general, x, weights)), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-11)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
 def test_a_1x1_convolution_and_its_gradients_are_those_of_the_general_routine(stride):
     x, weights = jax.random.normal(jax.random.key(0), (2, 5, 4, 3)), jax.random.normal(jax.random.key(1), (1, 1, 3, 7))
-    same_with_gradients(
-        lambda x, w: train_convolve(x, w, stride=stride),
-        lambda x, w: general_convolution(x, w, stride=stride, dilation=1, depthwise=False),
-        x,
-        weights,
-    )
+    general = partial(general_convolution, stride=stride, dilation=1, depthwise=False)
+    found = with_gradients(partial(train_convolve, stride=stride), x, weights)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(with_gradients(general, x, weights)), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-11)
 
 
 def test_gradients_of_half_precision_are_in_half_precision():
