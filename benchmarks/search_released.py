@@ -235,6 +235,10 @@ def collect(arguments: argparse.Namespace) -> None:
             if isinstance(found, dict) and "architecture" in found:
                 standing = table.standing(found["architecture"])
                 found |= {"accuracy": round(standing.accuracy, 2), "rank_in_table": standing.rank}
+    rounds = [content[part] for part in ("darts_ours", "darts_pytorch") if part in content]
+    if len(rounds) == 2:
+        ours, theirs = ({tuple(place) for place in one["pruned"]} for one in rounds)
+        content["darts_pruned_by_both"] = len(ours & theirs)
     write("search_released", content)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from tenas_jax.command_line import check_seed
 from tenas_jax.errors import InputError
 
-SPACE_NAMES = ("nasbench201", "darts", "nasbench101", "nasbench-macro", "mnasnet", "transnas-micro")
+SPACE_NAMES = ("nasbench201", "darts", "nasbench101", "nasbench-macro", "mnasnet", "transnas-micro", "transnas-macro")
 MOST_SIDE = 1024  # pixels: some hundred images of 12 MB each as floats are in memory at once
 MOST_REPEATS = 10_000  # a shard of 256 architectures has 20 MB a score by then
 
