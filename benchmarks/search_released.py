@@ -15,6 +15,7 @@ core (`taskset -c 0`) they are the seconds of that core.
 
 import argparse
 import hashlib
+import itertools
 import json
 import os
 import time
@@ -24,6 +25,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+from scipy.stats import spearmanr
 
 from common.records import record, write
 
@@ -235,11 +237,45 @@ def collect(arguments: argparse.Namespace) -> None:
             if isinstance(found, dict) and "architecture" in found:
                 standing = table.standing(found["architecture"])
                 found |= {"accuracy": round(standing.accuracy, 2), "rank_in_table": standing.rank}
-    rounds = [content[part] for part in ("darts_ours", "darts_pytorch") if part in content]
-    if len(rounds) == 2:
-        ours, theirs = ({tuple(place) for place in one["pruned"]} for one in rounds)
-        content["darts_pruned_by_both"] = len(ours & theirs)
+    if {"darts_ours", "darts_pytorch"} <= content.keys():
+        content["darts_agreement"] = agreement(
+            *(arguments.folder / f"darts_{side}.json" for side in ("ours", "pytorch"))
+        )
     write("search_released", content)
+
+
+def agreement(ours: Path, pytorch: Path) -> dict[str, Any]:
+    """How alike two rounds decide, and how alike the repeats of one round.
+
+    A repeat's change is that of an indicator by a candidate, relative to the supernet; correlations are Spearman's.
+    """
+    found, theirs = (json.loads(path.read_text()) for path in (ours, pytorch))
+    names = {"condition_number": "condition_numbers", "linear_regions": "region_counts"}
+    changes: dict[str, dict[str, np.ndarray]] = {}
+    for name, key in names.items():
+        measured = {
+            "ours": [one["values"] for one in found["candidates"] if one["question"].startswith(name)],
+            "pytorch": [one[key] for one in theirs["candidates"]],
+        }
+        both = {side: np.array(values, float) for side, values in measured.items()}
+        changes[name] = {side: (values[..., 1] - values[..., 0]) / values[..., 0] for side, values in both.items()}
+    pruned = [{tuple(place) for place in one["pruned"]} for one in (found, theirs)]
+    candidates = len(theirs["candidates"])
+    return {
+        "pruned": len(pruned[0]),
+        "pruned_by_both": len(pruned[0] & pruned[1]),
+        "expected_by_chance": round(len(pruned[0]) * len(pruned[1]) / candidates, 1),
+        "repeats": {
+            side: {name: alike([*one[side].T]) for name, one in changes.items()} for side in ("ours", "pytorch")
+        },
+        "rounds": {name: alike([one[side].mean(1) for side in ("ours", "pytorch")]) for name, one in changes.items()},
+    }
+
+
+def alike(values: list[np.ndarray]) -> float:
+    """The mean of Spearman's rho over all pairs."""
+    found = [np.asarray(spearmanr(*pair))[0] for pair in itertools.combinations(values, 2)]
+    return round(float(np.mean(found)), 3)
 
 
 def summary(found: dict[str, Any]) -> dict[str, Any]:
