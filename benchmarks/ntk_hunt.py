@@ -173,8 +173,8 @@ def spread(draws: list[np.ndarray], accuracy: np.ndarray) -> dict[str, Any]:
     rng, by_average = np.random.default_rng(0), {}
     for _ in range(10):
         eight = np.stack([draws[number] for number in rng.choice(len(draws), min(8, len(draws)), replace=False)])
-        ranks = np.stack([average_rank(values, descending=False) for values in eight])
-        pooled = average_rank(eight.ravel(), descending=False).reshape(eight.shape)
+        ranks = np.stack([average_rank(values, descending=True) for values in eight])
+        pooled = average_rank(eight.ravel(), descending=True).reshape(eight.shape)
         for name, values in {
             "mean of logarithms": eight.mean(0),
             "median of logarithms": np.median(eight, 0),

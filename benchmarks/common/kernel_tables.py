@@ -143,6 +143,37 @@ def any_network_in_blocks() -> str:
     return table(head, [[name, times, f"{blocks['peak_mebibytes'] / 1024:.2f} GiB"]])
 
 
+def ntk_hunt() -> str:
+    """Kendall's tau and Spearman's rho of many closed forms: their condition number, and the statistic that is best."""
+    measured, usual = read("ntk_hunt"), "NTK, output, condition number"
+    parts = ("all", "without pooling", "TransNAS class_scene", "TransNAS jigsaw", "TransNAS normal")
+    rows = []
+    for row in measured["rows"]:
+        found = row["statistics"]
+        best = max(found, key=lambda name: found[name]["all"])
+        cells = [f"{found[usual][part]:.3f}" for part in parts]
+        rows.append(
+            [row["kernel"].replace("_", " "), *cells, best.removeprefix("NTK, output, "), f"{found[best]['all']:.3f}"]
+        )
+    for name in ("live_multiply_adds", "path_spatial_convolutions"):
+        cells = [f"{measured['yardsticks'][name][part]:.3f}" for part in parts]
+        rows.append([f"*{name.replace('_', ' ')}*", *cells, "", ""])
+    heads = ["tau", "without pooling", "scene", "jigsaw", "normal", "best statistic of the kernel", "its tau"]
+    return table(["kernel", *heads], rows)
+
+
+def ntk_hunt_spread() -> str:
+    """One statistic over draws, and averages of eight of them."""
+    rows = []
+    for kernel, statistics_of in read("ntk_hunt")["spread_over_draws"].items():
+        for name, found in statistics_of.items():
+            one = f"{sum(found['draws']) / len(found['draws']):.3f} ({found['worst']:.3f})"
+            averages = [f"{figure['mean']:.3f} ({figure['worst']:.3f})" for figure in found["eight draws"].values()]
+            rows.append([kernel.replace("_", " "), name, one, *averages])
+    heads = ["mean of logarithms", "median of logarithms", "mean of log ranks", "Mann-Whitney"]
+    return table(["kernel", "statistic", "one draw", *heads], rows)
+
+
 def engines() -> str:
     """The fastest run of each engine of the empirical NTK, over that of ours."""
     labels = {"neural_tangents": "Jacobian contraction", "neural_tangents_ntvp": "NTK-vector products"}

@@ -112,6 +112,8 @@ TABLES: dict[Callable[[], str], str] = {
     speed_tables.whole_commands: "docs/speed.md",
     speed_tables.starts: "docs/speed.md",
     speed_tables.memory_by_architectures: "docs/scaling.md",
+    kernel_tables.ntk_hunt: "docs/analytic_ntk.md",
+    kernel_tables.ntk_hunt_spread: "docs/analytic_ntk.md",
     kernel_tables.any_network: "docs/any_network.md",
     kernel_tables.engines: "docs/any_network.md",
     kernel_tables.library_calls: "docs/any_network.md",

@@ -10,12 +10,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from tenas_jax.networks.depthwise import depthwise_taps
 from tenas_jax.networks.windows import windows
 
 
 def _padding(kernel: int, dilation: int) -> int:
     return dilation * (kernel - 1) // 2
+
+
+def _taps(x, weights, stride: int, dilation: int):
+    """The input as seen through each tap of the kernel."""
+    kernel = weights.shape[0]
+    return windows(x, kernel, stride=stride, padding=_padding(kernel, dilation), dilation=dilation)
 
 
 def general_convolution(x, weights, *, stride: int, dilation: int, depthwise: bool, precision: str | None = "highest"):
@@ -33,10 +38,56 @@ def general_convolution(x, weights, *, stride: int, dilation: int, depthwise: bo
     )
 
 
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def depthwise_taps(x, weights, stride: int, dilation: int):
+    """A depthwise convolution as a loop over the kernel's rows, with the shapes of `convolve`.
+
+    It ends in an array: one large sum would be computed again by all that reads it.
+
+    Args:
+        x: (b, h, w, c) feature maps.
+        weights: (k, k, 1, c).
+        stride: step in both directions.
+        dilation: distance between taps.
+    """
+    kernel, pad = weights.shape[0], _padding(weights.shape[0], dilation)
+    height, width = (-(-side // stride) for side in x.shape[1:3])
+    padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    filters = weights.reshape(kernel, kernel, 1, 1, 1, -1)
+
+    def row(i, total):
+        rows = jax.lax.dynamic_slice_in_dim(padded, i * dilation, stride * (height - 1) + 1, axis=1)[:, ::stride]
+        taps = jax.lax.dynamic_index_in_dim(filters, i, keepdims=False)
+        for j in range(kernel):
+            total += taps[j] * rows[:, :, j * dilation : j * dilation + stride * (width - 1) + 1 : stride]
+        return total
+
+    return jax.lax.fori_loop(0, kernel, row, jnp.zeros((x.shape[0], height, width, x.shape[3]), x.dtype))
+
+
+def _depthwise_forward(x, weights, stride, dilation):
+    return depthwise_taps(x, weights, stride, dilation), (x, weights)
+
+
+def _depthwise_backward(stride, dilation, residuals, gradient):
+    """By the input: the gradient, spread out by the stride, through the flipped kernel. By the weights: one product."""
+    x, weights = residuals
+    borders = [
+        (0, size - stride * (small - 1) - 1, stride - 1)
+        for size, small in zip(x.shape[1:3], gradient.shape[1:3], strict=True)
+    ]
+    spread = jax.lax.pad(gradient, jnp.zeros((), x.dtype), [(0, 0, 0), *borders, (0, 0, 0)])
+    by_input = depthwise_taps(spread, weights[::-1, ::-1], 1, dilation)
+    taps = jnp.stack(_taps(x, weights, stride, dilation))
+    by_weights = jnp.einsum("tnhwc,nhwc->tc", taps, gradient, precision="highest")
+    return by_input, by_weights.reshape(weights.shape)
+
+
+depthwise_taps.defvjp(_depthwise_forward, _depthwise_backward)
+
+
 def _dense_taps(x, weights, stride: int, dilation: int):
-    kernel = weights.shape[0]
-    seen = windows(x, kernel, stride=stride, padding=_padding(kernel, dilation), dilation=dilation)
-    columns = jnp.concatenate(seen, axis=-1)
+    columns = jnp.concatenate(_taps(x, weights, stride, dilation), axis=-1)
     return jnp.einsum("nhwi,io->nhwo", columns, weights.reshape(-1, weights.shape[-1]), precision="highest")
 
 

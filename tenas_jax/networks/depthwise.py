@@ -1,7 +1,9 @@
-"""Depthwise convolutions as sums of shifted slices: a CPU's general routine has none of its own for them.
+"""Depthwise convolutions of networks that are trained, as sums of shifted slices: a CPU has no routine of its own for them.
 
 Every part is one loop over long rows of numbers: a sum over the taps, by the input the same through the flipped kernel, and
 by the weights, tap by tap, a sum over rows of a map first, which runs along whole rows, and only then over what is left.
+Such programs are many times as fast as the loop over a kernel's rows in `convolution.py`, and take several times as long to
+compile: right for one network over thousands of steps, wrong for a program of all operators that scores each once.
 """
 
 from functools import partial
@@ -17,7 +19,7 @@ MOST_PARTS = 8
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def depthwise_taps(
+def unrolled_depthwise(
     x: Float[Array, "b h w c"], weights: Float[Array, "k k 1 c"], stride: int, dilation: int
 ) -> Float[Array, "b h2 w2 c"]:
     """A depthwise convolution with odd kernel, zero padded by `dilation (k - 1) / 2`, without bias.
@@ -38,7 +40,7 @@ def depthwise_taps(
 
 
 def _forward(x, weights, stride, dilation):
-    return depthwise_taps(x, weights, stride, dilation), (x, weights)
+    return unrolled_depthwise(x, weights, stride, dilation), (x, weights)
 
 
 def _backward(stride, dilation, residuals, gradient):
@@ -49,7 +51,7 @@ def _backward(stride, dilation, residuals, gradient):
         for size, small in zip(x.shape[1:3], gradient.shape[1:3], strict=True)
     ]
     spread = jax.lax.pad(gradient, jnp.zeros((), x.dtype), [(0, 0, 0), *borders, (0, 0, 0)])
-    by_input = depthwise_taps(spread, weights[::-1, ::-1], 1, dilation)
+    by_input = unrolled_depthwise(spread, weights[::-1, ::-1], 1, dilation)
     return by_input, _by_weights(x, gradient, weights.shape[0], stride, dilation).reshape(weights.shape)
 
 
@@ -76,4 +78,4 @@ def _by_weights(x, gradient, kernel: int, stride: int, dilation: int):
     return jnp.stack(sums).reshape(kernel**2, -1, channels).sum(1)
 
 
-depthwise_taps.defvjp(_forward, _backward)
+unrolled_depthwise.defvjp(_forward, _backward)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from tenas_jax.networks.convolution import general_convolution
-from tenas_jax.networks.depthwise import depthwise_taps
+from tenas_jax.networks.depthwise import unrolled_depthwise
 
 
 def train_convolve(
@@ -41,7 +41,7 @@ def train_convolve(
     if not depthwise or x.dtype.itemsize < 4:  # sums of shifted products would be rounded to half precision, one by one
         return general(x, weights)
     return jax.lax.platform_dependent(
-        x, weights, cpu=lambda x, weights: depthwise_taps(x, weights, stride, dilation), default=general
+        x, weights, cpu=lambda x, weights: unrolled_depthwise(x, weights, stride, dilation), default=general
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tenas_jax.networks.convolution import general_convolution
-from tenas_jax.networks.depthwise import depthwise_taps
+from tenas_jax.networks.depthwise import unrolled_depthwise
 from tenas_jax.networks.training_convolution import train_convolve
 
 
@@ -26,7 +26,7 @@ def test_a_depthwise_convolution_and_its_gradients_are_those_of_the_general_rout
     x = jax.random.normal(jax.random.key(0), (2, *sides, 3))
     weights = jax.random.normal(jax.random.key(1), (kernel, kernel, 1, 3))
     general = partial(general_convolution, stride=stride, dilation=dilation, depthwise=True)
-    found = with_gradients(lambda x, w: depthwise_taps(x, w, stride, dilation), x, weights)
+    found = with_gradients(lambda x, w: unrolled_depthwise(x, w, stride, dilation), x, weights)
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(with_gradients(general, x, weights)), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-11)
 
