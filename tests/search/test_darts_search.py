@@ -5,7 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
-from conftest import scored_by, shrink
+from conftest import EXTENSIVE, scored_by, shrink
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -230,7 +230,7 @@ def test_bad_input_is_one_sentence(tmp_path, capsys, rng):
         pruner.prune(KEY, DARTS, indicators(), prune_number=0)
 
 
-@pytest.mark.parametrize("preset", ["default", "released"])
+@pytest.mark.parametrize("preset", ["default", pytest.param("released", marks=EXTENSIVE)])
 def test_search_with_real_indicators(monkeypatch, tmp_path, capsys, preset):
     kernels = {"images": 4, "side": 4, "skeleton": DARTS.skeleton("ntk")}
     patterns = {"samples": 30, "batches": 1, "skeleton": DARTS.skeleton("regions")}
