@@ -19,8 +19,7 @@ def ranking_spaces() -> str:
     """Kendall's tau and Spearman's rho on other spaces by half: the default scores, then every yardstick."""
     rows = []
     for space, measured in read("rank_spaces")["spaces"].items():
-        smoothed = "default, smoothed" in measured["scores"]
-        chosen = {"**default scores**": measured["scores"]["default, smoothed" if smoothed else "default, plain"]}
+        chosen = {"**default scores**": _default(measured)}
         chosen |= {f"*{name.replace('_', ' ')}*": figures for name, figures in measured["yardsticks"].items()}
         columns = sorted({name.rpartition(", ")[0] for name in next(iter(chosen.values()))})
         for label, figures in chosen.items():
@@ -44,6 +43,11 @@ def every_space() -> str:
         cells[2] = cells[2] if ahead else f"**{cells[2]}**"
         rows.append([name, _words(scores), *cells[:2], _words([best]), *cells[2:]])
     return table(["space", "default scores", "tau", "rho", "best yardstick", "its tau", "its rho"], rows)
+
+
+def _default(measured: dict[str, Any]) -> dict[str, Any]:
+    """Smoothed where the space is ranked so."""
+    return measured["scores"].get("default, smoothed", measured["scores"]["default, plain"])
 
 
 def _words(names: list[str]) -> str:
@@ -98,7 +102,7 @@ def _darts() -> tuple[list[str], Figures, dict[str, Figures]]:
 def _others() -> list[tuple[str, list[str], Figures, dict[str, Figures]]]:
     rows = []
     for space, measured in read("rank_spaces")["spaces"].items():
-        chosen = measured["scores"].get("default, smoothed", measured["scores"]["default, plain"])
+        chosen = _default(measured)
         for column in dict.fromkeys(name.rpartition(", ")[0] for name in chosen):
 
             def of_column(figures: Figures, column: str = column) -> Figures:

@@ -69,15 +69,32 @@ def _depthwise_forward(x, weights, stride, dilation):
     return depthwise_taps(x, weights, stride, dilation), (x, weights)
 
 
-def _depthwise_backward(stride, dilation, residuals, gradient):
-    """By the input: the gradient, spread out by the stride, through the flipped kernel. By the weights: one product."""
-    x, weights = residuals
+def depthwise_gradient_by_input(routine, x, weights, gradient, stride: int, dilation: int):
+    """The gradient, spread out by the stride, through the flipped kernel.
+
+    Args:
+        routine: a depthwise convolution, with the arguments of `depthwise_taps`.
+        x: (b, h, w, c), the input.
+        weights: (k, k, 1, c).
+        gradient: (b, h2, w2, c), by the output.
+        stride: of the convolution.
+        dilation: of the convolution.
+
+    Returns:
+        (b, h, w, c).
+    """
     borders = [
         (0, size - stride * (small - 1) - 1, stride - 1)
         for size, small in zip(x.shape[1:3], gradient.shape[1:3], strict=True)
     ]
     spread = jax.lax.pad(gradient, jnp.zeros((), x.dtype), [(0, 0, 0), *borders, (0, 0, 0)])
-    by_input = depthwise_taps(spread, weights[::-1, ::-1], 1, dilation)
+    return routine(spread, weights[::-1, ::-1], 1, dilation)
+
+
+def _depthwise_backward(stride, dilation, residuals, gradient):
+    """By the weights: one product."""
+    x, weights = residuals
+    by_input = depthwise_gradient_by_input(depthwise_taps, x, weights, gradient, stride, dilation)
     taps = jnp.stack(_taps(x, weights, stride, dilation))
     by_weights = jnp.einsum("tnhwc,nhwc->tc", taps, gradient, precision="highest")
     return by_input, by_weights.reshape(weights.shape)

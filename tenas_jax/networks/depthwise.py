@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from tenas_jax.networks.convolution import depthwise_gradient_by_input
 from tenas_jax.networks.windows import windows
 
 # Parts of a map whose products are added in one loop, before the routine that sums gets them: measured from 1 to 32.
@@ -44,14 +45,8 @@ def _forward(x, weights, stride, dilation):
 
 
 def _backward(stride, dilation, residuals, gradient):
-    """By the input: the gradient, spread out by the stride, through the flipped kernel."""
     x, weights = residuals
-    borders = [
-        (0, size - stride * (small - 1) - 1, stride - 1)
-        for size, small in zip(x.shape[1:3], gradient.shape[1:3], strict=True)
-    ]
-    spread = jax.lax.pad(gradient, jnp.zeros((), x.dtype), [(0, 0, 0), *borders, (0, 0, 0)])
-    by_input = unrolled_depthwise(spread, weights[::-1, ::-1], 1, dilation)
+    by_input = depthwise_gradient_by_input(unrolled_depthwise, x, weights, gradient, stride, dilation)
     return by_input, _by_weights(x, gradient, weights.shape[0], stride, dilation).reshape(weights.shape)
 
 
