@@ -13,6 +13,7 @@ import pytest
 
 from tenas_jax.scores import catalogue
 from tenas_jax.scores.indicators import Indicator, Scores
+from tenas_jax.spaces import registry
 from tenas_jax.spaces.score import Kernel, Patterns
 from tenas_jax.spaces.single_input import SINGLE_INPUT
 from tenas_jax.spaces.space import SearchSpace
@@ -91,3 +92,17 @@ def scored_by(name, lower_is_better, weights):
         return Scores(values, np.full(values.shape, "counted"))
 
     return Indicator(name, lower_is_better, evaluate, geometric=True)
+
+
+def scored_by_parameters(monkeypatch, spaces: dict[str, SearchSpace], paths: int):
+    """Searches and rankings of spaces of the registry go by parameters, so that nothing is compiled.
+
+    Args:
+        monkeypatch: of the test.
+        spaces: by name.
+        paths: that a round of a search draws.
+    """
+    for name, space in spaces.items():
+        presets = {"default": replace(space.family.presets["default"], scores=("parameters",), paths=paths)}
+        family = replace(space.family, presets=presets, default_scores=("parameters",))
+        monkeypatch.setitem(registry.SPACES, name, replace(space, like=family))

@@ -1,17 +1,16 @@
 """Spaces of decisions through the command lines: limits, resume, reports, tables; by costs, so that nothing is compiled."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from conftest import scored_by_parameters
 
 from tenas_jax.networks.cost import costs
 from tenas_jax.rank import command as rank
 from tenas_jax.search import command as search
-from tenas_jax.spaces import registry
 from tenas_jax.spaces.mnasnet import MNASNET
 from tenas_jax.spaces.nasbench_macro import NAS_BENCH_MACRO
 
@@ -21,10 +20,7 @@ LIMIT = 300_000_000
 
 @pytest.fixture(autouse=True)
 def by_parameters(monkeypatch):
-    for name, space in SPACES.items():
-        presets = {"default": replace(space.family.presets["default"], scores=("parameters",), paths=48)}
-        family = replace(space.family, presets=presets, default_scores=("parameters",))
-        monkeypatch.setitem(registry.SPACES, name, replace(space, like=family))
+    scored_by_parameters(monkeypatch, SPACES, 48)
 
 
 def run(folder: Path, *argv: str) -> str:

@@ -1,17 +1,16 @@
 """Every space of decisions through the strategies: limits, resume, reports; by parameters, so that nothing is compiled."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import scored_by_parameters
 
 from tenas_jax.networks.cost import costs
 from tenas_jax.rank import command as rank
 from tenas_jax.report import command as report
 from tenas_jax.search import command as search
-from tenas_jax.spaces import registry
 from tenas_jax.spaces.nasbench101 import NAS_BENCH_101
 from tenas_jax.spaces.nasbench_macro import NAS_BENCH_MACRO
 from tenas_jax.spaces.space import SearchSpace
@@ -25,10 +24,7 @@ MOST_FLOPS = {"nasbench101": 2_000_000_000, "nasbench-macro": 60_000_000, "trans
 
 @pytest.fixture(autouse=True)
 def by_parameters(monkeypatch):
-    for name, space in SPACES.items():
-        presets = {"default": replace(space.family.presets["default"], scores=("parameters",), paths=32)}
-        family = replace(space.family, presets=presets, default_scores=("parameters",))
-        monkeypatch.setitem(registry.SPACES, name, replace(space, like=family))
+    scored_by_parameters(monkeypatch, SPACES, 32)
 
 
 def run(space: SearchSpace, folder: Path, *argv: str) -> np.ndarray:
