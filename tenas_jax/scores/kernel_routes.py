@@ -52,13 +52,13 @@ class Routes(NamedTuple):
 
     Attributes:
         steps: by node. The table begins with zero and the inputs.
-        maps: of the first cell, by number.
+        maps: by place where the cell is stacked, and by number.
         sums: (m, nodes that are no inputs, terms) which rows a node is the sum of; zeros come last.
         rows: of the table.
     """
 
     steps: list[Step]
-    maps: Float[np.ndarray, "k p p"]
+    maps: list[Float[np.ndarray, "k p p"]]
     sums: Int[np.ndarray, "m nodes terms"]
     rows: int
 
@@ -128,7 +128,9 @@ class _Planner:
             sums.append(kernel)
         widest = max(kernel.shape[1] for kernel in sums)
         padded = np.stack([np.pad(kernel, ((0, 0), (0, widest - kernel.shape[1]))) for kernel in sums], 1)
-        return Routes(steps, np.stack([one[0] for one in self._maps]), padded, len(self._keys))
+        return Routes(
+            steps, [np.stack(of_place) for of_place in zip(*self._maps, strict=True)], padded, len(self._keys)
+        )
 
     def _fresh(self, entering, left):
         """Rows of what fresh weights add on every edge (m, edges), and the terms that are new."""

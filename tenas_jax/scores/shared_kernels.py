@@ -2,24 +2,30 @@
 
 What is shared `kernel_routes.py` says. Maps are small and depend on no image; kernels are large. So maps are added up by
 architecture, and `L K L^T` is computed once for every distinct pair of a map and a source.
+
+Behind the first cell architectures share nothing, and what is left of the images is small: there every step is done for
+groups of architectures (`later_cells.py`).
 """
 
 from collections.abc import Sequence
 from functools import cached_property, partial
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from tenas_jax.ntk.analytic import first_equal, kernel_matrix
 from tenas_jax.ntk.gaussian_kernels import Batch, Kernels, Settings, congruence, input_kernels, relu_kernels
 from tenas_jax.ntk.gaussian_maps import Field, gaussian_field
 from tenas_jax.ntk.kernel_reading import KernelReading
+from tenas_jax.scores.cell_kernels import CellKernels
 from tenas_jax.scores.kernel_routes import Operators, Routes, routes
+from tenas_jax.scores.later_cells import Later, parts
 from tenas_jax.scores.mask_program import MaskProgram
-from tenas_jax.scores.shared_work import NotShared, Rows, Tables, first_given, row
+from tenas_jax.scores.shared_work import Entered, NotShared, Tables, row
 from tenas_jax.spaces.network import network
 from tenas_jax.spaces.skeleton import Skeleton
 from tenas_jax.spaces.space import SearchSpace
@@ -42,34 +48,64 @@ class _KnownReading(KernelReading):
         return super()._rectified(x)
 
 
-class KernelWork:
-    """The analytic NTK of a space's networks.
+MOST_CELLS = 4  # of a stack that is done in groups: each has programs of its own
+
+
+class Plan(NamedTuple):
+    """What is shared, and what becomes of it.
 
     Attributes:
-        programs: what it compiles.
+        routes: of the first cell.
+        ends: (k, terms) where all cells are alike, the distinct last nodes of first cells.
+        of: (m,) which of these is an architecture's.
+        parts: of these, and how their later cells are filled.
     """
+
+    routes: Routes
+    ends: Int[np.ndarray, "k terms"]
+    of: Int[np.ndarray, " m"]
+    parts: list[tuple[slice, Later]]
+
+    @property
+    def rows(self) -> int:
+        """How many rows of values they take."""
+        return self.routes.rows
+
+
+class KernelWork:
+    """The analytic NTK of a space's networks."""
 
     def __init__(self, space: SearchSpace, skeleton: Skeleton, settings: Settings, images: int):
         """Takes the space, how cells are stacked, which limit is taken, and how many images a batch has."""
         self._space, self._skeleton, self._settings = space, skeleton, settings
         self._batch = Batch.of(images)
-        self._fresh, self._mapped, self._ends = map(MaskProgram, (self._added, self._congruent, self._end))
-        self.programs = [self._fresh, self._mapped, self._ends]
-        self._kernels, self._maps = Rows(), Rows()
+        self._ends = MaskProgram(self._end)
+        self._stack: list[CellKernels] = []  # of all cells where they are done in groups, else of the first
         self._cells: list[tuple[int, int]] = []  # side and channels of every cell
-        self._repeats = False  # whether all cells are alike but for these
+        self._repeats = False  # whether all cells are alike but for these, and not too many
+
+    @property
+    def programs(self) -> list[MaskProgram]:
+        """What it compiles."""
+        return [self._ends, *(program for one in self._stack for program in one.programs)]
 
     def _reading(self) -> _KnownReading:
         return _KnownReading(self._batch, self._settings)
 
     def release(self):
         """See `shared_work.Work`."""
-        for rows in (self._kernels, self._maps):
-            rows.release()
+        for one in self._stack:
+            one.release()
 
     def begin(self, *arguments):
         """See `shared_work.Work`; the images are the last argument."""
-        return jax.tree.map(np.asarray, self._begun(arguments[-1]))
+        begun = jax.tree.map(np.asarray, self._begun(arguments[-1]))
+        if not self._stack:
+            (side, _), row_bytes = self._cells[0], self.row_bytes(begun)
+            for place, (smaller, _) in enumerate(self._cells if self._repeats else self._cells[:1]):
+                functions = partial(self._added, place), self._congruent, partial(self._left, place)
+                self._stack.append(CellKernels(*functions, row_bytes * smaller**4 // side**4))
+        return begun
 
     @cached_property
     def _begun(self):
@@ -83,19 +119,19 @@ class KernelWork:
             if reduce or any((x.side, x.channels) != (values[0].side, channels) for x in values):
                 raise NotShared("a cell that reduces, or inputs of several shapes")
             met.append((values[0].side, channels))
-            sources.append([next(iter(value.sources.values())) for value in values])
+            sources.append(values)
             return values + values[-1:] * len(space.inner_nodes)
 
         x = gaussian_field(input_kernels(images, self._batch), images.shape[1], images.shape[-1])
         try:
             network(self._reading(), space, np.ones(space.mask_shape, bool), x, self._skeleton, entered)
-            self._repeats = len(space.cells) == 1 and space.network is None
+            self._repeats = len(space.cells) == 1 and space.network is None and len(met) <= MOST_CELLS
         except NotShared:
             self._repeats = False
         if not met:
             raise NotShared("the first cell reduces, or there is none")
         self._cells = met
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *sources[0]), first_equal(images)
+        return _stacked_sources(sources[0]), first_equal(images)
 
     @cached_property
     def _operators(self) -> Operators:
@@ -119,15 +155,24 @@ class KernelWork:
             raise NotShared("operators that are linear in some cells only")
         return Operators([list(map(np.asarray, places)) for places in zip(*maps, strict=True)], fresh[0])
 
-    def plan(self, choice: Int[np.ndarray, "m edges"]) -> Routes:
+    def plan(self, choice: Int[np.ndarray, "m edges"]) -> Plan:
         """See `shared_work.Work`."""
-        return routes(self._space, self._operators, choice)
+        plan = routes(self._space, self._operators, choice)
+        if not self._repeats:
+            return Plan(plan, plan.sums[:0, -1], np.arange(0), [])
+        # What has the same kernels in all cells is evaluated once.
+        ends, of = np.unique(plan.sums[:, -1], axis=0, return_inverse=True)
+        most = min((one.most for one in self._stack[1:]), default=0)
+        behind = parts(plan, self._space.inputs, ends, most) if len(self._stack) > 1 else ()
+        return Plan(plan, ends, of.ravel(), list(behind))
 
-    def _added(self, request, kernels) -> Kernels:
+    def _congruent(self, number, rows, maps, kernels) -> Kernels:
+        return congruence(row(maps, number), row(kernels, rows[0]))
+
+    def _added(self, place: int, operator, rows, kernels) -> Kernels:
         """What an operator's fresh weights add behind a node of a given kernel."""
-        operator, number = request
-        side, channels = self._cells[0]
-        known = row(kernels, number)
+        side, channels = self._cells[place]
+        known = row(kernels, rows[0])
         maps = {0: jnp.eye(side**2, dtype=known.nngp.dtype)}
         read: Any = self._reading()
         read.known = maps, known
@@ -136,53 +181,86 @@ class KernelWork:
         [y] = read.edges(Field(maps, {0: known}, None, None, (), side, channels), share, operators, [""])
         return y.fresh
 
-    def _congruent(self, request, maps, kernels) -> Kernels:
-        return congruence(row(maps, request[0]), row(kernels, request[1]))
-
-    def grow(self, begun, plan: Routes) -> Tables:
+    def grow(self, begun, plan: Plan) -> Tables:
         """See `shared_work.Work`."""
         inputs, _ = begun
-        kernels, maps = self._kernels, self._maps
-        for table in (kernels, maps):
-            table.clear()
-        kernels.append(jax.tree.map(lambda kernel: np.zeros_like(kernel[:1]), inputs))
-        kernels.append(inputs)
-        maps.append(plan.maps.astype(inputs.nngp.dtype))
-        for step in plan.steps:
-            if len(step.terms):
-                kernels.append(self._fresh(step.terms, kernels.arrays))
-            if len(step.sources):
-                kernels.append(kernels.summed(step.sources))
-            if len(step.pieces):
-                kernels.append(self._mapped(step.pieces, maps.arrays, kernels.arrays))
-            if len(step.kernels):
-                kernels.append(kernels.summed(step.kernels))
-        return Tables(kernels.arrays, None, plan.sums, np.zeros(len(plan.sums), int))
+        table = self._stack[0].fill(inputs, self._maps(plan, 0), plan.routes.steps)
+        return Tables(table, None, plan.routes.sums, np.zeros(len(plan.routes.sums), int))
+
+    def _maps(self, plan: Plan, place: int):
+        return plan.routes.maps[list(dict.fromkeys(self._cells)).index(self._cells[place])]
 
     def row_bytes(self, begun) -> int:
         """See `shared_work.Work`."""
         return sum(kernel[0].nbytes for kernel in begun[0])
 
-    def finish(self, requests: Int[np.ndarray, "m fields"], begun, tables: Sequence[Any]):
-        """See `shared_work.Work`; what has the same kernels in all cells is evaluated once."""
-        first_field = len(self._space.edges) if self._repeats else 0
-        _, first, of = np.unique(requests[:, first_field:], axis=0, return_index=True, return_inverse=True)
-        return jax.tree.map(lambda leaf: leaf[of.ravel()], self._ends(requests[first], begun[1], *tables))
+    def finish(self, requests: Int[np.ndarray, "m fields"], begun, plan: Plan, tables: Sequence[Any]):
+        """See `shared_work.Work`."""
+        _, first = begun
+        if not self._repeats:
+            return self._ends(requests, first, *tables)
+        found = self._stack[0].leave(plan.ends, first, *tables)
+        if len(self._stack) > 1:
+            found = np.concatenate(
+                [self._behind(found.map(itemgetter(part)), plan, later, first) for part, later in plan.parts]
+            )
+        return found[plan.of]
 
-    def _end(self, request, first, kernels) -> Float[Any, "n n"]:
+    def _behind(self, inputs: Any, plan: Plan, later: Later, first):
+        """What comes out of the head, of architectures by what enters the second cell."""
+        for place, one in list(enumerate(self._stack))[1:]:
+            inputs = inputs.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]))
+            inputs = one.leave(later.sums, first, one.fill(inputs, self._maps(plan, place), later.steps))
+        return inputs
+
+    def _end(self, request, first, kernels):
+        """The kernel, by the nodes of the first cell and the operators of others."""
         space = self._space
         cells, edges, operators = space.mask_shape
         choice, sums = request[: cells * edges], request[cells * edges : -1]
         mask = choice.reshape(cells, edges)[..., None] == np.arange(operators, dtype=np.int32)[None, None]
-        read: Any = self._reading()
-        side, channels = self._cells[0]
         nodes = [row(kernels, 1 + number) for number in range(space.inputs)]
-        nodes += [_total(kernels, numbers) for numbers in sums.reshape(len(space.inner_nodes), -1)]
-        fields = [gaussian_field(node, side, channels, is_gaussian=False) for node in nodes]
+        for rows in sums.reshape(len(space.inner_nodes), -1):
+            nodes.append(_total(kernels, jnp.maximum((rows > 0).sum(), 1), rows))
+        return self._network(0, mask, nodes, first)
+
+    def _left(self, place: int, terms, rows, first, kernels):
+        """What comes out of a cell, by the terms of its last node, the only one that is taken where all cells are alike."""
+        node = _total(kernels, terms, rows)
+        mask = np.ones(self._space.mask_shape, bool)  # no operator is asked for
+        return self._network(place, mask, [node] * self._space.nodes, first)
+
+    def _network(self, place: int, mask, nodes: Sequence[Kernels], first):
+        """What follows a cell of given nodes: the inputs of the next one where that is done in groups, or the kernel."""
+        read: Any = self._reading()
+        met = iter(range(len(self._cells)))
+
+        def put_together(read, space, name, weights, inputs, channels, **options):
+            at = next(met)
+            if at > place and self._repeats:
+                raise Entered(read.cell_inputs(inputs), channels, name)
+            if at > place:
+                return cell(read, space, name, weights, inputs, channels, **options)
+            known = nodes if at == place else [self._zeros(at, nodes[0])] * len(nodes)
+            return [gaussian_field(node, *self._cells[at], is_gaussian=False) for node in known]
+
         # What comes before the cell is in its nodes already; of the images only the shape is asked.
-        images = gaussian_field(jax.tree.map(jnp.zeros_like, nodes[0]), side, channels)
-        output = network(read, space, mask, images, self._skeleton, first_given(fields, lambda: None, cell))
+        images = gaussian_field(self._zeros(0, nodes[0]), *self._cells[0])
+        try:
+            output = network(read, self._space, mask, images, self._skeleton, put_together)
+        except Entered as entered:
+            return _stacked_sources(entered.inputs)
         return kernel_matrix(output, self._batch, first)
+
+    def _zeros(self, place: int, like: Kernels) -> Kernels:
+        side, _ = self._cells[place]
+        shape = (len(like.nngp), side**2, side**2, like.nngp.shape[-1])
+        return like.map(lambda kernel: jnp.zeros(shape, kernel.dtype))
+
+
+def _stacked_sources(fields: Sequence[Field]) -> Kernels:
+    """The kernels of what enters a cell."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *(next(iter(x.sources.values())) for x in fields))
 
 
 def _identity(side: int, channels: int) -> Field:
@@ -190,11 +268,10 @@ def _identity(side: int, channels: int) -> Field:
     return Field({0: jnp.eye(side**2)}, {0: Kernels(nothing, nothing)}, None, None, (), side, channels)
 
 
-def _total(kernels: Kernels, numbers) -> Kernels:
-    """The sum of some rows, of which the last ones are zero: large arrays, of which only the others are read."""
+def _total(kernels: Kernels, terms, rows) -> Kernels:
+    """The sum of the first so many rows: large arrays, of which no others are read."""
 
-    def of(count: int, numbers):
-        return Kernels.total([row(kernels, numbers[place]) for place in range(count)])
+    def of(count: int, rows):
+        return Kernels.total([row(kernels, rows[place]) for place in range(count)])
 
-    branches = [partial(of, count) for count in range(1, len(numbers) + 1)]
-    return jax.lax.switch(jnp.maximum((numbers > 0).sum() - 1, 0), branches, numbers)
+    return jax.lax.switch(terms - 1, [partial(of, count) for count in range(1, len(rows) + 1)], rows)

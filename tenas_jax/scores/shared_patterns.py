@@ -21,11 +21,7 @@ Distances = Float[Array, "b b"]
 
 
 class PatternWork:
-    """Hamming distances of the activation patterns of a `CellNetwork`, and what is read from them.
-
-    Attributes:
-        programs: what it compiles.
-    """
+    """Hamming distances of the activation patterns of a `CellNetwork`, and what is read from them."""
 
     def __init__(
         self,
@@ -41,11 +37,15 @@ class PatternWork:
         self._net, self._inputs, self._read, self._compared = net, inputs, read, compared
         self._space, self._skeleton = net.space, net.skeleton
         self._edges, self._ends = MaskProgram(self._edge), MaskProgram(self._end)
-        self.programs = [self._edges, self._ends]
         self._values, self._outputs, self._apart, self._records = Rows(), Rows(), Rows(), Rows()
         self._channels, self._name = 0, ""
         self._images: tuple[int, ...] = ()
         self._shapes: dict[str, tuple[int, ...]] = {}
+
+    @property
+    def programs(self) -> list[MaskProgram]:
+        """What it compiles."""
+        return [self._edges, self._ends]
 
     def release(self):
         """See `shared_work.Work`."""
@@ -156,8 +156,9 @@ class PatternWork:
         _, values, before = begun
         return values[0].nbytes + before.nbytes
 
-    def finish(self, requests: Int[np.ndarray, "m fields"], begun, tables):
+    def finish(self, requests: Int[np.ndarray, "m fields"], begun, plan: Sharing, tables):
         """See `shared_work.Work`."""
+        del plan
         weights, inputs, _ = begun
         return self._ends(requests, weights, inputs, *tables)
 

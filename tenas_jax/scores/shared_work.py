@@ -61,13 +61,12 @@ class Tables(NamedTuple):
 
 
 class Work(Protocol):
-    """How the values of one reading are shared.
+    """How the values of one reading are shared."""
 
-    Attributes:
-        programs: what it compiles.
-    """
-
-    programs: list[MaskProgram]
+    @property
+    def programs(self) -> list[MaskProgram]:
+        """What it compiles."""
+        ...
 
     def row_bytes(self, begun: Any) -> int:
         """Of one row of values."""
@@ -85,7 +84,7 @@ class Work(Protocol):
         """The tree of the first cell; what it returns is good until it is called again."""
         ...
 
-    def finish(self, requests: Int[np.ndarray, "m fields"], begun: Any, tables: Sequence[Any]) -> Any:
+    def finish(self, requests: Int[np.ndarray, "m fields"], begun: Any, plan: Any, tables: Sequence[Any]) -> Any:
         """The sum in the last node, and what comes after it; a request is operators, terms by node, and the record."""
         ...
 
@@ -174,7 +173,7 @@ class SharedProgram:
         recorded = tables.recorded[:, None]
         requests = np.concatenate([choice.reshape(len(choice), -1), tables.sums.reshape(len(choice), -1), recorded], 1)
         held = [table for table in (tables.terms, tables.records) if table is not None]
-        return self._work.finish(requests.astype(np.int32), begun, held)
+        return self._work.finish(requests.astype(np.int32), begun, block.plan, held)
 
 
 class Rows:
@@ -183,10 +182,10 @@ class Rows:
     Its arrays are longer than what they hold, so that programs see few sizes. What has not been written is never read.
     """
 
-    def __init__(self) -> None:
-        """A table without rows, whose arrays come with the first ones."""
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        """A table without rows, whose arrays come with the first ones and have room for so many."""
         self.arrays: Any = None
-        self._size = 0
+        self._size, self._capacity = 0, capacity
 
     def __len__(self) -> int:
         """The number of rows."""
@@ -213,7 +212,7 @@ class Rows:
         end = start + len(added[0])
         held = jax.tree.leaves(self.arrays)
         if not held or end > len(held[0]):
-            capacity = max(CAPACITY, 2 ** (end - 1).bit_length())
+            capacity = max(self._capacity, 2 ** (end - 1).bit_length())
             fresh = [_aligned((capacity, *leaf.shape[1:]), leaf.dtype) for leaf in added]
             for new, old in zip(fresh, held, strict=False):
                 new[:start] = old[:start]
