@@ -17,6 +17,7 @@ PATIENCE = 4.5  # seconds of silence
 LOOKS = 0.25  # seconds between two looks at the clock
 
 _now: dict[str, Any] = {"doing": "", "since": 0.0, "panel": None}
+_meanwhile: list[tuple[str, float]] = []  # blocks that last, of any thread
 
 
 def doing(what: str) -> None:
@@ -30,23 +31,26 @@ def doing(what: str) -> None:
 
 @contextmanager
 def meanwhile(what: str) -> Iterator[None]:
-    """`doing` for as long as a block lasts.
+    """Says what is being done besides for as long as a block lasts; several threads may be in such blocks.
 
     Args:
         what: such as "compiling".
     """
-    before = _now["doing"]
-    doing(f"{what} ({before})" if before else what)
+    block = what, time.perf_counter()
+    _meanwhile.append(block)
     try:
         yield
     finally:
-        doing(before)
+        _meanwhile.remove(block)
 
 
 def current() -> str:
     """What is being done, and for how long."""
-    what = _now["doing"] or "working"
-    return f"{what}, {time.perf_counter() - _now['since']:.0f} s"
+    what, since = _now["doing"], _now["since"]
+    if _meanwhile:
+        besides, since = _meanwhile[0]
+        what = f"{besides} ({what})" if what else besides
+    return f"{what or 'working'}, {time.perf_counter() - since:.0f} s"
 
 
 @contextmanager

@@ -31,10 +31,19 @@ class CellKernels:
         most: rows that the table of kernels may have.
     """
 
-    def __init__(self, fresh: Callable[..., Any], mapped: Callable[..., Any], left: Callable[..., Any], row_bytes: int):
-        """Takes what is done to rows, as functions for a `GroupedProgram`, and the bytes of one row."""
+    def __init__(
+        self,
+        fresh: Callable[..., Any],
+        mapped: Callable[..., Any],
+        left: Callable[..., Any],
+        row_bytes: int,
+        *,
+        is_shared: bool,
+    ):
+        """Takes what is done to rows, as functions for a `GroupedProgram`, and the bytes of one; shared rows are few."""
         size = group_size(row_bytes)
-        self.fresh, self.mapped, self.left = (GroupedProgram(function, size) for function in (fresh, mapped, left))
+        self.fresh, self.mapped = (GroupedProgram(function, 1 if is_shared else size) for function in (fresh, mapped))
+        self.left = GroupedProgram(left, size)
         self.most = max(min(MOST_ROWS, MOST_BYTES // row_bytes), CAPACITY)
         # Of one size from the beginning, so that one program serves all tables; what is not written takes no memory.
         self._kernels, self._maps = Rows(self.most), Rows()
@@ -65,11 +74,11 @@ class CellKernels:
             if len(step.terms):
                 kernels.append(self.fresh(step.terms, kernels.arrays))
             if len(step.sources):
-                kernels.append(kernels.summed(step.sources))
+                kernels.append_sums(kernels, step.sources)
             if len(step.pieces):
                 kernels.append(self.mapped(step.pieces, self._maps.arrays, kernels.arrays))
             if len(step.kernels):
-                kernels.append(kernels.summed(step.kernels))
+                kernels.append_sums(kernels, step.kernels)
         return kernels.arrays
 
     def leave(self, sums: Int[np.ndarray, "m terms"], first: Int[np.ndarray, " n"], table: Kernels) -> Any:

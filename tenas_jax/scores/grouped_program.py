@@ -28,6 +28,8 @@ class GroupedProgram(MaskProgram):
         """
 
         def together(request, *arguments):
+            if size == 1:  # a program of one reads rows where they are; of several it gathers them first
+                return jax.tree.map(lambda leaf: leaf[None], function(request[0, 0], request[0, 1:], *arguments))
             return jax.vmap(lambda rows: function(request[0, 0], rows, *arguments))(request[:, 1:])
 
         super().__init__(together)

@@ -62,8 +62,7 @@ class MaskProgram:
         # Once a device, not once a call.
         placed = [_placed(arguments, device) for device in jax.local_devices()]
         dealt = [(programs[place % len(programs)], placed[place % len(programs)]) for place in range(len(parts))]
-        # The threads of LAPACK would wait, busily, for each other: 60 times slower for a 128 x 128 eigendecomposition.
-        with _thread_pools().limit(limits=1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
+        with one_blas_thread(), ThreadPoolExecutor(workers) as pool:
             results = list(pool.map(self._run, dealt, parts))
         return jax.tree.map(lambda *parts: np.concatenate(parts), *results)
 
@@ -104,6 +103,15 @@ def _placed(arguments: Any, device: Any) -> Any:
     for n, x in zip(elsewhere, jax.device_put([leaves[n] for n in elsewhere], device), strict=True):
         leaves[n] = x
     return jax.tree.unflatten(structure, leaves)
+
+
+def one_blas_thread() -> Any:
+    """A block in which LAPACK has one thread.
+
+    The threads of several calls would wait, busily, for each other: 60 times slower for a 128 x 128 eigendecomposition.
+    Where threads enter such blocks, one that lasts longer than theirs has to be around them.
+    """
+    return _thread_pools().limit(limits=1, user_api="blas")
 
 
 @lru_cache

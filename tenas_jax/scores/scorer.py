@@ -1,15 +1,19 @@
 """All scores of many architectures: what is drawn once, and then evaluated for any masks, here or elsewhere."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from threading import Event
 
 import jax
 import numpy as np
 from jaxtyping import Bool
 
+from tenas_jax.command_line import cpu_count
 from tenas_jax.data import ImageSource
 from tenas_jax.records.shards import SIZE, Table
+from tenas_jax.scores.mask_program import one_blas_thread
 from tenas_jax.scores.programs import ScoreProgram, score_programs
 from tenas_jax.scores.shared_work import BLOCK
 from tenas_jax.scores.sharing import is_shared
@@ -70,15 +74,31 @@ class Scorer:
         masks = self.space.normal(masks)
         values = {name: np.full((self.repeats, len(masks)), np.nan) for name in self.scores}
         health = {name: np.full((self.repeats, len(masks)), DISCONNECTED, "U32") for name in self.scores}
-        if connected.any():
-            for program, drawn in zip(self.programs, self.drawn, strict=True):
-                for repeat, arrays in enumerate(drawn):
-                    readings = program.read(program.compiled(masks[connected], *arrays), masks[connected])
-                    for name, (value, state) in readings.items():
-                        values[name][repeat, connected] = value
-                        health[name][repeat, connected] = state
-                program.compiled.release()
+        if self.programs and connected.any():
+            for readings in self._readings(masks[connected]):
+                for name, (value, state) in readings.items():
+                    values[name][:, connected], health[name][:, connected] = value, state
         return Table(values, health)
+
+    def _readings(self, masks: Bool[np.ndarray, "m cells edges ops"]) -> list[dict[str, tuple[np.ndarray, ...]]]:
+        """By program what is read of all draws; what one program does on a single processor, another one fills."""
+        stop = Event()
+
+        def read(program: ScoreProgram, drawn: Sequence[tuple[np.ndarray, ...]]):
+            found = []
+            for arrays in drawn:
+                if stop.is_set():
+                    break
+                found.append(program.read(program.compiled(masks, *arrays), masks))
+            program.compiled.release()
+            return {name: tuple(map(np.stack, zip(*(one[name] for one in found), strict=True))) for name in found[0]}
+
+        with one_blas_thread(), ThreadPoolExecutor(min(len(self.programs), cpu_count())) as pool:
+            try:
+                return list(pool.map(read, self.programs, self.drawn))
+            except BaseException:
+                stop.set()
+                raise
 
 
 def prepare(

@@ -104,7 +104,8 @@ class KernelWork:
             (side, _), row_bytes = self._cells[0], self.row_bytes(begun)
             for place, (smaller, _) in enumerate(self._cells if self._repeats else self._cells[:1]):
                 functions = partial(self._added, place), self._congruent, partial(self._left, place)
-                self._stack.append(CellKernels(*functions, row_bytes * smaller**4 // side**4))
+                one = CellKernels(*functions, row_bytes * smaller**4 // side**4, is_shared=place == 0)
+                self._stack.append(one)
         return begun
 
     @cached_property

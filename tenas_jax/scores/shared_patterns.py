@@ -136,7 +136,7 @@ class PatternWork:
                 outputs.append(output)
                 apart.append(distance)
             if level is not levels[-1]:
-                values.append(outputs.summed(level.rows))
+                values.append_sums(outputs, level.rows)
         recorded = self._recorded(before, np.concatenate([level.terms for level in levels], axis=1))
         widest = max(level.terms.shape[1] for level in levels)
         padded = [np.pad(level.terms, ((0, 0), (0, widest - level.terms.shape[1]))) for level in levels]
@@ -148,7 +148,8 @@ class PatternWork:
         terms = np.sort(np.where(noted[terms], terms, 0), axis=1)
         sums, of = np.unique(terms, axis=0, return_inverse=True)
         self._records.clear()
-        self._records.append(self._apart.summed(sums) + before[None])
+        self._records.append_sums(self._apart, sums)
+        self._records.arrays[: len(sums)] += before
         return of.ravel()
 
     def row_bytes(self, begun) -> int:

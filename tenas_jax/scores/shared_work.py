@@ -17,9 +17,10 @@ from tenas_jax.scores.mask_program import MaskProgram
 from tenas_jax.scores.sharing import is_shared
 from tenas_jax.spaces.space import SearchSpace
 
-BLOCK = 2048  # architectures whose beginnings are held at a time, at most: seconds of work
+BLOCK = 4096  # architectures whose beginnings are held at a time, at most: seconds of work
 MOST_BYTES = 2**27  # of the tables of one block
 CAPACITY = 512  # rows of a table at first: more than a block needs, so that one program serves all of them
+CLOSE_AT_HAND = 2**18  # bytes that a processor need not fetch again
 _ALIGNED = 64  # bytes; JAX copies arrays of the host that begin elsewhere
 
 
@@ -208,27 +209,40 @@ class Rows:
         Returns:
             The number of the first of them.
         """
-        start, added = self._size, jax.tree.leaves(rows)
-        end = start + len(added[0])
+        added = jax.tree.leaves(rows)
+        start = self._reserve(len(added[0]), rows)
+        for table, leaf in zip(jax.tree.leaves(self.arrays), added, strict=True):
+            table[start : self._size] = leaf
+        return start
+
+    def append_sums(self, table: "Rows", rows: Int[np.ndarray, "r terms"]) -> int:
+        """Puts sums of rows of a table, in their order, behind those that are there.
+
+        Args:
+            table: of which they are the sums; it may be this one.
+            rows: which; row 0 is zero, and columns behind the last that is not are left out.
+
+        Returns:
+            The number of the first of them.
+        """
+        rows = rows[:, : 1 + int(np.flatnonzero(rows.any(0)).max(initial=0))]
+        start = self._reserve(len(rows), table.arrays)
+        for total, values in zip(jax.tree.leaves(self.arrays), jax.tree.leaves(table.arrays), strict=True):
+            _sum(values, rows, total[start : self._size])
+        return start
+
+    def _reserve(self, count: int, like: Any) -> int:
+        """Room for so many more rows like these; the number of the first."""
+        start, end = self._size, self._size + count
         held = jax.tree.leaves(self.arrays)
         if not held or end > len(held[0]):
             capacity = max(self._capacity, 2 ** (end - 1).bit_length())
-            fresh = [_aligned((capacity, *leaf.shape[1:]), leaf.dtype) for leaf in added]
+            fresh = [_aligned((capacity, *leaf.shape[1:]), leaf.dtype) for leaf in jax.tree.leaves(like)]
             for new, old in zip(fresh, held, strict=False):
                 new[:start] = old[:start]
-            self.arrays, held = jax.tree.unflatten(jax.tree.structure(rows), fresh), fresh
-        for table, leaf in zip(held, added, strict=True):
-            table[start:end] = leaf
+            self.arrays = jax.tree.unflatten(jax.tree.structure(like), fresh)
         self._size = end
         return start
-
-    def summed(self, rows: Int[np.ndarray, "r terms"]) -> Any:
-        """Sums of rows, in their order.
-
-        Args:
-            rows: which; row 0 is zero, and columns behind the last that is not are left out.
-        """
-        return summed(self.arrays, rows[:, : 1 + int(np.flatnonzero(rows.any(0)).max(initial=0))])
 
 
 def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -239,21 +253,14 @@ def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
-def summed(table: Any, rows: Int[np.ndarray, "r terms"]) -> Any:
-    """Sums of rows of a table, in their order.
-
-    Args:
-        table: an array (rows, ...), or a tree of such arrays.
-        rows: which.
-    """
-
-    def of(values):
-        total = values[rows[:, 0]]
-        for column in rows.T[1:]:
-            total = total + values[column]
-        return total
-
-    return jax.tree.map(of, table)
+def _sum(values: np.ndarray, rows: Int[np.ndarray, "r terms"], total: np.ndarray) -> None:
+    """Sums of rows, some at a time, so that what has been summed is not fetched again for every term."""
+    some = max(CLOSE_AT_HAND // max(values[:1].nbytes, 1), 1)
+    for start in range(0, len(rows), some):
+        numbers, part = rows[start : start + some], total[start : start + some]
+        part[...] = values[numbers[:, 0]]
+        for column in numbers.T[1:]:
+            part += values[column]
 
 
 def row(table: Any, number: Any) -> Any:

@@ -9,6 +9,7 @@ import ast
 import json
 import re
 import warnings
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -90,27 +91,42 @@ def _parse_nodes(space: CellGraph, architecture: str) -> list[int]:
         raise InputError(
             f"the architecture {architecture!r} has {len(nodes)} nodes between `+`; {space.name} has {len(expected)}."
         )
-    choice = []
+    choice: list[int] = []
     for target, node in zip(expected, nodes, strict=True):
-        sources = [source for source, end in space.edges if end == target]
-        if not re.fullmatch(r"\|([^|]+\|)+", node) or node.count("|") != len(sources) + 1:
+        choice += _known_node(space, target, node) or _parse_node(space, architecture, target, node)
+    return choice
+
+
+@lru_cache(maxsize=2**12)
+def _known_node(space: CellGraph, target: int, node: str) -> list[int] | None:
+    """The operators of a node, of which a space has few; None where something is wrong."""
+    try:
+        return _parse_node(space, "", target, node)
+    except InputError:
+        return None
+
+
+def _parse_node(space: CellGraph, architecture: str, target: int, node: str) -> list[int]:
+    sources = [source for source, end in space.edges if end == target]
+    if not re.fullmatch(r"\|([^|]+\|)+", node) or node.count("|") != len(sources) + 1:
+        raise InputError(
+            f"node {target} of the architecture {architecture!r} is {node!r}; it needs {len(sources)} edge(s) as "
+            f"`|{'|'.join(f'OPERATOR~{source}' for source in sources)}|`."
+        )
+    choice = []
+    for source, edge in zip(sources, node.strip("|").split("|"), strict=True):
+        operator, _, start = edge.partition("~")
+        if operator not in space.operators:
             raise InputError(
-                f"node {target} of the architecture {architecture!r} is {node!r}; it needs {len(sources)} edge(s) as "
-                f"`|{'|'.join(f'OPERATOR~{source}' for source in sources)}|`."
+                f"the architecture {architecture!r} has the unknown operator {operator!r}; "
+                f"{space.name} has {', '.join(space.operators)}."
             )
-        for source, edge in zip(sources, node.strip("|").split("|"), strict=True):
-            operator, _, start = edge.partition("~")
-            if operator not in space.operators:
-                raise InputError(
-                    f"the architecture {architecture!r} has the unknown operator {operator!r}; "
-                    f"{space.name} has {', '.join(space.operators)}."
-                )
-            if start != str(source):
-                raise InputError(
-                    f"in the architecture {architecture!r} the edge {edge!r} of node {target} must come from node "
-                    f"{source}: write `{operator}~{source}`."
-                )
-            choice.append(space.operators.index(operator))
+        if start != str(source):
+            raise InputError(
+                f"in the architecture {architecture!r} the edge {edge!r} of node {target} must come from node "
+                f"{source}: write `{operator}~{source}`."
+            )
+        choice.append(space.operators.index(operator))
     return choice
 
 
