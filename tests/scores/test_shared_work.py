@@ -7,7 +7,8 @@ import pytest
 from tenas_jax import NAS_BENCH_201, SearchSpace, analytic_ntk
 from tenas_jax.networks.finite import CellNetwork
 from tenas_jax.ntk.gaussian_kernels import Settings
-from tenas_jax.scores import shared_work
+from tenas_jax.scores import cell_kernels, later_cells, shared_work
+from tenas_jax.scores.grouped_program import grouped
 from tenas_jax.scores.kernel_routes import Operators, routes
 from tenas_jax.scores.mask_program import MaskProgram
 from tenas_jax.scores.shared_kernels import KernelWork
@@ -130,6 +131,59 @@ def test_no_value_depends_on_its_company_or_on_how_much_is_held(rng, monkeypatch
     monkeypatch.setattr(shared_work, "MOST_BYTES", 1)
     program = SharedProgram(NAS_BENCH_201, work, MaskProgram(refused))
     np.testing.assert_array_equal(program(masks, images), together)
+
+
+def test_later_cells_depend_neither_on_company_nor_on_how_much_is_held(rng, monkeypatch):
+    skeleton, settings = Skeleton(4, 1, stages=2), Settings("standard")
+    images, masks = rng.normal(size=(3, 2, 2, 3)), NAS_BENCH_201.sample(jax.random.key(5), 40)
+    together = kernels(NAS_BENCH_201, images, skeleton, settings, masks)
+    monkeypatch.setattr(cell_kernels, "MOST_ROWS", 1)
+    monkeypatch.setattr(cell_kernels, "CAPACITY", 64)  # tables of a few architectures
+    work = KernelWork(NAS_BENCH_201, skeleton, settings, len(images))
+    program = SharedProgram(NAS_BENCH_201, work, MaskProgram(refused))
+    np.testing.assert_array_equal(program(masks, images), together)
+    assert len(work.plan(NAS_BENCH_201.choices(masks)[:, 0]).parts) > 2
+    few = [7, 31, 2]
+    np.testing.assert_array_equal(program(masks[few], images), together[few])
+
+
+def test_every_architecture_has_the_rows_that_its_last_node_needs():
+    pool = np.full((4, 4), 0.25)
+    nothing, same = np.zeros((4, 4)), np.eye(4)
+    operators = Operators([[nothing], [same], [nothing], [nothing], [pool]], [False, False, True, True, False])
+    masks = NAS_BENCH_201.sample(jax.random.key(8), 300)
+    plan = routes(NAS_BENCH_201, operators, NAS_BENCH_201.choices(masks)[:, 0])
+    ends = np.unique(plan.sums[:, -1], axis=0)
+
+    def made(inputs, steps):
+        """What rows are made of, as text, step by step as a table is filled."""
+        found = ["", *inputs]
+        for step in steps:
+            found += [f"fresh{operator}({found[row]})" for operator, row in step.terms]
+            found += ["+".join(found[row] for row in rows if row) for rows in step.sources]
+            found += [f"map{number}({found[row]})" for number, row in step.pieces]
+            found += ["+".join(found[row] for row in rows if row) for rows in step.kernels]
+        return found
+
+    first = made(["x"], plan.steps)
+    seen = 0
+    for part, later in later_cells.parts(plan, 1, ends, 100):
+        own = [f"input{number}" for number in range(len(later.sums))]
+        rows = made(own, later.steps)
+        assert len(rows) <= 100
+        for number, (theirs, sums) in enumerate(zip(ends[part], later.sums, strict=True)):
+            assert [rows[row] for row in sums] == [first[row].replace("x", own[number]) for row in theirs]
+        seen += len(later.sums)
+    assert seen == len(ends)
+
+
+def test_groups_are_of_one_kind():
+    requests = np.array([[2, 10], [0, 11], [2, 12], [2, 13], [0, 14], [1, 15]])
+    groups, places = grouped(requests, 2)
+    np.testing.assert_array_equal(
+        groups, [[[0, 11], [0, 14]], [[1, 15], [1, 0]], [[2, 10], [2, 12]], [[2, 13], [2, 0]]]
+    )
+    np.testing.assert_array_equal(groups.reshape(-1, 2)[places], requests)
 
 
 def test_what_has_the_same_kernels_is_one_route():
