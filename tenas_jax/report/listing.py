@@ -101,7 +101,7 @@ def _marks(space: CellGraph | None, strings: Sequence[str]) -> dict[str, str]:
     """Letters that stand for operators: those that no string has."""
     if space is None:
         return {}
-    held = set().union(*(set(string) for string in strings)) if strings else set()
+    held = set("".join(strings))
     free = [mark for mark in MARKS if mark not in held]
     operators = sorted(space.operators, key=len, reverse=True)
     return dict(zip(free, operators, strict=False)) if len(free) >= len(operators) else {}
