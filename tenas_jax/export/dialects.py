@@ -61,6 +61,10 @@ class Torch:
         """See `Dialect`."""
         return f"torch.cat([{', '.join(values)}], 1)"
 
+    def truncate(self, x: str, channels: str) -> str:
+        """See `Dialect`."""
+        return f"{x}[:, :{channels}]"
+
     def module(
         self, name: str, inputs: Sequence[str], layers: Sequence[str], lines: Sequence[str], returned: str
     ) -> str:
@@ -127,6 +131,10 @@ class Flax:
     def concatenate(self, values: Sequence[str]) -> str:
         """See `Dialect`."""
         return f"jnp.concatenate([{', '.join(values)}], axis=-1)"
+
+    def truncate(self, x: str, channels: str) -> str:
+        """See `Dialect`."""
+        return f"{x}[..., :{channels}]"
 
     def module(
         self, name: str, inputs: Sequence[str], layers: Sequence[str], lines: Sequence[str], returned: str

@@ -94,6 +94,10 @@ class Dialect(Protocol):
         """Stacked channels."""
         ...
 
+    def truncate(self, x: str, channels: str) -> str:
+        """The first channels."""
+        ...
+
     def module(
         self, name: str, inputs: Sequence[str], layers: Sequence[str], lines: Sequence[str], returned: str
     ) -> str:
@@ -200,6 +204,12 @@ class SourceReading:
         return self._write(
             self._dialect.concatenate([self._value(value) for value in values]), sum(value.channels for value in values)
         )
+
+    def truncate(self, x, channels):
+        """See `operators.Reading`."""
+        if channels == x.channels:
+            return x
+        return self._write(self._dialect.truncate(self._value(x), self._channels(channels)), channels)
 
     def add(self, values):
         """See `operators.Reading`."""

@@ -62,7 +62,8 @@ class Blueprint(NamedTuple):
         stacked = self.space.family.trained if self.space.network is None else {}
         if self.images != "small" and self.images not in stacked:
             raise InputError(f"{self.space.name} has no network for {self.images!r} images; take 'small'.")
-        if self.auxiliary and not (stacked and self.skeleton.cells > 2):
+        has_head = self.space.network is None and self.space.family.has_auxiliary_head
+        if self.auxiliary and not (has_head and self.skeleton.cells > 2):
             raise InputError(
                 f"the auxiliary head belongs to networks of DARTS with more than two cells; {self.space.name} with "
                 f"{self.skeleton.cells} cells has none. Leave it out."

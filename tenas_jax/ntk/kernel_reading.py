@@ -275,6 +275,12 @@ class KernelReading:
         # The ReLU that follows has to see the maxima themselves, not a Gaussian of their moments.
         return replace(field, rectified=stacked([self._rectified(value) for value in values], sizes))
 
+    def truncate(self, x, channels):
+        """The same kernels of fewer channels, where all channels have the same."""
+        if any(leaf.shape[0] > 1 for leaf in jax.tree.leaves((x.sources, x.fresh, x.rectified))):
+            raise NotAnalyticError("truncate", "it keeps some of the channels of a concatenation")
+        return replace(x, channels=channels)
+
     def add(self, values: Sequence[Field]) -> Field:
         """Adds maps source by source, and the kernels of fresh terms about their means, which are independent."""
         mean = None

@@ -49,3 +49,8 @@ class Family:
     counts: Callable[..., Mapping[str, Any]] | None = None
     counts_bias: bool = True
     trained: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+
+    @property
+    def has_auxiliary_head(self) -> bool:
+        """Whether its networks are those of DARTS, which are trained on ImageNet too and have an auxiliary head."""
+        return "imagenet" in self.trained
