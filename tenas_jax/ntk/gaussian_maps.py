@@ -63,8 +63,8 @@ class Field:
         mean: (groups, positions, images) of the field; None where it is zero, or not known and never asked for.
         is_centred: whether kernels are about the mean; where they are not, `fresh` is all of the field and its K the second
             moment, which is all that a convolution asks for.
-        is_depthwise: whether a depthwise convolution made a part of it and no other has followed: then a channel is Gaussian
-            only given its filter, and its covariance is not the same for all channels.
+        is_depthwise: whether a depthwise convolution made a part of it and no other followed: then channels are Gaussian
+            only given their filters.
     """
 
     maps: dict[int, Array]

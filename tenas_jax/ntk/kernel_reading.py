@@ -88,7 +88,8 @@ class KernelReading:
     def _needs_gaussian(name: str, x: Field, what: str) -> None:
         if x.is_depthwise:
             raise NotAnalyticError(
-                name, f"{what} comes behind a depthwise convolution, whose channels are Gaussian only given their filters"
+                name,
+                f"{what} comes behind a depthwise convolution, whose channels are Gaussian only given their filters",
             )
 
     def _weighted(self, kernels, x, fan_in: int, side: int, channels: int):
@@ -338,10 +339,9 @@ class KernelReading:
             if not static or weights[:, o].any()
         }
         rectified = jax.eval_shape(self._rectified, x)  # once, since it takes as long to trace as all the rest
-        shapes = {
-            o: _branch_shape(branch, replace(x, rectified=rectified), getattr(operators[o], "name", names[0] or "operator"))
-            for o, branch in branches.items()
-        }
+        called = [getattr(operator, "name", names[0] or "operator") for operator in operators]
+        entering = replace(x, rectified=rectified)
+        shapes = {o: _branch_shape(branch, entering, called[o]) for o, branch in branches.items()}
         random = [o for o, shape in shapes.items() if shape.fresh is not None]
         # Of what is behind a ReLU, maxima ask for it too.
         asking = [

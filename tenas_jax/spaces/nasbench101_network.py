@@ -1,8 +1,8 @@
 """The networks of NAS-Bench-101 (Ying et al. 2019, section 2), written against the operations of a `Reading`.
 
 Networks that are scored are one program for all cells: edges and operators are weights. A finite one therefore has equally
-many channels at every vertex, and concatenates all five inner vertices with zeros for those that do not enter the output; it
-weighs the others so that their channels count as much as those of the narrower vertices that the benchmark trains. The
+many channels at every vertex, and concatenates all five inner vertices with zeros for those that do not enter the output.
+It weighs the others so that their channels count as much as those of the narrower vertices that the benchmark trains. The
 network that is trained is that of one cell, with the benchmark's channels.
 """
 
@@ -124,8 +124,8 @@ def read_trained_cell(read: Reading[Value], name: str, x: Value, cell: Cells, ch
     widths = vertex_channels(cell.edges, channels)[0].tolist()
 
     def entering(vertex):
-        (before,) = np.nonzero(edges[1:vertex, vertex])
-        taken = [read.truncate(values[source + 1], widths[vertex]) for source in before]
+        before = [source for source in range(1, vertex) if edges[source, vertex]]
+        taken = [read.truncate(values[source], widths[vertex]) for source in before]
         return [*taken, projected(vertex)] if edges[0, vertex] else taken
 
     def projected(vertex):

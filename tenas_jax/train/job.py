@@ -129,7 +129,7 @@ def resolve(config: Config) -> Job:
     settings = _overridden(recipe(name, space), config)
     if settings.drop_path and space.decisions:
         raise InputError(
-            f"--drop-path leaves out operators on the edges of cells, and {space.name} decides on other things; leave it out."
+            f"--drop-path drops operators on the edges of cells, and {space.name} decides on other things; leave it out."
         )
     space.parse(architecture)  # before images are opened
     side = config.side or (256 if settings.resized_crop else None)
