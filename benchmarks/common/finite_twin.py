@@ -61,6 +61,10 @@ class TwinReading(FeatureReading):
         """See `network.Reading`."""
         return self._noted(super().concatenate(values), values)
 
+    def truncate(self, x, channels):
+        """See `network.Reading`."""
+        return self._noted(super().truncate(x, channels), [x])
+
     def max_pool(self, x, *, window, stride, padding):
         """See `network.Reading`."""
         return self._noted(super().max_pool(x, window=window, stride=stride, padding=padding), [x])

@@ -104,11 +104,6 @@ def run(config: Config) -> str:
     from tenas_jax.export.weights import save
 
     blueprint, variables, reference, about = _network(config)
-    if blueprint.space.decisions and set(formats) != {"parameters"}:
-        raise InputError(
-            f"source code is written of networks of cells alone, and {blueprint.space.name} has none; take --formats "
-            "parameters."
-        )
     path = config.output or (config.run or Path("runs")) / "export"
     if "parameters" in formats:
         save(path, blueprint, variables, reference, about)

@@ -32,7 +32,15 @@ class Torch:
 
     def linear(self, name: str, x: str, inputs: str, outputs: str) -> tuple[str, str]:
         """See `Dialect`."""
-        return f"self.{name} = nn.Linear({inputs}, {outputs})", f"self.{name}({x}.mean((2, 3)))"
+        return f"self.{name} = nn.Linear({inputs}, {outputs})", f"self.{name}({x})"
+
+    def mean(self, x: str) -> str:
+        """See `Dialect`."""
+        return f"{x}.mean((2, 3))"
+
+    def gated(self, x: str, gates: str) -> str:
+        """See `Dialect`."""
+        return f"{x} * F.hardsigmoid({gates})[:, :, None, None]"
 
     def call_cell(self, name: str, kind: str, inputs: Sequence[str], channels: str) -> tuple[str, str]:
         """See `Dialect`."""
@@ -53,23 +61,32 @@ class Torch:
             return f"{x}[:, :, ::{stride}, ::{stride}]"
         return f"F.pad({x}, (0, {offset}, 0, {offset}))[:, :, {offset}::{stride}, {offset}::{stride}]"
 
-    def zeros(self, x: str, stride: int) -> str:
+    def zeros(self, x: str, stride: int, channels: str | None) -> str:
         """See `Dialect`."""
+        if channels:
+            return f"{x}.new_zeros(({x}.shape[0], {channels}, *{x}[:, :, ::{stride}, ::{stride}].shape[2:]))"
         return f"torch.zeros_like({x}[:, :, ::{stride}, ::{stride}])"
 
     def concatenate(self, values: Sequence[str]) -> str:
         """See `Dialect`."""
         return f"torch.cat([{', '.join(values)}], 1)"
 
+    def truncate(self, x: str, channels: str) -> str:
+        """See `Dialect`."""
+        return f"{x}[:, :{channels}]"
+
     def module(
         self, name: str, inputs: Sequence[str], layers: Sequence[str], lines: Sequence[str], returned: str
     ) -> str:
         """See `Dialect`."""
         argument, width = (", ".join(inputs), f"self, {WIDTH}") if inputs else ("images", "self")
-        made = _indented(["super().__init__()", *layers], 2)
+        kept, known = [], []
+        if inputs and any(WIDTH in line for line in lines):  # zeros and truncations name it where nothing is made
+            kept, known = [f"self.{WIDTH} = {WIDTH}"], [f"{WIDTH} = self.{WIDTH}"]
+        made = _indented(["super().__init__()", *kept, *layers], 2)
         return (
             f"class {name}(nn.Module):\n    def __init__({width}):\n{made}\n\n"
-            f"    def forward(self, {argument}):\n{_indented([*lines, f'return {returned}'], 2)}\n"
+            f"    def forward(self, {argument}):\n{_indented([*known, *lines, f'return {returned}'], 2)}\n"
         )
 
 
@@ -97,7 +114,15 @@ class Flax:
 
     def linear(self, name: str, x: str, inputs: str, outputs: str) -> tuple[str, str]:
         """See `Dialect`."""
-        return "", f'nn.Dense({outputs}, name="{name}")({x}.mean((1, 2)))'
+        return "", f'nn.Dense({outputs}, name="{name}")({x})'
+
+    def mean(self, x: str) -> str:
+        """See `Dialect`."""
+        return f"{x}.mean((1, 2))"
+
+    def gated(self, x: str, gates: str) -> str:
+        """See `Dialect`."""
+        return f"{x} * nn.hard_sigmoid({gates})[:, None, None]"
 
     def call_cell(self, name: str, kind: str, inputs: Sequence[str], channels: str) -> tuple[str, str]:
         """See `Dialect`."""
@@ -120,13 +145,19 @@ class Flax:
         padded = f"jnp.pad({x}, ((0, 0), (0, {offset}), (0, {offset}), (0, 0)))"
         return f"{padded}[:, {offset}::{stride}, {offset}::{stride}]"
 
-    def zeros(self, x: str, stride: int) -> str:
+    def zeros(self, x: str, stride: int, channels: str | None) -> str:
         """See `Dialect`."""
+        if channels:
+            return f"jnp.zeros((*{x}[:, ::{stride}, ::{stride}].shape[:-1], {channels}), {x}.dtype)"
         return f"jnp.zeros_like({x}[:, ::{stride}, ::{stride}])"
 
     def concatenate(self, values: Sequence[str]) -> str:
         """See `Dialect`."""
         return f"jnp.concatenate([{', '.join(values)}], axis=-1)"
+
+    def truncate(self, x: str, channels: str) -> str:
+        """See `Dialect`."""
+        return f"{x}[..., :{channels}]"
 
     def module(
         self, name: str, inputs: Sequence[str], layers: Sequence[str], lines: Sequence[str], returned: str

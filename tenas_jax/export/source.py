@@ -21,12 +21,14 @@ class Value(NamedTuple):
         name: an expression.
         channels: how many.
         stride: of zeros that are made of `name`; 0 for what is no zeros.
+        widened: whether zeros have other channels than `name`.
         cell: whether it is one of the nodes that a cell returns together.
     """
 
     name: str
     channels: int
     stride: int = 0
+    widened: bool = False
     cell: bool = False
 
 
@@ -67,7 +69,15 @@ class Dialect(Protocol):
         ...
 
     def linear(self, name: str, x: str, inputs: str, outputs: str) -> tuple[str, str]:
-        """Global average pooling and a linear layer."""
+        """A linear layer, of (b, inputs)."""
+        ...
+
+    def mean(self, x: str) -> str:
+        """Global average pooling, to (b, channels)."""
+        ...
+
+    def gated(self, x: str, gates: str) -> str:
+        """Channels times the hard sigmoid of gates (b, channels)."""
         ...
 
     def call_cell(self, name: str, kind: str, inputs: Sequence[str], channels: str) -> tuple[str, str]:
@@ -86,12 +96,16 @@ class Dialect(Protocol):
         """Every so many positions, zeros behind the border."""
         ...
 
-    def zeros(self, x: str, stride: int) -> str:
-        """Zeros of the strided shape."""
+    def zeros(self, x: str, stride: int, channels: str | None) -> str:
+        """Zeros of the strided shape, where `channels` are given with those."""
         ...
 
     def concatenate(self, values: Sequence[str]) -> str:
         """Stacked channels."""
+        ...
+
+    def truncate(self, x: str, channels: str) -> str:
+        """The first channels."""
         ...
 
     def module(
@@ -149,7 +163,9 @@ class SourceReading:
         return self._write(called, channels)
 
     def _value(self, x: Value) -> str:
-        return self._dialect.zeros(x.name, x.stride) if x.stride else x.name
+        if not x.stride:
+            return x.name
+        return self._dialect.zeros(x.name, x.stride, self._channels(x.channels) if x.widened else None)
 
     def convolution(self, name, x, channels, *, kernel=1, stride=1, dilation=1):
         """See `operators.Reading`."""
@@ -189,9 +205,7 @@ class SourceReading:
 
     def zero(self, x, *, stride, channels=None):
         """See `operators.Reading`; nothing is written until somebody needs the zeros."""
-        if channels not in (None, x.channels):
-            raise InputError("no source is written of zeros that have other channels than what they stand for.")
-        return Value(self._value(x), x.channels, stride)
+        return Value(self._value(x), channels or x.channels, stride, channels not in (None, x.channels))
 
     def concatenate(self, values):
         """See `operators.Reading`; what a cell has returned is concatenated already."""
@@ -200,6 +214,12 @@ class SourceReading:
         return self._write(
             self._dialect.concatenate([self._value(value) for value in values]), sum(value.channels for value in values)
         )
+
+    def truncate(self, x, channels):
+        """See `operators.Reading`."""
+        if channels == x.channels:
+            return x
+        return self._write(self._dialect.truncate(self._value(x), self._channels(channels)), channels)
 
     def add(self, values):
         """See `operators.Reading`."""
@@ -226,15 +246,18 @@ class SourceReading:
         return held(name, x)
 
     def squeeze_excite(self, name, x, channels):
-        """Refused."""
-        raise InputError(f"{name} has squeeze-excitation, of which no source is written; export the parameters.")
+        """See `operators.Reading`."""
+        squeezed = self.relu(self._linear(f"{name}.squeeze", self._dialect.mean(self._value(x)), x.channels, channels))
+        gates = self._linear(f"{name}.excite", squeezed.name, channels, x.channels)
+        return self._write(self._dialect.gated(self._value(x), gates.name), x.channels)
 
     def head(self, name, x, classes):
         """See `operators.Reading`."""
-        made = self._dialect.linear(
-            self._attribute(name), self._value(x), self._channels(x.channels), self._channels(classes)
-        )
-        return self._layer(made, classes)
+        return self._linear(name, self._dialect.mean(self._value(x)), x.channels, classes)
+
+    def _linear(self, name: str, x: str, inputs: int, outputs: int) -> Value:
+        layer = self._dialect.linear(self._attribute(name), x, self._channels(inputs), self._channels(outputs))
+        return self._layer(layer, outputs)
 
     def custom(self, name, x, layer):
         """Refused."""

@@ -122,6 +122,10 @@ class FeatureReading:
         """See `operators.Reading`."""
         return jnp.concatenate(values, axis=-1)
 
+    def truncate(self, x, channels):
+        """See `operators.Reading`."""
+        return x[..., :channels]
+
     def add(self, values):
         """See `operators.Reading`."""
         return sum(values[1:], start=values[0])

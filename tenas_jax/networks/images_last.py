@@ -133,6 +133,10 @@ class ImagesLastReading(FeatureReading):
         """See `operators.Reading`."""
         return jnp.concatenate(values, axis=0)
 
+    def truncate(self, x, channels):
+        """See `operators.Reading`."""
+        return x[:channels]
+
     def edges(self, x, weights, operators: Sequence[Any], names: Sequence[str]):
         """See `operators.Reading`, of a single architecture; the ReLU of the node that edges leave is taken once."""
         entered = x, jnp.maximum(x, 0)

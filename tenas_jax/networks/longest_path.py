@@ -54,6 +54,10 @@ class DepthReading(CostReading):
         """Nothing leads to zeros."""
         return self._behind(x._replace(depth=0), super().zero(x, **options))
 
+    def truncate(self, x, channels):
+        """See `operators.Reading`."""
+        return self._behind(x, super().truncate(x, channels))
+
     def concatenate(self, values):
         """See `operators.Reading`."""
         return self._deepest(values, super().concatenate(values))

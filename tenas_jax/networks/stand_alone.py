@@ -12,7 +12,14 @@ from flax import nnx
 from jaxtyping import Array, Float, Key
 
 from tenas_jax.errors import InputError
-from tenas_jax.networks.initial_weights import Declaration, drawn_alike, initialiser, norm_shapes, unit_moments
+from tenas_jax.networks.initial_weights import (
+    Declaration,
+    drawn_alike,
+    drawn_at_once,
+    initialiser,
+    norm_shapes,
+    unit_moments,
+)
 from tenas_jax.networks.operator_check import check_operators
 from tenas_jax.networks.stand_alone_reading import (
     Auxiliary,
@@ -62,7 +69,8 @@ class Blueprint(NamedTuple):
         stacked = self.space.family.trained if self.space.network is None else {}
         if self.images != "small" and self.images not in stacked:
             raise InputError(f"{self.space.name} has no network for {self.images!r} images; take 'small'.")
-        if self.auxiliary and not (stacked and self.skeleton.cells > 2):
+        has_head = self.space.network is None and self.space.family.has_auxiliary_head
+        if self.auxiliary and not (has_head and self.skeleton.cells > 2):
             raise InputError(
                 f"the auxiliary head belongs to networks of DARTS with more than two cells; {self.space.name} with "
                 f"{self.skeleton.cells} cells has none. Leave it out."
@@ -180,7 +188,10 @@ class StandAlone(nn.Module):
 
     @nn.nowrap  # layers of custom operators are no parts of this module
     def initial(self, key: Key[Array, ""], shape: tuple[int, ...]) -> dict[str, Any]:
-        """What `init` returns, to the bit: compiled, that is a program for each weight, which takes minutes.
+        """What `init` returns, which would be compiled as a program for each weight and take minutes.
+
+        The same to the bit in spaces of cells; in others one array of random numbers is cut into weights, as in
+        `finite.CellNetwork.initial`.
 
         Args:
             key: decides the weights.
@@ -191,7 +202,8 @@ class StandAlone(nn.Module):
         """
         declared = self.blueprint.declared(shape)
         statistics = {name: unit_moments(shape, self.dtype) for name, shape in norm_shapes(declared).items()}
-        return {"params": drawn_alike(key, "fan_out", declared, self.dtype), "batch_stats": statistics}
+        drawn = drawn_at_once if self.blueprint.space.decisions else drawn_alike
+        return {"params": drawn(key, "fan_out", declared, self.dtype), "batch_stats": statistics}
 
 
 class StandAloneNNX(nnx.Module):

@@ -128,9 +128,10 @@ def analytic_obstacle(space: SearchSpace) -> NotAnalyticError | None:
     Args:
         space: the search space.
     """
-    if not space.is_custom:
+    if space.family.has_closed_form and not space.is_custom:
         return None
-    mask, images = jax.ShapeDtypeStruct(space.mask_shape, bool), jax.ShapeDtypeStruct((2, 8, 8, 3), np.float32)
+    side = max(8, 2 ** reductions(space, space.skeleton("ntk")))
+    mask, images = jax.ShapeDtypeStruct(space.mask_shape, bool), jax.ShapeDtypeStruct((2, side, side, 3), np.float32)
     try:
         jax.eval_shape(lambda mask, images: analytic_ntk(space, mask, images), mask, images)
     except NotAnalyticError as error:

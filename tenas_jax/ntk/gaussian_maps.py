@@ -39,7 +39,7 @@ class MaxPooled:
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["maps", "sources", "fresh", "rectified", "pooled", "mean"],
-    meta_fields=["side", "channels", "after_relu", "is_gaussian", "is_centred"],
+    meta_fields=["side", "channels", "after_relu", "is_gaussian", "is_centred", "is_depthwise"],
 )
 @dataclass(frozen=True)
 class Field:
@@ -63,6 +63,8 @@ class Field:
         mean: (groups, positions, images) of the field; None where it is zero, or not known and never asked for.
         is_centred: whether kernels are about the mean; where they are not, `fresh` is all of the field and its K the second
             moment, which is all that a convolution asks for.
+        is_depthwise: whether a depthwise convolution made a part of it and no other followed: then channels are Gaussian
+            only given their filters.
     """
 
     maps: dict[int, Array]
@@ -76,6 +78,7 @@ class Field:
     is_gaussian: bool = True
     mean: Array | None = None
     is_centred: bool = False
+    is_depthwise: bool = False
 
     @property
     def is_mixed(self) -> bool:

@@ -65,6 +65,8 @@ class KernelReading:
         """A cell's inputs are its first sources; with what came before there is nothing to be correlated."""
         if any(x.after_relu for x in values):
             raise NotAnalyticError("network", "a ReLU comes right before a cell, whose inputs are taken for Gaussians")
+        for x in values:
+            self._needs_gaussian("network", x, "a cell")
         return [self._sealed(self._realise(x), replace(x, pooled=(), is_gaussian=True), {}, {}) for x in values]
 
     # Operators that bring fresh weights.
@@ -79,7 +81,16 @@ class KernelReading:
     def depthwise_convolution(self, name, x, *, kernel, stride=1, dilation=1):
         """As a convolution, group by group. Not Gaussian, but the pointwise convolution that follows is."""
         kernels = window_means(self._realise(x), x.side, kernel, stride, dilation)
-        return replace(self._weighted(kernels, x, kernel**2, -(-x.side // stride), x.channels), is_gaussian=False)
+        field = self._weighted(kernels, x, kernel**2, -(-x.side // stride), x.channels)
+        return replace(field, is_gaussian=False, is_depthwise=True)
+
+    @staticmethod
+    def _needs_gaussian(name: str, x: Field, what: str) -> None:
+        if x.is_depthwise:
+            raise NotAnalyticError(
+                name,
+                f"{what} comes behind a depthwise convolution, whose channels are Gaussian only given their filters",
+            )
 
     def _weighted(self, kernels, x, fan_in: int, side: int, channels: int):
         gain = 2.0 if x.after_relu else 1.0
@@ -117,6 +128,7 @@ class KernelReading:
                     "relu", "a field with a mean, the sum of a ReLU and of something else, enters a ReLU"
                 )
             return x
+        self._needs_gaussian("relu", x, "a ReLU")
         kernels = x.rectified if x.rectified is not None else self._rectified(x)
         # Of a ReLU that depends on sources no sum with them can be taken: without a mean it is refused there.
         mean = None if x.is_mixed else relu_mean(kernels, self._batch)
@@ -126,8 +138,11 @@ class KernelReading:
         """Batch norm over images and positions, group by group; without it the field as it came."""
         if self._settings.batch_norm == "none":
             return x
+        if self._settings.batch_norm == "exact":
+            self._needs_gaussian("batch_norm", x, "the exact form of batch norm")
         kernels = normalise(self._realise(x), self._batch, self._settings)
-        return gaussian_field(kernels, x.side, x.channels, is_gaussian=not x.is_mixed)
+        field = gaussian_field(kernels, x.side, x.channels, is_gaussian=not x.is_mixed)
+        return replace(field, is_depthwise=x.is_depthwise)
 
     def custom(self, name, x, layer):
         """Nothing is known of its kernel."""
@@ -140,7 +155,8 @@ class KernelReading:
         if x.fresh is not None and window == stride and padding == 0 and x.side % window == 0:
             pooled = self._realise(x).map(partial(block_means, side=x.side, window=window))
             mean = mapped_mean(pooling_matrix(x.side, window, stride, padding), x)
-            return gaussian_field(pooled, x.side // window, x.channels, x.after_relu, not x.is_mixed, mean)
+            field = gaussian_field(pooled, x.side // window, x.channels, x.after_relu, not x.is_mixed, mean)
+            return replace(field, is_depthwise=x.is_depthwise)
         return self._mapped(x, pooling_matrix(x.side, window, stride, padding))
 
     def crop(self, x, *, offset, stride):
@@ -157,13 +173,15 @@ class KernelReading:
         if x.fresh is not None:  # outside a cell: nothing that follows is correlated with it
             kernels = self._realise(x)
             kernels = congruence(jnp.asarray(matrix, kernels.nngp.dtype), kernels)
-            return gaussian_field(kernels, side, x.channels, x.after_relu, not x.is_mixed, mean)
+            field = gaussian_field(kernels, side, x.channels, x.after_relu, not x.is_mixed, mean)
+            return replace(field, is_depthwise=x.is_depthwise)
         maps = {s: product(matrix, m) for s, m in x.maps.items()}
         pooled = tuple(replace(t, after=product(matrix, t.after)) for t in x.pooled)
         after_relu = x.after_relu and mean is not None
         return Field(
-            maps, x.sources, None, None, pooled, side, x.channels, after_relu, mean=mean, is_centred=mean is not None
-        )
+            maps, x.sources, None, None, pooled, side, x.channels, after_relu, mean=mean, is_centred=mean is not None,
+            is_depthwise=x.is_depthwise,
+        )  # fmt: skip
 
     def max_pool(self, x, *, window, stride, padding):
         """No closed form: kept as it is until a ReLU, where channels are drawn (see `_sampled`)."""
@@ -171,6 +189,7 @@ class KernelReading:
             return self._max_pooled_about_mean(x, window, stride, padding)
         if x.after_relu:
             raise NotAnalyticError("max_pool", "it takes maxima right behind a ReLU")
+        self._needs_gaussian("max_pool", x, "a maximum")
         if x.fresh is not None:
             if self._operator is not None:
                 raise NotAnalyticError("max_pool", "it takes maxima behind fresh weights")
@@ -270,10 +289,17 @@ class KernelReading:
         kernels, mean = stacked(parts, sizes), stacked_means(parts, values, sizes, self._batch)
         is_gaussian = not any(value.is_mixed for value in values)
         field = gaussian_field(kernels, values[0].side, sum(sizes), values[0].after_relu, is_gaussian, mean)
+        field = replace(field, is_depthwise=any(value.is_depthwise for value in values))
         if not any(value.pooled for value in values):
             return field
         # The ReLU that follows has to see the maxima themselves, not a Gaussian of their moments.
         return replace(field, rectified=stacked([self._rectified(value) for value in values], sizes))
+
+    def truncate(self, x, channels):
+        """The same kernels of fewer channels, where all channels have the same."""
+        if any(leaf.shape[0] > 1 for leaf in jax.tree.leaves((x.sources, x.fresh, x.rectified))):
+            raise NotAnalyticError("truncate", "it keeps some of the channels of a concatenation")
+        return replace(x, channels=channels)
 
     def add(self, values: Sequence[Field]) -> Field:
         """Adds maps source by source, and the kernels of fresh terms about their means, which are independent."""
@@ -295,6 +321,7 @@ class KernelReading:
             values[0], maps=maps, sources=sources, fresh=fresh, rectified=None, pooled=pooled, is_gaussian=is_gaussian,
             after_relu=all(value.after_relu for value in values),
             mean=values[0].mean if mean is None else mean, is_centred=values[0].is_centred or mean is not None,
+            is_depthwise=any(value.is_depthwise for value in values),
         )  # fmt: skip
 
     def edges(self, x, weights, operators, names):
@@ -312,9 +339,9 @@ class KernelReading:
             if not static or weights[:, o].any()
         }
         rectified = jax.eval_shape(self._rectified, x)  # once, since it takes as long to trace as all the rest
-        shapes = {
-            o: _branch_shape(branch, replace(x, rectified=rectified), operators[o]) for o, branch in branches.items()
-        }
+        called = [getattr(operator, "name", names[0] or "operator") for operator in operators]
+        entering = replace(x, rectified=rectified)
+        shapes = {o: _branch_shape(branch, entering, called[o]) for o, branch in branches.items()}
         random = [o for o, shape in shapes.items() if shape.fresh is not None]
         # Of what is behind a ReLU, maxima ask for it too.
         asking = [
@@ -328,9 +355,8 @@ class KernelReading:
         return [self.add([scaled(y, row[o]) for o, y in outputs.items() if not static or row[o]]) for row in weights]
 
 
-def _branch_shape(branch, x: Field, operator) -> Field:
+def _branch_shape(branch, x: Field, name: str) -> Field:
     """The shape of an operator's output, which has to be a map of the sources plus a Gaussian of fresh weights."""
-    name = getattr(operator, "name", "operator")
     try:
         output = jax.eval_shape(branch, x)
     except NotAnalyticError as error:

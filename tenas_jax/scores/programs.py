@@ -164,11 +164,8 @@ def _of_patterns(space: SearchSpace, work: Patterns, wanted: dict[str, str]) -> 
         weights, batches = inputs(words, batches)
         variables = net.initial(weights, batches[0].shape, batches.dtype)
         found: list[Any] = [net.apply(variables, batch, mask, method="activation_layers") for batch in batches]
-        bits = [jnp.concatenate(layers, axis=1) for layers in found]
-        return {
-            statistic: independent_patterns(found[0]) if statistic == "effective_neurons" else _READ[statistic](bits)
-            for statistic in wanted.values()
-        }
+        seen = _Seen(found[0], [jnp.concatenate(layers, axis=1) for layers in found])
+        return {statistic: _READ[statistic](seen) for statistic in wanted.values()}
 
     def first_batch(words, batches):
         weights, batches = inputs(words, batches)
@@ -198,22 +195,35 @@ def _draw_inputs(work: Patterns, key, source: ImageSource) -> tuple[np.ndarray, 
     return (_host_key(words), np.asarray(drawn).reshape(work.batches, work.samples, *drawn.shape[1:]))
 
 
-def _count(bits) -> Array:
-    return count_hashes(jnp.concatenate([hash_patterns(batch) for batch in bits]))
+class _Seen(NamedTuple):
+    """The activation patterns of some batches.
+
+    Attributes:
+        layers: of the first batch, (b, bits) a ReLU.
+        bits: of every batch (b, bits), those of all ReLUs one behind another.
+    """
+
+    layers: list[Any]
+    bits: list[Any]
 
 
-def _log_determinant(bits) -> Array:
+def _count(seen: _Seen) -> Array:
+    return count_hashes(jnp.concatenate([hash_patterns(batch) for batch in seen.bits]))
+
+
+def _log_determinant(seen: _Seen) -> Array:
     """The log-determinant, and whether all patterns are distinct."""
-    few = bits[0][:_IN_DETERMINANT]
+    few = seen.bits[0][:_IN_DETERMINANT]
     value = regularised_log_determinant(hamming_kernel(few))
     return jnp.stack([value, (count_hashes(hash_patterns(few)) == len(few)).astype(value.dtype)])
 
 
 # What a program computes of the patterns of its batches, by statistic; `_reading` makes a number and its health of it.
-_READ: dict[str, Callable[[Any], Array]] = {
+_READ: dict[str, Callable[[_Seen], Array]] = {
     "linear_regions": _count,
-    "effective_regions": lambda bits: effective_regions(bits[0][:_COMPARED]),
-    "hamming": lambda bits: hamming_distances(bits[0][:_COMPARED]),
+    "effective_regions": lambda seen: effective_regions(seen.bits[0][:_COMPARED]),
+    "effective_neurons": lambda seen: independent_patterns(seen.layers),
+    "hamming": lambda seen: hamming_distances(seen.bits[0][:_COMPARED]),
     "hamming_log_determinant": _log_determinant,
 }
 # The same of the distances of the first batch's patterns, which add up over ReLUs. Counts are of more inputs than can be

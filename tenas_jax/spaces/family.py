@@ -25,6 +25,8 @@ class Family:
         presets: settings of a search by name.
         imagenet_presets: where they are others on ImageNet.
         default_scores: what a ranking goes by.
+        has_closed_form: whether the analytic kernel of its networks is known to be there; where it is not, they are read to
+            find out.
         side: of the images that costs are counted for.
         costs_add_up: whether a network costs what its operators cost, each counted on its edge whatever the others are.
         counts: costs and yardsticks by name, `counts(space, masks, skeleton, side)`, where the network that is trained is
@@ -44,8 +46,14 @@ class Family:
     presets: Mapping[str, Preset]
     imagenet_presets: Mapping[str, Preset]
     default_scores: tuple[str, ...]
+    has_closed_form: bool = False
     side: int = 32
     costs_add_up: bool = True
     counts: Callable[..., Mapping[str, Any]] | None = None
     counts_bias: bool = True
     trained: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+
+    @property
+    def has_auxiliary_head(self) -> bool:
+        """Whether its networks are those of DARTS, which are trained on ImageNet too and have an auxiliary head."""
+        return "imagenet" in self.trained

@@ -23,7 +23,7 @@ from tenas_jax.spaces.nasbench101_cells import (
     pruned,
     valid,
 )
-from tenas_jax.spaces.nasbench101_network import stacked_cells
+from tenas_jax.spaces.nasbench101_network import read_cell, read_trained_cell, stacked_cells
 from tenas_jax.spaces.nasbench101_strings import format_cells, parse_cell
 from tenas_jax.spaces.operators import Reading, Value
 from tenas_jax.spaces.preset import Preset
@@ -134,7 +134,21 @@ def nas_bench_101(
         edges[_ROWS, _COLUMNS] = there
     else:
         edges = edges.at[_ROWS, _COLUMNS].set(there)
-    return stacked_cells(read, images, skeleton, edges, options[len(PAIRS) :, 2:])
+    operators = options[len(PAIRS) :, 2:]
+    return stacked_cells(
+        read, images, skeleton, lambda name, x, channels: read_cell(read, name, x, edges, operators, channels)
+    )
+
+
+def nas_bench_101_trained(
+    read: Reading[Value], space: CellGraph, weights, images: Value, skeleton: Skeleton, cell=cell
+) -> Value:
+    """The network that the benchmark trains, of a single architecture, see `nasbench101_network.read_trained_cell`."""
+    del cell  # as in `nas_bench_101`
+    one = pruned(cells_of(weights[None]))
+    return stacked_cells(
+        read, images, skeleton, lambda name, x, channels: read_trained_cell(read, name, x, one, channels)
+    )
 
 
 def counts(space: CellGraph, masks: Masks, skeleton: Skeleton, side: int) -> dict[str, Int[np.ndarray, " m"]]:
@@ -203,6 +217,7 @@ NAS_BENCH_101 = SearchSpace(
         default_scores=DEFAULT_SCORES,
         costs_add_up=False,
         counts=counts,
+        trained={"small": nas_bench_101_trained},
     ),
     formatter=_format,
     parser=_parse,

@@ -1,10 +1,12 @@
 """The networks of NAS-Bench-101 (Ying et al. 2019, section 2), written against the operations of a `Reading`.
 
-One program serves all cells: edges and operators are weights. A finite network therefore has equally many channels at every
-vertex, and concatenates all five inner vertices with zeros for those that do not enter the output; it weighs the others so
-that their channels count as much as those of the narrower vertices that the benchmark trains.
+Networks that are scored are one program for all cells: edges and operators are weights. A finite one therefore has equally
+many channels at every vertex, and concatenates all five inner vertices with zeros for those that do not enter the output.
+It weighs the others so that their channels count as much as those of the narrower vertices that the benchmark trains. The
+network that is trained is that of one cell, with the benchmark's channels.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,11 +15,12 @@ import numpy as np
 
 from tenas_jax.errors import InputError
 from tenas_jax.spaces.inverted_residual import conv_bn_relu
-from tenas_jax.spaces.nasbench101_cells import INNER, VERTICES
+from tenas_jax.spaces.nasbench101_cells import INNER, OPERATORS, VERTICES, Cells, vertex_channels
 from tenas_jax.spaces.operators import Reading, Value
 from tenas_jax.spaces.skeleton import Skeleton
 
 LAST = VERTICES - 1
+NO_PATH = "no vertex of a cell leads to its output; a cell needs a path from input to output."
 
 
 def vertex_operators(read: Reading[Value], channels: int) -> list[Any]:
@@ -81,7 +84,7 @@ def read_cell(read: Reading[Value], name: str, x: Value, edges, operators, chann
             leave(value, weights, lambda _, x: x, vertex, [slots[vertex - 1]])
     parts = [read.add(values) for values in slots if values]
     if not parts:
-        raise InputError("no vertex of a cell leads to its output; a cell needs a path from input to output.")
+        raise InputError(NO_PATH)
     return read.concatenate(parts)
 
 
@@ -102,15 +105,56 @@ def _slots(edges):
     return shares, edges[0, LAST] * stack.where(count > 0, shares, alone)
 
 
-def stacked_cells(read: Reading[Value], images: Value, skeleton: Skeleton, edges, operators) -> Value:
+def read_trained_cell(read: Reading[Value], name: str, x: Value, cell: Cells, channels: int) -> Value:
+    """One cell as the benchmark trains it, with the channels that `nasbench101_cells.vertex_channels` gives its vertices.
+
+    A vertex takes the first channels of what is wider (Ying et al. 2019, as released).
+
+    Args:
+        read: the reading.
+        name: path of the cell.
+        x: its input.
+        cell: one pruned cell.
+        channels: of its output.
+
+    Raises:
+        InputError: where no path leads to the output.
+    """
+    (edges,), (operators,) = cell
+    widths = vertex_channels(cell.edges, channels)[0].tolist()
+
+    def entering(vertex):
+        before = [source for source in range(1, vertex) if edges[source, vertex]]
+        taken = [read.truncate(values[source], widths[vertex]) for source in before]
+        return [*taken, projected(vertex)] if edges[0, vertex] else taken
+
+    def projected(vertex):
+        return conv_bn_relu(read, f"{name}.from0.to{vertex}", x, widths[vertex], kernel=1)
+
+    values: dict[int, Value] = {}
+    for vertex in np.flatnonzero(edges.any(0))[:-1].tolist():
+        row = np.eye(len(OPERATORS))[operators[vertex - 1]]
+        ways = vertex_operators(read, widths[vertex])
+        (values[vertex],) = read.edges(read.add(entering(vertex)), row[None], ways, [f"{name}.vertex{vertex}"])
+    parts = [values[vertex] for vertex in np.flatnonzero(edges[:LAST, LAST]).tolist() if vertex > 0]
+    output = [read.concatenate(parts)] if parts else []
+    if edges[0, LAST]:
+        output.append(projected(LAST))
+    if not output:
+        raise InputError(NO_PATH)
+    return read.add(output)
+
+
+def stacked_cells(
+    read: Reading[Value], images: Value, skeleton: Skeleton, one: Callable[[str, Value, int], Value]
+) -> Value:
     """The whole network: a stem, stages of equal cells with maxima between, and a head.
 
     Args:
         read: the reading.
         images: the input.
         skeleton: how cells are stacked.
-        edges: (7, 7) weights of the cell's edges.
-        operators: (5, 3) weights of its operators.
+        one: reads a cell of a path, an input and a number of channels.
     """
     x, channels = images, skeleton.channels
     if skeleton.stem:
@@ -119,5 +163,5 @@ def stacked_cells(read: Reading[Value], images: Value, skeleton: Skeleton, edges
         if stage > 0:
             x, channels = read.max_pool(x, window=2, stride=2, padding=0), 2 * channels
         for n in range(skeleton.cells):
-            x = read_cell(read, f"stage{stage}.cell{n}", x, edges, operators, channels)
+            x = one(f"stage{stage}.cell{n}", x, channels)
     return read.head("head.linear", x, skeleton.classes) if skeleton.classes else x

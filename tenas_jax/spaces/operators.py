@@ -70,6 +70,10 @@ class Reading(Protocol[Value]):
         """Stacks channels."""
         ...
 
+    def truncate(self, x: Value, channels: int) -> Value:
+        """The first `channels` channels."""
+        ...
+
     def add(self, values: Sequence[Value]) -> Value:
         """The sum."""
         ...

@@ -148,5 +148,6 @@ SINGLE_INPUT = Family(
     presets=PRESETS,
     imagenet_presets=PRESETS,
     scores=scores,
+    has_closed_form=True,
     default_scores=DEFAULT_SCORES,
 )

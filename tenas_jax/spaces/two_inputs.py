@@ -165,6 +165,7 @@ TWO_INPUTS = Family(
     presets=PRESETS,
     imagenet_presets=_IMAGENET_PRESETS,
     scores=scores,
+    has_closed_form=True,
     default_scores=("hamming_log_determinant",),
     trained={"small": darts_trained, "imagenet": darts_imagenet},
 )

@@ -52,7 +52,7 @@ def _what_options(group: "ArgumentGroup") -> None:
     add(
         "--architecture",
         metavar="STRING",
-        help="as a search prints it: a string of NAS-Bench-201, or a genotype of DARTS",
+        help="as a search prints it: a string of NAS-Bench-201, a genotype of DARTS, or one of another --space",
     )
     add(
         "--run",

@@ -127,6 +127,10 @@ def resolve(config: Config) -> Job:
     space = find_space(reference)
     name = config.preset or usual_recipe(space)
     settings = _overridden(recipe(name, space), config)
+    if settings.drop_path and space.decisions:
+        raise InputError(
+            f"--drop-path drops operators on the edges of cells, and {space.name} decides on other things; leave it out."
+        )
     space.parse(architecture)  # before images are opened
     side = config.side or (256 if settings.resized_crop else None)
     train, val = _images(config, side)

@@ -156,13 +156,13 @@ def recipe(name: str, space: SearchSpace) -> Recipe:
     """
     if name not in RECIPES:
         raise InputError(f"the preset must be one of {', '.join(RECIPES)}; it is {name!r}.")
-    if space.family.counts is not None:
+    if space.family.counts is not None and not space.family.trained:
         raise InputError(
-            f"the networks of {space.name} are here for scores alone: all of their vertices have the same channels, which "
-            "those that were trained have not. Train a network of another space."
+            f"the costs of {space.name} are those of another network than the one that is scored, and its family does not "
+            'say which; give it `trained={"small": NETWORK}`.'
         )
     found = RECIPES[name]
-    if found.auxiliary and not space.family.trained:
+    if found.auxiliary and not space.family.has_auxiliary_head:
         raise InputError(f"the preset {name} trains networks of DARTS, which {space.name} has not; take nasbench201.")
     if name == "quick" and space.inputs > 1:
         # Of three cells the second and the third reduce.

@@ -17,8 +17,12 @@ from tenas_jax.export.source import written
 from tenas_jax.export.weights import flax_variables, load, save
 from tenas_jax.networks.stand_alone import Blueprint, StandAlone
 from tenas_jax.spaces.darts import DARTS
+from tenas_jax.spaces.mnasnet import MNASNET
+from tenas_jax.spaces.nasbench101 import NAS_BENCH_101
 from tenas_jax.spaces.nasbench201 import NAS_BENCH_201
 from tenas_jax.spaces.skeleton import Skeleton
+from tenas_jax.spaces.transnas_macro import TRANSNAS_MACRO
+from tenas_jax.spaces.transnas_micro import TRANSNAS_MICRO
 
 CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|nor_conv_1x1~1|none~2|"
 NORMAL = [("sep_conv_3x3", 0), ("skip_connect", 1), ("dil_conv_3x3", 2), ("avg_pool_3x3", 0),
@@ -34,11 +38,18 @@ def blueprint(space, text, skeleton, **options):
 
 
 EMPTY = "|none~0|+|none~0|none~1|+|none~0|none~1|nor_conv_1x1~2|"
+GRAPH = "|conv3x3-bn-relu~0|+|conv1x1-bn-relu~0|+|maxpool3x3~1~2|+|conv1x1-bn-relu~1|+|output~0~2~3~4|"
+BLOCKS = "e1k3l1se1-e4k5l1se0-e1k3l2se0-e1k3l1se0-e1k3l1se0-e1k3l1se0-e1k3l1se0"
+WITHOUT_INPUT = "|none~0|+|none~0|nor_conv_3x3~1|+|none~0|nor_conv_1x1~1|skip_connect~2|"
 CASES = {
     "nasbench201": (blueprint(NAS_BENCH_201, CELL, Skeleton(4, 2, stages=2, classes=7)), 8),
     "empty": (blueprint(NAS_BENCH_201, EMPTY, Skeleton(4, 1, stages=1)), 8),
     "darts": (blueprint(DARTS, GENOTYPE, Skeleton(6, 3, classes=7, stem_multiplier=3)), 16),
     "imagenet": (blueprint(DARTS, GENOTYPE, Skeleton(4, 3, classes=7), images="imagenet"), 64),
+    "nasbench101": (blueprint(NAS_BENCH_101, GRAPH, Skeleton(5, 1, stages=2, classes=7)), 8),
+    "mnasnet": (blueprint(MNASNET, BLOCKS, Skeleton(8, 1, stages=4, classes=7)), 16),
+    "transnas-micro": (blueprint(TRANSNAS_MICRO, WITHOUT_INPUT, Skeleton(4, 1, stages=2, classes=7)), 8),
+    "transnas-macro": (blueprint(TRANSNAS_MACRO, "1423", Skeleton(2, 1, stages=3, classes=7)), 8),
 }  # fmt: skip
 
 

@@ -92,6 +92,28 @@ def test_concatenations_of_concatenations(images):
     np.testing.assert_allclose(kernel(images, nested), kernel(images, flat), rtol=1e-9)
 
 
+def test_a_truncated_convolution_is_a_narrower_one(images):
+    def widened(truncates):
+        def operator(read, name, x, channels, stride):
+            wide = relu_conv_bn(read, f"{name}.wide", x, channels * (1 + truncates), stride, kernel=3)
+            narrow = read.truncate(wide, channels) if truncates else wide
+            return separable(read, f"{name}.mix", narrow, channels, 1, kernel=3)
+
+        return operator
+
+    found, expected = (kernel(images, widened(t), parametrisation="standard") for t in (True, False))
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_a_part_of_a_concatenation_is_refused(images):
+    def first_half(read, name, x, channels, stride):
+        parts = [relu_conv_bn(read, f"{name}.{k}", x, channels, stride, kernel=k) for k in (1, 3)]
+        return read.truncate(read.concatenate(parts), channels)
+
+    with pytest.raises(NotAnalyticError, match="some of the channels of a concatenation"):
+        kernel(images, first_half)
+
+
 def test_parts_that_have_no_size_in_common_are_refused(images):
     with pytest.raises(NotAnalyticError, match=r"parts of 49, 151 channels make more than 64 groups of one size"):
         kernel(images, lambda read, name, x, channels, stride: read.concatenate(

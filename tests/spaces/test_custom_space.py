@@ -394,6 +394,9 @@ NOT_ANALYTIC = {
     "maximum_of_relu": lambda read, name, x, channels, stride: read.max_pool(
         read.relu(x), window=3, stride=1, padding=1
     ),
+    "relu_of_depthwise": lambda read, name, x, channels, stride: read.convolution(
+        f"{name}.mix", read.relu(read.batch_norm(f"{name}.n", read.depthwise_convolution(name, x, kernel=3))), channels
+    ),
     "gated": gated,
 }
 ANALYTIC = {
@@ -430,9 +433,11 @@ def test_what_can_be_read_is_read(name):
     assert analytic_obstacle(space_of(ANALYTIC[name], name)) is None
 
 
-def test_a_network_that_ends_a_stage_in_a_relu_is_not_read(images):
+@pytest.mark.parametrize("last", ["relu", "depthwise"])
+def test_a_network_with_something_else_than_gaussians_before_a_cell_is_not_read(last):
     def after_relu(read, space, weights, images, skeleton, cell=plain_cell):
-        x = read.relu(read.convolution("stem", images, skeleton.channels, kernel=3))
+        x = read.convolution("stem", images, skeleton.channels, kernel=3)
+        x = read.relu(x) if last == "relu" else read.depthwise_convolution("stem.depthwise", x, kernel=3)
         return finish(read, cell(read, space, "cell", weights[0], [x], skeleton.channels)[-1], skeleton)
 
     space = replace(NAS_BENCH_201, name="after", network=after_relu)

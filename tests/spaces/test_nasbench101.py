@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,21 +12,25 @@ from conftest import outside_file
 
 from tenas_jax import rank
 from tenas_jax.errors import InputError
-from tenas_jax.networks.cost import costs, neurons_as_scored
+from tenas_jax.networks.cost import CostReading, Shape, costs, neurons_as_scored
 from tenas_jax.networks.finite import CellNetwork
+from tenas_jax.networks.stand_alone import Blueprint
+from tenas_jax.networks.stand_alone_reading import StandAloneReading
 from tenas_jax.networks.yardsticks import yardsticks
 from tenas_jax.rank.benchmark_table import read_table
 from tenas_jax.scores.indicators import Indicator, Scores
 from tenas_jax.scores.neighbours import with_neighbours
 from tenas_jax.search.evolution import mutate
 from tenas_jax.search.pruner import prune
-from tenas_jax.spaces.nasbench101 import NAS_BENCH_101, cells_of, in_first_order, masks_of
+from tenas_jax.spaces.nasbench101 import NAS_BENCH_101, cells_of, in_first_order, masks_of, nas_bench_101_trained
 from tenas_jax.spaces.nasbench101_cells import Cells, cell_counts, graph_hashes, valid
 from tenas_jax.spaces.registry import find_space
 from tenas_jax.spaces.sampling import architectures
 from tenas_jax.spaces.skeleton import Skeleton
+from tenas_jax.spaces.stacking import edge_weights
 
 TEXT = "|conv3x3-bn-relu~0|+|maxpool3x3~0~1|+|conv1x1-bn-relu~1|+|output~0~2~3|"
+LAYOUT = ("NHWC", "HWIO", "NHWC")
 SMALL = Skeleton(channels=2, cells=1, stages=1, stem=False, classes=0)
 
 
@@ -120,6 +125,83 @@ def test_a_traced_cell_is_the_known_one(rng):
     bits = net.apply(variables, images, jnp.asarray(mask), method="activation_bits")
     most = neurons_as_scored(NAS_BENCH_101, mask[None], SMALL, 4)[0]
     assert 0 < np.asarray(bits).any(0).sum() <= most
+
+
+def as_released(matrix, operators, weights, x, channels, name):
+    """A cell as `model_builder.build_module` of the benchmark makes it, by weights with our names."""
+    last = len(operators) - 1
+    matrix = np.array(matrix)
+    widths = [0] * last + [channels]
+    into_output = [v for v in range(1, last) if matrix[v, last]]
+    rest = channels % len(into_output) if into_output else 0
+    for vertex in into_output:
+        widths[vertex] = channels // len(into_output) + (rest > 0)
+        rest -= rest > 0
+    for vertex in range(last - 1, 0, -1):
+        if vertex not in into_output:
+            widths[vertex] = max(widths[w] for w in range(vertex + 1, last) if matrix[vertex, w])
+
+    def conv_bn_relu(x, path):
+        kernel = weights[f"{path}.conv.kernel"]
+        y = np.asarray(jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=LAYOUT))
+        y = (y - y.mean((0, 1, 2))) / np.sqrt(y.var((0, 1, 2)) + 1e-5)
+        return np.maximum(y * weights[f"{path}.norm.scale"] + weights[f"{path}.norm.bias"], 0)
+
+    def apply(operator, x, path):
+        if operator == "maxpool3x3":
+            padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-np.inf)
+            return np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (1, 2)).max((-1, -2))
+        return conv_bn_relu(x, f"{path}.{operator.removesuffix('-bn-relu')}")
+
+    found = {}
+    # The last vertex keeps its number in our names, however few there are.
+    project = {v: partial(conv_bn_relu, x, f"{name}.from0.to{6 if v == last else v}") for v in range(1, last + 1)}
+    for vertex in range(1, last):
+        entering = [found[w][..., : widths[vertex]] for w in range(1, vertex) if matrix[w, vertex]]
+        entering += [project[vertex]()] if matrix[0, vertex] else []
+        found[vertex] = apply(operators[vertex], sum(entering), f"{name}.vertex{vertex}")
+    output = np.concatenate([found[v] for v in into_output], -1) if into_output else 0
+    return output + project[last]() if matrix[0, last] else output
+
+
+@pytest.mark.parametrize(
+    ("adjacency", "operators"),
+    [
+        # Seven channels for three vertices, and one that is as wide as the widest behind it.
+        (
+            "010100 001110 000001 000001 000001 000000",
+            "input conv3x3-bn-relu conv1x1-bn-relu maxpool3x3 conv3x3-bn-relu output",
+        ),
+        # A narrower vertex behind a wider one, and the input beside all.
+        ("01101 00101 00011 00001 00000", "input maxpool3x3 conv1x1-bn-relu conv3x3-bn-relu output"),
+        ("01 00", "input output"),
+    ],
+)
+def test_the_network_that_is_trained_is_the_released_one(adjacency, operators, rng):
+    rows, names = [[int(digit) for digit in row] for row in adjacency.split()], operators.split()
+    mask = NAS_BENCH_101.parse(f"{adjacency.replace(' ', '')} {operators}")
+    choice = tuple(map(tuple, NAS_BENCH_101.choice(mask).tolist()))
+    blueprint = Blueprint(NAS_BENCH_101, choice, Skeleton(channels=7, cells=2, stages=1, stem=False, classes=2))
+    images = rng.normal(size=(3, 4, 4, 3))
+    shapes = {name: declared.shape for name, declared in blueprint.declared(images.shape).items()}
+    weights = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+    logits, _ = blueprint.read(StandAloneReading(jax.tree.map(jnp.asarray, weights)), jnp.asarray(images))
+    x = images
+    for n in range(2):
+        x = as_released(rows, names, weights, x, 7, f"stage0.cell{n}")
+    expected = x.mean((1, 2)) @ weights["head.linear.kernel"] + weights["head.linear.bias"]
+    np.testing.assert_allclose(logits, expected, rtol=1e-9)
+
+
+def test_the_network_that_is_trained_costs_what_is_counted(rng):
+    masks = NAS_BENCH_101.normal(anything(rng, 300))
+    masks = masks[NAS_BENCH_101.valid(masks)]
+    skeleton = Skeleton(channels=10, cells=2, stages=2)
+    counted = costs(NAS_BENCH_101, masks, skeleton=skeleton, side=8)
+    for mask, *cost in zip(masks, *counted, strict=True):
+        read = CostReading()
+        nas_bench_101_trained(read, NAS_BENCH_101, edge_weights(mask), Shape(8, 3), skeleton)
+        assert list(read.cost) == cost
 
 
 def test_a_ranking_beside_a_table_of_adjacency_and_operators(tmp_path):
