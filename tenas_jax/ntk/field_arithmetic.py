@@ -125,3 +125,38 @@ def maxima_behind_relus(
     lead = jnp.where(usual > 0, mean / jnp.where(usual > 0, usual, 1) - 1, 0) / (np.pi - 1)
     on = batch.products(jnp.sqrt(jnp.clip(1 + lead, 1, 2)))
     return maxima._replace(ntk=on * maxima.ntk), mean
+
+
+def needs_gaussian(name: str, x: Field, what: str) -> None:
+    """Refuses what is only Gaussian given something else.
+
+    Args:
+        name: of the operation.
+        x: what enters it.
+        what: the operation, in words.
+
+    Raises:
+        NotAnalyticError: behind a depthwise convolution.
+    """
+    if x.is_depthwise:
+        raise NotAnalyticError(
+            name, f"{what} comes behind a depthwise convolution, whose channels are Gaussian only given their filters"
+        )
+
+
+def when(condition, compute, shape=None):
+    """`compute()`, or zeros of the same shape if the condition does not hold.
+
+    Args:
+        condition: of NumPy, or traced.
+        compute: without arguments.
+        shape: of its result, where that is known.
+    """
+    shape = jax.eval_shape(compute) if shape is None else shape
+
+    def zeros():
+        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shape)
+
+    if isinstance(condition, np.bool_):
+        return compute() if condition else zeros()
+    return jax.lax.cond(condition, compute, zeros)

@@ -8,7 +8,6 @@ formula used here.
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import count
 
 import jax
 import jax.numpy as jnp
@@ -17,16 +16,15 @@ import numpy as np
 from tenas_jax.errors import NotAnalyticError
 from tenas_jax.ntk.field_arithmetic import (
     mapped_mean,
-    maxima_behind_relus,
+    needs_gaussian,
     product,
     scaled,
     stacked,
     stacked_means,
+    when,
 )
 from tenas_jax.ntk.gaussian_kernels import (
-    Batch,
     Kernels,
-    Settings,
     block_means,
     congruence,
     crop_matrix,
@@ -37,21 +35,12 @@ from tenas_jax.ntk.gaussian_kernels import (
     total,
     window_means,
 )
-from tenas_jax.ntk.gaussian_maps import Field, MaxPooled, about_mean, gaussian_field, realise, sampled_kernels
-from tenas_jax.ntk.gaussian_maxima import max_pooled
-
-MOST_MAXIMA = 64  # in one operator: so many numbers are kept free for their sources
+from tenas_jax.ntk.gaussian_maps import Field, about_mean, gaussian_field, realise, sampled_kernels
+from tenas_jax.ntk.maxima_reading import MOST_MAXIMA, MaximaReading
 
 
-class KernelReading:
+class KernelReading(MaximaReading):
     """Fields flow through the network. See `operators.Reading` for the operations."""
-
-    def __init__(self, batch: Batch, settings: Settings):
-        """Reads for a batch of images, in the limit that the settings name."""
-        self._batch = batch
-        self._settings = settings
-        self._sources = 0
-        self._operator = None  # while one is read: whether it is alive, and numbers for sources
 
     def _sealed(self, kernels: Kernels, x: Field, maps, sources) -> Field:
         """A field in which `kernels` have become a source, for values that several edges are going to share."""
@@ -66,7 +55,7 @@ class KernelReading:
         if any(x.after_relu for x in values):
             raise NotAnalyticError("network", "a ReLU comes right before a cell, whose inputs are taken for Gaussians")
         for x in values:
-            self._needs_gaussian("network", x, "a cell")
+            needs_gaussian("network", x, "a cell")
         return [self._sealed(self._realise(x), replace(x, pooled=(), is_gaussian=True), {}, {}) for x in values]
 
     # Operators that bring fresh weights.
@@ -83,14 +72,6 @@ class KernelReading:
         kernels = window_means(self._realise(x), x.side, kernel, stride, dilation)
         field = self._weighted(kernels, x, kernel**2, -(-x.side // stride), x.channels)
         return replace(field, is_gaussian=False, is_depthwise=True)
-
-    @staticmethod
-    def _needs_gaussian(name: str, x: Field, what: str) -> None:
-        if x.is_depthwise:
-            raise NotAnalyticError(
-                name,
-                f"{what} comes behind a depthwise convolution, whose channels are Gaussian only given their filters",
-            )
 
     def _weighted(self, kernels, x, fan_in: int, side: int, channels: int):
         gain = 2.0 if x.after_relu else 1.0
@@ -128,7 +109,7 @@ class KernelReading:
                     "relu", "a field with a mean, the sum of a ReLU and of something else, enters a ReLU"
                 )
             return x
-        self._needs_gaussian("relu", x, "a ReLU")
+        needs_gaussian("relu", x, "a ReLU")
         kernels = x.rectified if x.rectified is not None else self._rectified(x)
         # Of a ReLU that depends on sources no sum with them can be taken: without a mean it is refused there.
         mean = None if x.is_mixed else relu_mean(kernels, self._batch)
@@ -139,7 +120,7 @@ class KernelReading:
         if self._settings.batch_norm == "none":
             return x
         if self._settings.batch_norm == "exact":
-            self._needs_gaussian("batch_norm", x, "the exact form of batch norm")
+            needs_gaussian("batch_norm", x, "the exact form of batch norm")
         kernels = normalise(self._realise(x), self._batch, self._settings)
         field = gaussian_field(kernels, x.side, x.channels, is_gaussian=not x.is_mixed)
         return replace(field, is_depthwise=x.is_depthwise)
@@ -182,81 +163,6 @@ class KernelReading:
             maps, x.sources, None, None, pooled, side, x.channels, after_relu, mean=mean, is_centred=mean is not None,
             is_depthwise=x.is_depthwise,
         )  # fmt: skip
-
-    def max_pool(self, x, *, window, stride, padding):
-        """No closed form: kept as it is until a ReLU, where channels are drawn (see `_sampled`)."""
-        if x.mean is not None:
-            return self._max_pooled_about_mean(x, window, stride, padding)
-        if x.after_relu:
-            raise NotAnalyticError("max_pool", "it takes maxima right behind a ReLU")
-        self._needs_gaussian("max_pool", x, "a maximum")
-        if x.fresh is not None:
-            if self._operator is not None:
-                raise NotAnalyticError("max_pool", "it takes maxima behind fresh weights")
-            x = self.cell_inputs([x])[0]
-        if self._settings.maxima == "moments":
-            return self._max_pooled(x, window, stride, padding)
-        side = (x.side + 2 * padding - window) // stride + 1
-        after = jnp.eye(side**2, dtype=jax.tree.leaves(x)[0].dtype)
-        pooled = (MaxPooled(after, replace(x, rectified=None), window, stride, padding),)
-        return Field({}, x.sources, None, None, pooled, side, x.channels)
-
-    def _max_pooled(self, x, window, stride, padding):
-        """As an average pooling and, independent of all that is pooled, a source of its own for what that lacks.
-
-        A maximum of Gaussians has with any other the covariance of the position that is the largest (Stein's lemma), here
-        taken for any of the window's with equal chances.
-        """
-        alive, numbers = self._operator or (np.True_, count(self._sources + 1))
-        matrix = jnp.asarray(pooling_matrix(x.side, window, stride, padding), jax.tree.leaves(x)[0].dtype)
-
-        def beyond():
-            before = realise(x)
-            linear, maxima = (
-                congruence(matrix, before),
-                max_pooled(before, self._batch, x.side, window, stride, padding),
-            )
-            return jax.tree.map(jnp.subtract, maxima, linear)
-
-        number = next(numbers)
-        self._sources = max(self._sources, number)
-        maps = {s: product(matrix, m) for s, m in x.maps.items()} | {number: jnp.eye(len(matrix), dtype=matrix.dtype)}
-        sources = {**x.sources, number: _when(alive, beyond)}
-        return Field(maps, sources, None, None, (), round(len(matrix) ** 0.5), x.channels)
-
-    def _max_pooled_about_mean(self, x, window, stride, padding):
-        """Of what is behind ReLUs, always by moments: as `_max_pooled`, with a mean that has its closed form too."""
-        side = (x.side + 2 * padding - window) // stride + 1
-        matrix = jnp.asarray(pooling_matrix(x.side, window, stride, padding), x.mean.dtype)
-        if x.fresh is not None:
-            if self._operator is not None:
-                raise NotAnalyticError("max_pool", "it takes maxima behind fresh weights")
-            x = about_mean(x, self._batch)
-            kernels, mean = maxima_behind_relus(x, realise(x), self._batch, window, stride, padding)
-            field = gaussian_field(kernels, side, x.channels, x.after_relu, False, mean)
-            return replace(field, is_centred=True)
-        alive, numbers = self._operator or (np.True_, count(self._sources + 1))
-
-        def beyond():
-            before = realise(x) if x.rectified is None else x.rectified
-            if x.rectified is not None:
-                before = before._replace(nngp=before.nngp - self._batch.products(x.mean))
-            maxima, mean = maxima_behind_relus(x, before, self._batch, window, stride, padding)
-            return jax.tree.map(jnp.subtract, maxima, congruence(matrix, before)), mean
-
-        number = next(numbers)
-        self._sources = max(self._sources, number)
-        lacking, mean = _when(alive, beyond)
-        maps = {s: product(matrix, m) for s, m in x.maps.items()} | {number: jnp.eye(len(matrix), dtype=matrix.dtype)}
-        return replace(x, maps=maps, sources={**x.sources, number: lacking}, rectified=None, mean=mean, side=side)
-
-    def _within_operator(self, function, alive, first: int, x: Field) -> Field:
-        """Calls an operator; what maxima in it bring along are the sources from `first` on, however often it is traced."""
-        self._operator = alive, count(first)
-        try:
-            return function("", x)
-        finally:
-            self._operator = None
 
     def _realise(self, x: Field) -> Kernels:
         if x.mean is None or not x.is_centred:
@@ -347,9 +253,9 @@ class KernelReading:
         asking = [
             o for o, shape in shapes.items() if o in random or (x.after_relu and len(shape.sources) > len(x.sources))
         ]
-        x = replace(x, rectified=_when(_any(weights[:, asking]), lambda: self._rectified(x), rectified))
+        x = replace(x, rectified=when(_any(weights[:, asking]), lambda: self._rectified(x), rectified))
         outputs = {
-            o: _when(_any(weights[:, o]), partial(branch, x), shapes[o]) if o in random else branch(x)
+            o: when(_any(weights[:, o]), partial(branch, x), shapes[o]) if o in random else branch(x)
             for o, branch in branches.items()
         }
         return [self.add([scaled(y, row[o]) for o, y in outputs.items() if not static or row[o]]) for row in weights]
@@ -379,15 +285,3 @@ def _overall_mean(kernel):
 
 def _any(weights):
     return (weights > 0).any()
-
-
-def _when(condition, compute, shape=None):
-    """`compute()`, or zeros of the same shape, where it is known, if the condition does not hold."""
-    shape = jax.eval_shape(compute) if shape is None else shape
-
-    def zeros():
-        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shape)
-
-    if isinstance(condition, np.bool_):
-        return compute() if condition else zeros()
-    return jax.lax.cond(condition, compute, zeros)
