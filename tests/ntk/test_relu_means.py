@@ -13,7 +13,7 @@ from tenas_jax.errors import NotAnalyticError
 from tenas_jax.ntk.gaussian_kernels import Batch, Kernels, Settings, input_kernels, square
 from tenas_jax.ntk.gaussian_maps import about_mean, gaussian_field, realise
 from tenas_jax.ntk.kernel_reading import KernelReading
-from tenas_jax.spaces.nasbench101_network import stacked_cells
+from tenas_jax.spaces.nasbench101_network import read_cell, stacked_cells
 from tenas_jax.spaces.nasbench101_strings import parse_cell
 from tenas_jax.spaces.skeleton import Skeleton
 
@@ -109,15 +109,18 @@ def test_many_sources_are_summed_in_a_loop(rng):
     np.testing.assert_allclose(found.nngp, nngp + BATCH.products(mean), rtol=1e-9)
 
 
+def one_cell(read, images, width, edges, operators):
+    skeleton = Skeleton(channels=width, cells=1, stages=1, classes=1)
+    return stacked_cells(
+        read, images, skeleton, lambda name, x, channels: read_cell(read, name, x, edges, operators, channels)
+    )
+
+
 def cell_network(text):
     cell = parse_cell(text)
     edges, operators = cell.edges[0].astype(float), np.eye(3)[cell.operators[0]]
 
-    def build(read, images, width):
-        skeleton = Skeleton(channels=width, cells=1, stages=1, classes=1)
-        return stacked_cells(read, images, skeleton, edges, operators)
-
-    return build
+    return lambda read, images, width: one_cell(read, images, width, edges, operators)
 
 
 SUM = "a sum, and two parts with the input's projection"
@@ -148,7 +151,7 @@ def test_traced_cells_are_known_ones(rng):
 
     def build(read, images, width):
         weights = jnp.asarray(cell.edges[0].astype(float)), jnp.eye(3)[cell.operators[0]]
-        return stacked_cells(read, images, Skeleton(channels=width, cells=1, stages=1, classes=1), *weights)
+        return one_cell(read, images, width, *weights)
 
     batch = Batch.of(len(images))
 
