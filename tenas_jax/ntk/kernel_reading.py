@@ -23,12 +23,12 @@ from tenas_jax.ntk.field_arithmetic import (
     stacked_means,
     when,
 )
+from tenas_jax.ntk.gaussian_batch_norm import normalise
 from tenas_jax.ntk.gaussian_kernels import (
     Kernels,
     block_means,
     congruence,
     crop_matrix,
-    normalise,
     pooling_matrix,
     relu_kernels,
     relu_mean,

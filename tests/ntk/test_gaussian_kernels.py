@@ -9,7 +9,8 @@ from tenas_jax.errors import InputError
 from tenas_jax.networks.feature_reading import FeatureReading
 from tenas_jax.ntk import neural_tangents as _neural_tangents
 from tenas_jax.ntk.analytic import analytic_ntk
-from tenas_jax.ntk.gaussian_kernels import Batch, Settings, input_kernels, normalise, relu_kernels, square
+from tenas_jax.ntk.gaussian_batch_norm import normalise
+from tenas_jax.ntk.gaussian_kernels import Batch, Settings, input_kernels, relu_kernels, square
 from tenas_jax.ntk.gaussian_maps import gaussian_field
 from tenas_jax.ntk.kernel_reading import KernelReading
 from tenas_jax.ntk.spectrum import condition_number
