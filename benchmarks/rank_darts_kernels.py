@@ -33,7 +33,7 @@ from tenas_jax.spaces.score import REPEATS, Kernel, Score, of_kernel
 
 BEST = "hamming_log_determinant"
 STATISTICS = ("condition_number", "smallest_eigenvalue", "trace_over_smallest", "entropy")
-KERNEL_DRAWS = 2
+KERNEL_DRAWS = 1
 WEIGHTS = (0.1, 0.25, 0.5, 1.0)  # of the other score's log ranks beside those of the log-determinant
 
 
