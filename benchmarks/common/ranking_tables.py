@@ -110,6 +110,21 @@ def default_candidates() -> str:
     return table(["synthetic / CIFAR-10 images", *heads], rows)
 
 
+def default_candidates_reported() -> str:
+    """Those that were drawn with the seeds that chose nothing: whole sets of cells, and other halves."""
+    measured = read("rank_default_candidates")["seeds"]["reported"]
+    columns = {"15,625": "all", "9,445": "on paths", "other half": "other half"}
+    columns |= {f"{shown}, other half": f"TransNAS micro {task}, other half" for task, shown in TASKS.items()}
+    rows = []
+    for label in measured["synthetic"]["rows"]:
+        shown = [measured[images]["rows"][label] for images in IMAGES]
+        figures = ["spearman_rho" if part.startswith("TransNAS") else "kendall_tau" for part in columns.values()]
+        cells = [_by_images(shown, part, figure) for part, figure in zip(columns.values(), figures, strict=True)]
+        cells.append(" / ".join(f"{min(row['all']['first']['batches']):.2f}" for row in shown))
+        rows.append([f"**{label}**" if label == "default" else label, *cells])
+    return table(["synthetic / CIFAR-10 images", *columns, "worst first"], rows)
+
+
 def _by_images(rows: list[Any], part: str, figure: str) -> str:
     return " / ".join(f"{row[part][figure]['mean']:.3f}" for row in rows)
 
