@@ -6,7 +6,7 @@
 TABLE is a csv with columns `normal`, `reduce` and accuracies that a surrogate predicts; they enter no score. `draw`
 evaluates its genotypes on synthetic images, every seed with images and weights of its own, and keeps every draw in CACHE,
 outside of the repository. `judge` writes `results/rank_darts_kernels.json`: on either half Kendall's tau of every statistic
-alone and in a sum of log ranks with the log-determinant, at several weights, and what of it is left where the
+alone and in a sum of log ranks with the log-determinant, at several weights, reversed ones too, and what is left where the
 log-determinant is held fast, as partial correlations. The analytic kernels take max pooling by moments.
 """
 
@@ -27,28 +27,25 @@ from tenas_jax.command_line import use_compilation_cache
 from tenas_jax.data import open_images
 from tenas_jax.rank.architectures import read_rows, row_architecture
 from tenas_jax.scores.catalogue import catalogue, costs_of
-from tenas_jax.scores.ranks import log_rank_sum
+from tenas_jax.scores.ranks import average_rank, log_rank_sum
 from tenas_jax.scores.scorer import prepare
 from tenas_jax.spaces.score import REPEATS, Kernel, Score, of_kernel
 
 BEST = "hamming_log_determinant"
 STATISTICS = ("condition_number", "smallest_eigenvalue", "trace_over_smallest", "entropy")
 KERNEL_DRAWS = 1
-WEIGHTS = (0.1, 0.25, 0.5, 1.0)  # of the other score's log ranks beside those of the log-determinant
+# Of the other score's log ranks beside those of the log-determinant; of its reversed ranks where negative.
+WEIGHTS = (-0.25, -0.1, 0.1, 0.25, 1.0)
 
 
 def kernels() -> dict[str, Kernel]:
-    """By what the documents call them: those of the scores of DARTS, without batch norm too, and a single cell."""
+    """By what the documents call them: those of the scores of DARTS, with and without batch norm."""
     empirical, analytic = (catalogue(DARTS, ntk)["condition_number"].work for ntk in ("empirical", "analytic"))
     assert isinstance(empirical, Kernel)
     assert isinstance(analytic, Kernel)
-    one_cell = analytic.skeleton._replace(cells=1)
     return {
         "analytic": analytic,
         "analytic, no batch norm": analytic._replace(batch_norm="none"),
-        "analytic, no batch norm, one cell, 16 images": analytic._replace(
-            batch_norm="none", skeleton=one_cell, images=16
-        ),
         "empirical": empirical,
         "empirical, no batch norm": empirical._replace(batch_norm="none"),
     }
@@ -103,15 +100,20 @@ def beside(best: np.ndarray, other: np.ndarray, accuracy: np.ndarray) -> dict[st
     """A score, larger is better, beside the best one: alone, in sums, and with the best one held fast.
 
     Args:
-        best: (m,).
-        other: (m,).
+        best: (m,) log ranks.
+        other: (m,) log ranks.
         accuracy: (m,).
     """
     alone, alike, reached = tau(other, accuracy), tau(other, best), tau(best, accuracy)
     figures = {"alone": alone, "with the log-determinant": alike}
-    figures |= {f"sum, weight {weight:g}": tau(best + weight * other, accuracy) for weight in WEIGHTS}
+    figures |= {f"sum, weight {weight:g}": tau(best + weighted(other, weight), accuracy) for weight in WEIGHTS}
     figures["partial tau"] = (alone - alike * reached) / ((1 - alike**2) * (1 - reached**2)) ** 0.5  # Kendall 1942
     return figures | {"partial rho": partial_rho(other, accuracy, best)}
+
+
+def weighted(log_ranks: np.ndarray, weight: float) -> np.ndarray:
+    """Log ranks times a weight; of a negative one those of the reversed order."""
+    return weight * log_ranks if weight > 0 else -weight * np.log(average_rank(log_ranks))
 
 
 def partial_rho(first: np.ndarray, second: np.ndarray, held: np.ndarray) -> float:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau, spearmanr
 
-from rank_darts_kernels import beside
+from rank_darts_kernels import beside, weighted
 from rank_default_candidates import CANDIDATES, KERNELS, read_kernels
 from tenas_jax import NAS_BENCH_201
 from tenas_jax.scores.catalogue import chosen_scores
@@ -50,6 +50,12 @@ def test_partial_correlations_by_their_formula_of_three(rng):
         a, b, c = (float(np.asarray(statistic(x, y))[0]) for x, y in pairs)
         assert figures[name] == pytest.approx((a - b * c) / np.sqrt((1 - b**2) * (1 - c**2)))
     assert figures["sum, weight 1"] == pytest.approx(np.asarray(kendalltau(best + other, accuracy))[0])
+
+
+def test_a_negative_weight_takes_ranks_of_the_other_end():
+    log_ranks = np.log([0.25, 1.0, 0.75, 0.5])
+    np.testing.assert_allclose(weighted(log_ranks, 0.5), 0.5 * log_ranks)
+    np.testing.assert_allclose(weighted(log_ranks, -0.5), 0.5 * np.log([1.0, 0.25, 0.5, 0.75]))
 
 
 def test_nothing_is_left_of_a_score_that_says_what_the_best_one_says(rng):
