@@ -112,6 +112,7 @@ def darts_kernels_beside() -> str:
     """What kernels of DARTS genotypes and yardsticks add to the log-determinant: development half / other half."""
     measured = read("rank_darts_kernels")
     half_names = ("development half", "other half")
+    counts = ("parameters", "flops", "path_convolutions", "depth")
 
     def cell(row, key):
         return " / ".join(f"{row[half][key]['mean']:.3f}" for half in half_names) if key in row[half_names[0]] else ""
@@ -123,7 +124,8 @@ def darts_kernels_beside() -> str:
             *(cell(row, key) for key in ("alone", *sums, "partial tau", "partial rho")),
         ]
         for row in measured["rows"]
-        for mark in ["*" if row["of"] == "read from the cells" else ""]
+        if row["of"] != "read from the cells" or row["score"] in counts
+        for mark in ["*" if row["score"] in counts else ""]
     ]
     heads = ["alone", *sums, "partial tau", "partial rho"]
     return table(["of", "score", *heads], rows)
