@@ -11,7 +11,6 @@ kernel; the second asks what that changes, and writes `results/ntk_darts_maxima.
 
 import argparse
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import jax
 import numpy as np
 from scipy.stats import kendalltau
 
+from common.averaged_pools import WITHOUT_MAXIMA, averaged_pools
 from common.halves import in_development_half
 from common.records import write
 from tenas_jax.data import image_batch, open_images
@@ -33,15 +33,6 @@ from tenas_jax.spaces.skeleton import Skeleton
 from tenas_jax.spaces.space import SearchSpace
 
 SEEDS = (0, 1)
-WITHOUT_MAXIMA = replace(DARTS, operators=tuple(o for o in DARTS.operators if o != "max_pool_3x3"))
-
-
-def averaged_pools(masks: np.ndarray) -> np.ndarray:
-    """The masks with average pooling in the place of max pooling, for the space that has no maximum."""
-    average, maximum = DARTS.operators.index("avg_pool_3x3"), DARTS.operators.index("max_pool_3x3")
-    merged = masks.copy()
-    merged[..., average] |= merged[..., maximum]
-    return np.delete(merged, maximum, axis=-1)
 
 
 def taus(

@@ -10,13 +10,13 @@ kernels of random DARTS genotypes by moments and with averages: seconds of compi
 
 import argparse
 import time
-from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from common.averaged_pools import WITHOUT_MAXIMA, averaged_pools
 from common.records import write
 from common.statistics import mean_and_error
 from tenas_jax import DARTS, analytic_ntk
@@ -27,9 +27,6 @@ from tenas_jax.ntk.kernel_reading import KernelReading
 
 IMAGES, SIDE = 6, 4
 WAYS = {"sampled": "max_pool", "moments": "max_pool", "averages": "average_pool"}
-AVERAGES = replace(
-    DARTS, name="darts_averages", operators=tuple(o.replace("max_pool", "avg_pool") for o in DARTS.operators)
-)
 
 
 def drawn(kernel: np.ndarray, tangent: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -90,11 +87,11 @@ def errors(seed: int, draws: int) -> dict[str, dict[str, float]]:
 def cost(count: int) -> dict[str, dict[str, float]]:
     """Of the kernels of random genotypes, 8 images of 4 x 4, a normal and a reduction cell."""
     images = jnp.asarray(image_batch(jax.random.key(0), open_images(), 8, side=SIDE))
-    masks = jnp.asarray(DARTS.sample(jax.random.key(0), count))
+    sampled = np.asarray(DARTS.sample(jax.random.key(0), count))
     found = {}
     for way in ("moments", "averages"):
-        # Without max pooling in its operators the same space has averages in place of maxima.
-        space = DARTS if way == "moments" else AVERAGES
+        space = DARTS if way == "moments" else WITHOUT_MAXIMA
+        masks = jnp.asarray(sampled if way == "moments" else averaged_pools(sampled))
         settings = Settings("standard", maxima="moments")
         program = jax.jit(
             lambda mask, space=space, settings=settings: analytic_ntk(space, mask, images, settings=settings)

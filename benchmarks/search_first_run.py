@@ -1,9 +1,11 @@
 """What `python -m tenas_jax.search` prints, takes and holds in memory, at the first run and once its programs are compiled.
 
     python benchmarks/search_first_run.py [--spaces nasbench201 darts]
+    python benchmarks/search_first_run.py --spaces darts --name search_first_run_analytic --further --ntk analytic
 
 The default search of every space on synthetic images, seed 0: twice, in empty folders, the first time with an empty
-compilation cache. Seconds are those of the whole process. Writes `results/search_first_run.json`.
+compilation cache. Seconds are those of the whole process, on the clock and of its processors. Writes
+`results/search_first_run.json`.
 """
 
 import argparse
@@ -29,6 +31,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--further", nargs=argparse.REMAINDER, default=[], help="arguments of the search")
     arguments = parser.parse_args(argv)
     content: dict[str, Any] = {"what": "the default search of a space, synthetic images, seed 0, whole processes"}
+    if arguments.further:
+        content["further_arguments"] = arguments.further
     for space in arguments.spaces:
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)

@@ -108,6 +108,29 @@ def darts_kernel_choices() -> str:
     )
 
 
+def darts_kernels_beside() -> str:
+    """What kernels of DARTS genotypes and yardsticks add to the log-determinant: development half / other half."""
+    measured = read("rank_darts_kernels")
+    half_names = ("development half", "other half")
+    counts = ("parameters", "flops", "path_convolutions", "depth")
+
+    def cell(row, key):
+        return " / ".join(f"{row[half][key]['mean']:.3f}" for half in half_names) if key in row[half_names[0]] else ""
+
+    sums = [key for key in measured["rows"][-1]["all"] if key.startswith("sum, ")]
+    rows = [
+        [
+            *(f"{mark}{row[key].replace('_', ' ')}{mark}" for key in ("of", "score")),
+            *(cell(row, key) for key in ("alone", *sums, "partial tau", "partial rho")),
+        ]
+        for row in measured["rows"]
+        if row["of"] != "read from the cells" or row["score"] in counts
+        for mark in ["*" if row["score"] in counts else ""]
+    ]
+    heads = ["alone", *sums, "partial tau", "partial rho"]
+    return table(["of", "score", *heads], rows)
+
+
 def any_network() -> str:
     """Seconds and peak memory of the empirical NTK of two residual networks, here and elsewhere."""
     measured = read("ntk_any_network")

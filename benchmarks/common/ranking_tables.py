@@ -84,6 +84,51 @@ def ranking_without_one() -> str:
     return table(["synthetic / CIFAR-10 images", *heads, "first ten", "TransNAS: scene / jigsaw / normal"], rows)
 
 
+def default_candidates() -> str:
+    """Other sums of scores beside the default one: development halves with the seeds that chose, and the least gain."""
+    measured = read("rank_default_candidates")
+    groups, milliseconds = measured["seeds"], measured["processor_milliseconds"]
+    tasks = [f"TransNAS micro {task}" for task in TASKS]
+
+    def least(label, group, half):
+        runs = [one["rows"][label] for one in groups[group].values() if label in one["rows"]]
+        parts = [half, *(f"{task}, {half}" for task in tasks)]
+        gains = [min(run[part]["ahead of the default"]["batches"]) for run in runs for part in parts]
+        return f"{min(gains):+.3f}" if gains and label != "default" else ""
+
+    rows = []
+    for label, names in measured["candidates"].items():
+        half = "development half"
+        shown = [groups["chosen with"][images]["rows"][label] for images in IMAGES]
+        taus = [_by_images(shown, half, "kendall_tau")]
+        rhos = [_by_images(shown, f"{task}, {half}", "spearman_rho") for task in tasks]
+        gains = [least(label, "chosen with", half), least(label, "reported", "other half")]
+        works = {name.partition(": ")[0] for name in names} & milliseconds.keys()
+        cost = f"{sum(milliseconds[work] for work in works):.2f}"
+        rows.append([f"**{label}**" if label == "default" else label, *taus, *rhos, *gains, cost])
+    heads = ["NAS-Bench-201", *TASKS.values(), "least gain, chosen with", "least gain, other halves", "milliseconds"]
+    return table(["synthetic / CIFAR-10 images", *heads], rows)
+
+
+def default_candidates_reported() -> str:
+    """Those that were drawn with the seeds that chose nothing: whole sets of cells, and other halves."""
+    measured = read("rank_default_candidates")["seeds"]["reported"]
+    columns = {"15,625": "all", "9,445": "on paths", "other half": "other half"}
+    columns |= {f"{shown}, other half": f"TransNAS micro {task}, other half" for task, shown in TASKS.items()}
+    rows = []
+    for label in measured["synthetic"]["rows"]:
+        shown = [measured[images]["rows"][label] for images in IMAGES]
+        figures = ["spearman_rho" if part.startswith("TransNAS") else "kendall_tau" for part in columns.values()]
+        cells = [_by_images(shown, part, figure) for part, figure in zip(columns.values(), figures, strict=True)]
+        cells.append(" / ".join(f"{min(row['all']['first']['batches']):.2f}" for row in shown))
+        rows.append([f"**{label}**" if label == "default" else label, *cells])
+    return table(["synthetic / CIFAR-10 images", *columns, "worst first"], rows)
+
+
+def _by_images(rows: list[Any], part: str, figure: str) -> str:
+    return " / ".join(f"{row[part][figure]['mean']:.3f}" for row in rows)
+
+
 def ranking_transnas() -> str:
     """Spearman's rho on the micro cells of TransNAS-Bench-101, beside yardsticks and published figures."""
     rows = []
