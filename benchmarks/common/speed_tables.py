@@ -32,6 +32,18 @@ def memory_by_architectures() -> str:
     return table(["architectures", "peak memory"], rows)
 
 
+def cost_exponents() -> str:
+    """How time and memory of a score grow with one factor at a time."""
+    rows = []
+    for factor, found in read("score_cost")["factors"].items():
+        values = ", ".join(str(row["value"]) for row in found["rows"])
+        clock = "seconds" if factor == "cores" else "processor_seconds"
+        milliseconds = ", ".join(f"{1000 * row[clock]:.0f}" for row in found["rows"])
+        exponents = [f"{found[name]:.2f}" for name in ("exponent", "memory_exponent")]
+        rows.append([factor, values, milliseconds, exponents[0], str(found["limit"]), exponents[1]])
+    return table(["factor", "values", "milliseconds", "exponent", "for large values", "exponent of memory"], rows)
+
+
 def starts() -> str:
     """How long an interpreter takes until a command has answered, beside one that does nothing."""
     measured = read("library_start")["starts"]

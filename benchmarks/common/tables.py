@@ -115,6 +115,7 @@ TABLES: dict[Callable[[], str], str] = {
     speed_tables.whole_commands: "docs/speed.md",
     speed_tables.starts: "docs/speed.md",
     speed_tables.memory_by_architectures: "docs/scaling.md",
+    speed_tables.cost_exponents: "docs/scaling.md",
     kernel_tables.ntk_hunt: "docs/analytic_ntk.md",
     kernel_tables.ntk_hunt_spread: "docs/analytic_ntk.md",
     kernel_tables.any_network: "docs/any_network.md",
