@@ -81,7 +81,7 @@ class Scorer:
         return Table(values, health)
 
     def _readings(self, masks: Bool[np.ndarray, "m cells edges ops"]) -> list[dict[str, tuple[np.ndarray, ...]]]:
-        """By program what is read of all draws; while one program has work for a single processor, another one has the rest."""
+        """By program what is read of all draws; while one has work for a single processor, another one has the rest."""
         stop = Event()
 
         def read(program: ScoreProgram, drawn: Sequence[tuple[np.ndarray, ...]]):
