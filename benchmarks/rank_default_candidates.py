@@ -11,18 +11,17 @@ with the same draws. Seeds below 10 chose, on the development halves; the others
 
 import argparse
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from scipy.stats import spearmanr
 
-from common.architectures import read_space
+from common.architectures import distinct, read_space
 from common.records import write
-from common.statistics import judged, over_batches
-from common.transnas import TASKS, micro_cells
+from common.statistics import add, judged, rows_over_batches
+from common.transnas import micro_cells, micro_rhos
 from tenas_jax import NAS_BENCH_201
 from tenas_jax.data import open_images
 from tenas_jax.networks.yardsticks import yardsticks
@@ -31,7 +30,6 @@ from tenas_jax.scores.catalogue import chosen_scores
 from tenas_jax.scores.neighbours import smoothed
 from tenas_jax.scores.programs import score_programs
 from tenas_jax.scores.ranks import log_rank_sum
-from tenas_jax.spaces import equal_cells
 from tenas_jax.spaces.score import REPEATS, Kernel, Score
 
 SPACE = NAS_BENCH_201
@@ -85,17 +83,9 @@ def read_kernels(kernels: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.where(full, value, -np.inf) for name, value in values.items()}
 
 
-def distinct_cells() -> tuple[np.ndarray, np.ndarray]:
-    """One of all that are equal, and the place of every architecture's among them."""
-    masks = np.stack(list(SPACE.enumerate()))
-    flat = equal_cells.representatives(SPACE, masks).reshape(len(masks), -1)
-    flat, places = np.unique(flat, axis=0, return_inverse=True)
-    return flat.reshape(-1, *SPACE.mask_shape), places.ravel()
-
-
 def draw(cache: Path, seeds: list[int], data: Path | None, works: list[str]) -> None:
     """Evaluates what candidates are read from, of all distinct cells; processor seconds are those after compilation."""
-    cells, _ = distinct_cells()
+    cells, _ = distinct(SPACE, np.stack(list(SPACE.enumerate())))
     connected = SPACE.connected(cells)
     for seed in seeds:
         source = open_images("cifar10", data) if data else open_images(seed=seed)
@@ -154,12 +144,7 @@ def judge_one(
     found = {part: judged(score[rows], tables.accuracy[rows]) for part, rows in tables.parts.items()}
     rows, reached, halves = tables.transnas
     score = summed(candidate, {name: draws[name][..., rows] for name in candidate}, tables.masks[rows])
-    for half in ("development half", "other half"):
-        for task, values in zip(TASKS, reached.T, strict=True):
-            known = halves[half] & ~np.isnan(values)
-            rho = float(np.asarray(spearmanr(score[known], values[known]))[0])
-            found[f"TransNAS micro {task}, {half}"] = {"spearman_rho": rho}
-    return found
+    return found | {part: {"spearman_rho": rho} for part, rho in micro_rhos(score, reached, halves).items()}
 
 
 class Tables:
@@ -176,12 +161,13 @@ class Tables:
         """Reads both tables."""
         space = read_space(nasbench201)
         self.masks, self.accuracy, self.parts = space.masks, space.accuracy, space.parts
-        self.transnas = micro_cells(transnas, SPACE.formats(space.masks))
+        rows, reached, parts = micro_cells(transnas, SPACE.formats(space.masks))
+        self.transnas = rows, reached, {half: parts[half] for half in ("development half", "other half")}
 
 
 def judge(cache: Path, tables: Tables) -> dict[str, Any]:
     """All candidates, by images and by what a seed is for."""
-    _, places = distinct_cells()
+    _, places = distinct(SPACE, tables.masks)
     counts = {name: v.astype(float)[None] for name, v in yardsticks(SPACE, tables.masks)._asdict().items()}
     runs = sorted({(path.stem.split("_")[0], int(path.stem.rpartition("_")[2])) for path in cache.glob("*.npz")})
     found: dict[str, dict[str, Any]] = {}
@@ -199,25 +185,15 @@ def judge(cache: Path, tables: Tables) -> dict[str, Any]:
                 continue
             figures_of = judge_one(draws | counts, candidate, tables)
             for part, values in figures_of.items():
-                row = collected["rows"].setdefault(label, {}).setdefault(part, {})
-                for key, value in values.items():
-                    row.setdefault(key, []).append(value)
                 figure = "kendall_tau" if "kendall_tau" in values else "spearman_rho"
-                row.setdefault("ahead of the default", []).append(values[figure] - default[part][figure])
+                ahead = {"ahead of the default": values[figure] - default[part][figure]}
+                add(collected["rows"], label, part, values | ahead)
         print(images, seed, {k: row["all"]["kendall_tau"][-1] for k, row in collected["rows"].items()}, flush=True)
     for by_images in found.values():
         for collected in by_images.values():
-            collected["rows"] = over_seeds(collected["rows"], over_batches)
+            collected["rows"] = rows_over_batches(collected["rows"])
     milliseconds = {work: round(1000 * float(np.median(v)) / (1 + places.max()), 3) for work, v in costs.items()}
     return {"seeds": found, "processor_milliseconds": milliseconds}
-
-
-def over_seeds(rows: dict[str, Any], summary: Callable[[list[float]], Any]) -> dict[str, Any]:
-    """Every list of figures, summed up."""
-    return {
-        label: {part: {key: summary(v) for key, v in by_key.items()} for part, by_key in by_part.items()}
-        for label, by_part in rows.items()
-    }
 
 
 def main() -> None:

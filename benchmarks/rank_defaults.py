@@ -15,22 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
 
+from common.architectures import distinct
 from common.halves import halves
 from common.records import write
-from common.statistics import judged, over_batches
-from common.transnas import TASKS, micro_cells
+from common.statistics import add, judged, rows_over_batches
+from common.transnas import micro_cells, micro_rhos
 from tenas_jax import NAS_BENCH_201
 from tenas_jax.data import open_images
 from tenas_jax.networks import cost
 from tenas_jax.networks.yardsticks import yardsticks
 from tenas_jax.rank.benchmark_table import read_table
 from tenas_jax.scores.catalogue import chosen_scores
-from tenas_jax.scores.neighbours import neighbour_mean
+from tenas_jax.scores.neighbours import smoothed
 from tenas_jax.scores.ranks import log_rank_sum
 from tenas_jax.scores.scorer import prepare
-from tenas_jax.spaces import equal_cells
 
 SPACE = NAS_BENCH_201
 RANDOM, SAMPLES = 3000, 5  # architectures of which the best is taken, and how often
@@ -39,10 +38,7 @@ RANDOM, SAMPLES = 3000, 5  # architectures of which the best is taken, and how o
 def draw(cache: Path, seeds: list[int], data: Path | None) -> None:
     """Evaluates the default scores of all distinct cells, draw by draw."""
     masks = np.stack(list(SPACE.enumerate()))
-    flat, places = np.unique(
-        equal_cells.representatives(SPACE, masks).reshape(len(masks), -1), axis=0, return_inverse=True
-    )
-    distinct = flat.reshape(-1, *SPACE.mask_shape)
+    cells, places = distinct(SPACE, masks)
     scores = chosen_scores(SPACE, SPACE.family.default_scores)
     for seed in seeds:
         path = cache / f"default_{'cifar10' if data else 'synthetic'}_{seed}.npz"
@@ -50,9 +46,9 @@ def draw(cache: Path, seeds: list[int], data: Path | None) -> None:
             continue
         start = time.perf_counter()
         scorer = prepare(SPACE, scores, open_images("cifar10", data) if data else open_images(seed=seed), seed=seed)
-        table = scorer(distinct)
+        table = scorer(cells)
         seconds = time.perf_counter() - start
-        drawn: dict[str, Any] = {"places": places.ravel(), "seconds": seconds, **table.values}
+        drawn: dict[str, Any] = {"places": places, "seconds": seconds, **table.values}
         np.savez_compressed(path, **drawn)
         print(path.name, f"{seconds:.1f} s", flush=True)
 
@@ -84,15 +80,15 @@ def summed(values: dict[str, np.ndarray], masks: np.ndarray) -> dict[str, np.nda
     lower = {name: score.lower_is_better for name, score in scores.items()}
     choices = masks.argmax(-1)
 
-    def smoothed(names):
+    def sums(names):
         total = log_rank_sum({name: values[name] for name in names}, lower)
-        return total, total + neighbour_mean(total, choices, SPACE)
+        return total, smoothed(total, choices, SPACE)
 
-    plain, default = smoothed(values)
+    plain, default = sums(values)
     found = {"default, smoothed": default, "default, plain": plain}
     for name in values:
-        found[name], found[f"{name}, smoothed"] = smoothed([name])
-        found[f"default without {name}, smoothed"] = smoothed([other for other in values if other != name])[1]
+        found[name], found[f"{name}, smoothed"] = sums([name])
+        found[f"default without {name}, smoothed"] = sums([other for other in values if other != name])[1]
     return found
 
 
@@ -128,30 +124,17 @@ def judge(cache: Path, nasbench201: Path, transnas_table: Path | None) -> dict[s
         collected["first_architectures"].append({"architecture": names[best], "accuracy": round(accuracy[best], 3)})
         for name, score in scored.items():
             for part, rows in parts.items():
-                add(collected, name, part, figures(score, accuracy, rows))
+                add(collected["rows"], name, part, figures(score, accuracy, rows))
         if micro:
             rows, reached, of_micro = micro
             scored = summed({name: values[:, rows] for name, values in draws.items()}, masks[rows])
             for name, score in (scored | sizes(masks[rows])).items():
-                for part, chosen in of_micro.items():
-                    for task, values in zip(TASKS, reached.T, strict=True):
-                        known = chosen & ~np.isnan(values)
-                        rho = float(np.asarray(spearmanr(score[known], values[known]))[0])
-                        add(collected, name, f"TransNAS micro {task}, {part}", {"spearman_rho": rho})
+                for part, rho in micro_rhos(score, reached, of_micro).items():
+                    add(collected["rows"], name, part, {"spearman_rho": rho})
         print(path.name, collected["rows"]["default, smoothed"]["all"]["kendall_tau"][-1], flush=True)
     for collected in found.values():
-        collected["rows"] = {
-            name: {part: {key: over_batches(v) for key, v in values.items()} for part, values in by_part.items()}
-            for name, by_part in collected["rows"].items()
-        }
+        collected["rows"] = rows_over_batches(collected["rows"])
     return found
-
-
-def add(collected: dict[str, Any], name: str, part: str, values: dict[str, float]) -> None:
-    """Adds the figures of a run."""
-    row = collected["rows"].setdefault(name, {}).setdefault(part, {})
-    for key, value in values.items():
-        row.setdefault(key, []).append(value)
 
 
 def main() -> None:

@@ -17,13 +17,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.stats import kendalltau, spearmanr
 
+from common.architectures import distinct
 from common.records import RESULTS, record, write
 from tenas_jax.data import open_images
 from tenas_jax.networks.cost import costs
 from tenas_jax.networks.yardsticks import yardsticks
 from tenas_jax.rank.benchmark_table import read_table
 from tenas_jax.scores.catalogue import chosen_scores, costs_of
-from tenas_jax.scores.neighbours import neighbour_mean
+from tenas_jax.scores.neighbours import smoothed
 from tenas_jax.scores.ranks import log_rank_sum
 from tenas_jax.scores.scorer import prepare
 from tenas_jax.spaces.equal_cells import representatives
@@ -64,16 +65,15 @@ def measured(space: SearchSpace, masks: np.ndarray, repeats: int) -> tuple[dict[
     """The default scores, and sizes and counts that nothing is evaluated for."""
     names = space.family.default_scores
     scores = chosen_scores(space, names)
-    flat, places = np.unique(representatives(space, masks).reshape(len(masks), -1), axis=0, return_inverse=True)
-    distinct = flat.reshape(-1, *space.mask_shape)
-    table = prepare(space, scores, open_images(), repeats=repeats)(distinct)
-    values = {name: found[:, places.ravel()] for name, found in table.values.items()}
+    cells, places = distinct(space, masks)
+    table = prepare(space, scores, open_images(), repeats=repeats)(cells)
+    values = {name: found[:, places] for name, found in table.values.items()}
     values |= {name: found[None].astype(float) for name, found in costs_of(space, scores, masks).items()}
     lower = {name: scores[name].lower_is_better for name in scores}
     plain = log_rank_sum({name: values[name] for name in names}, lower)
     found = {"default, plain": plain}
     if space.is_enumerable and len(names) > 1:
-        found["default, smoothed"] = plain + neighbour_mean(plain, masks.argmax(-1), space)
+        found["default, smoothed"] = smoothed(plain, masks.argmax(-1), space)
     for name in names:
         found[name] = log_rank_sum({name: values[name]}, {name: lower[name]})
     sizes = {**costs(space, masks)._asdict(), **yardsticks(space, masks)._asdict()}

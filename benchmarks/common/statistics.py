@@ -28,6 +28,28 @@ def over_batches(figures: list[float]) -> dict[str, Any]:
     return {"mean": round(float(np.mean(figures)), 4), **spread, "batches": [round(figure, 4) for figure in figures]}
 
 
+def add(rows: dict[str, Any], row: str, part: str, figures: dict[str, float]) -> None:
+    """Adds the figures of one batch to those of the batches before.
+
+    Args:
+        rows: lists of figures by row, part and key; gets them.
+        row: whose figures they are.
+        part: of what they are figures.
+        figures: by key.
+    """
+    kept = rows.setdefault(row, {}).setdefault(part, {})
+    for key, figure in figures.items():
+        kept.setdefault(key, []).append(figure)
+
+
+def rows_over_batches(rows: dict[str, Any]) -> dict[str, Any]:
+    """`over_batches` of every list that `add` has made."""
+    return {
+        row: {part: {key: over_batches(v) for key, v in figures.items()} for part, figures in by_part.items()}
+        for row, by_part in rows.items()
+    }
+
+
 def tau(first: np.ndarray, second: np.ndarray) -> float:
     """Kendall's tau-b: 1 for the same order, -1 for the reverse; ties count for neither."""
     result: Any = kendalltau(first, second)

@@ -6,6 +6,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import spearmanr
 
 TASKS = ("class_scene", "jigsaw", "normal")
 
@@ -19,3 +20,20 @@ def micro_cells(path: Path, names: list[str]) -> tuple[np.ndarray, np.ndarray, d
     reached = np.array([table[names[row]] for row in rows])
     parts = {"all": np.ones_like(development), "development half": development, "other half": ~development}
     return rows, reached, parts
+
+
+def micro_rhos(score: np.ndarray, reached: np.ndarray, parts: dict[str, np.ndarray]) -> dict[str, float]:
+    """Spearman's rho by task and part.
+
+    Args:
+        score: (m,) of TransNAS's cells.
+        reached: from `micro_cells`; nan where a cell has none.
+        parts: from `micro_cells`.
+    """
+    found = {}
+    for part, chosen in parts.items():
+        for task, values in zip(TASKS, reached.T, strict=True):
+            known = chosen & ~np.isnan(values)
+            rho = spearmanr(score[known], values[known])
+            found[f"TransNAS micro {task}, {part}"] = float(np.asarray(rho)[0])
+    return found
