@@ -1,5 +1,6 @@
 """Max pooling of Gaussian fields, read as an operation of a network: drawn channels, or moments of maxima."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
@@ -17,7 +18,7 @@ from tenas_jax.ntk.gaussian_maxima import max_pooled
 MOST_MAXIMA = 64  # in one operator: so many numbers are kept free for their sources
 
 
-class MaximaReading:
+class MaximaReading(ABC):
     """What `KernelReading` does with max pooling, whose output is a source of its own where moments are taken."""
 
     def __init__(self, batch: Batch, settings: Settings):
@@ -27,9 +28,9 @@ class MaximaReading:
         self._sources = 0
         self._operator = None  # while one is read: whether it is alive, and numbers for sources
 
+    @abstractmethod
     def cell_inputs(self, values: Sequence[Field]) -> list[Field]:
         """See `KernelReading`."""
-        raise NotImplementedError
 
     def max_pool(self, x, *, window, stride, padding):
         """No closed form: kept as it is until a ReLU, where channels are drawn (see `_sampled`)."""

@@ -31,6 +31,8 @@ from tenas_jax.spaces.skeleton import Skeleton
 from tenas_jax.spaces.space import SearchSpace
 from tenas_jax.spaces.stacking import bound_operators, cell
 
+MOST_CELLS = 4  # of a stack that is done in groups: each has programs of its own
+
 
 class _KnownReading(KernelReading):
     """A reading that knows the kernels of one field already, that of the node which an edge leaves."""
@@ -46,9 +48,6 @@ class _KnownReading(KernelReading):
         if self.known is not None and x.maps is self.known[0]:
             return relu_kernels(self.known[1], self._batch)
         return super()._rectified(x)
-
-
-MOST_CELLS = 4  # of a stack that is done in groups: each has programs of its own
 
 
 class Plan(NamedTuple):
@@ -137,12 +136,12 @@ class KernelWork:
     @cached_property
     def _operators(self) -> Operators:
         """What every operator does, in every cell that is like the first."""
-        cells, fresh = list(dict.fromkeys(self._cells)), []
+        fresh = []
         read: Any = KernelReading(Batch.of(1), self._settings)
 
         def linear():
             maps = []
-            for side, channels in cells:
+            for side, channels in self._alike:
                 bound = bound_operators(read, self._space, channels, 1)
                 found = [operator("", _identity(side, channels)) for operator in bound]
                 if any(y.pooled or (y.side, y.channels) != (side, channels) for y in found):
@@ -189,7 +188,12 @@ class KernelWork:
         return Tables(table, None, plan.routes.sums, np.zeros(len(plan.routes.sums), int))
 
     def _maps(self, plan: Plan, place: int):
-        return plan.routes.maps[list(dict.fromkeys(self._cells)).index(self._cells[place])]
+        return plan.routes.maps[self._alike.index(self._cells[place])]
+
+    @property
+    def _alike(self) -> list[tuple[int, int]]:
+        """Sides and channels that cells have: those of the same ones are alike."""
+        return list(dict.fromkeys(self._cells))
 
     def row_bytes(self, begun) -> int:
         """See `shared_work.Work`."""
@@ -209,7 +213,7 @@ class KernelWork:
 
     def _behind(self, inputs: Any, plan: Plan, later: Later, first):
         """What comes out of the head, of architectures by what enters the second cell."""
-        for place, one in list(enumerate(self._stack))[1:]:
+        for place, one in enumerate(self._stack[1:], 1):
             inputs = inputs.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]))
             inputs = one.leave(later.sums, first, one.fill(inputs, self._maps(plan, place), later.steps))
         return inputs
@@ -221,8 +225,8 @@ class KernelWork:
         choice, sums = request[: cells * edges], request[cells * edges : -1]
         mask = choice.reshape(cells, edges)[..., None] == np.arange(operators, dtype=np.int32)[None, None]
         nodes = [row(kernels, 1 + number) for number in range(space.inputs)]
-        for rows in sums.reshape(len(space.inner_nodes), -1):
-            nodes.append(_total(kernels, jnp.maximum((rows > 0).sum(), 1), rows))
+        sums = sums.reshape(len(space.inner_nodes), -1)
+        nodes += [_total(kernels, jnp.maximum((rows > 0).sum(), 1), rows) for rows in sums]
         return self._network(0, mask, nodes, first)
 
     def _left(self, place: int, terms, rows, first, kernels):
