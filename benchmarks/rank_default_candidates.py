@@ -37,34 +37,38 @@ CHOSEN_WITH = 10  # seeds below it
 REGIONS = "effective_regions_deep"
 ONE_CELL = SPACE.skeleton("ntk")._replace(channels=16, cells=1, stages=1)
 NONE = Kernel(ONE_CELL, images=16, batch_norm="none")
+STAGES = Kernel(ONE_CELL._replace(stages=3))
 KERNELS = {
-    "none": NONE,  # as the default takes it
+    "none, grey": NONE._replace(grey=True),  # as the default takes it
+    "none": NONE,
     "none, 8 of 8 x 8": NONE._replace(images=8, side=8),
     "none, 32": NONE._replace(images=32),
-    "stages": Kernel(ONE_CELL._replace(stages=3)),  # as the default takes it, with batch norm
+    "stages": STAGES,  # as the default takes it, with batch norm
+    "stages, grey": STAGES._replace(grey=True),
 }
 # The default's: three that are drawn, and a yardstick.
-KAPPA, POOLING, PATHS = "none: condition number", "stages: trace over smallest", "path_spatial_convolutions"
-LIVE = "live_spatial_convolutions"
+KAPPA, POOLING, LIVE = "none, grey: condition number", "stages: trace over smallest", "live_spatial_convolutions"
+COLOUR, PATHS = "none: condition number", "path_spatial_convolutions"
 SMALL, ALIKE = "none, 8 of 8 x 8: condition number", "none, 8 of 8 x 8: condition number of the correlations"
-DEFAULT = (KAPPA, POOLING, REGIONS, PATHS)
+DEFAULT = (KAPPA, POOLING, REGIONS, LIVE)
 CANDIDATES: dict[str, tuple[str, ...]] = {
     "default": DEFAULT,
-    "8 x 8 correlations for the first": (ALIKE, POOLING, REGIONS, PATHS),
-    "8 x 8 correlations beside": (*DEFAULT, ALIKE),
-    "8 x 8 correlations for trace over smallest": (KAPPA, ALIKE, REGIONS, PATHS),
-    "8 x 8 condition number for the first": (SMALL, POOLING, REGIONS, PATHS),
+    "in colour": (COLOUR, POOLING, REGIONS, LIVE),
+    "3 x 3 convolutions over paths": (KAPPA, POOLING, REGIONS, PATHS),
+    "3 x 3 convolutions over paths, in colour": (COLOUR, POOLING, REGIONS, PATHS),
+    "3 x 3 convolutions over paths beside": (*DEFAULT, PATHS),
+    "live multiply-adds for live 3 x 3 convolutions": (KAPPA, POOLING, REGIONS, "live_multiply_adds"),
+    "grey with batch norm too": (KAPPA, "stages, grey: trace over smallest", REGIONS, LIVE),
+    "grey with batch norm only": (COLOUR, "stages, grey: trace over smallest", REGIONS, LIVE),
+    "trace over smallest for the condition number": ("none, grey: trace over smallest", POOLING, REGIONS, LIVE),
+    "condition number of three stages": (KAPPA, "stages: condition number", REGIONS, LIVE),
+    "entropy without batch norm beside": (*DEFAULT, "none, grey: entropy"),
+    "32 images, in colour": ("none, 32: condition number", POOLING, REGIONS, LIVE),
+    "8 x 8 condition number for the first": (SMALL, POOLING, REGIONS, LIVE),
     "8 x 8 condition number beside": (*DEFAULT, SMALL),
-    "live 3 x 3 convolutions for those over paths": (KAPPA, POOLING, REGIONS, LIVE),
-    "live 3 x 3 convolutions beside": (*DEFAULT, LIVE),
-    "live multiply-adds for 3 x 3 convolutions over paths": (KAPPA, POOLING, REGIONS, "live_multiply_adds"),
-    "live, 8 x 8 condition number for the first": (SMALL, POOLING, REGIONS, LIVE),
-    "live, 8 x 8 condition number beside": (KAPPA, POOLING, REGIONS, LIVE, SMALL),
-    "live, 8 x 8 correlations beside": (KAPPA, POOLING, REGIONS, LIVE, ALIKE),
-    "live, 32 images for 16": ("none, 32: condition number", POOLING, REGIONS, LIVE),
-    "live, trace over smallest without batch norm": ("none: trace over smallest", POOLING, REGIONS, LIVE),
-    "live, condition number of three stages": (KAPPA, "stages: condition number", REGIONS, LIVE),
-    "live, entropy without batch norm beside": (KAPPA, POOLING, REGIONS, LIVE, "none: entropy"),
+    "8 x 8 correlations for the first": (ALIKE, POOLING, REGIONS, LIVE),
+    "8 x 8 correlations beside": (*DEFAULT, ALIKE),
+    "8 x 8 correlations for trace over smallest": (KAPPA, ALIKE, REGIONS, LIVE),
 }
 
 

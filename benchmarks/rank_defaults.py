@@ -116,7 +116,7 @@ def judge(cache: Path, nasbench201: Path, transnas_table: Path | None) -> dict[s
         with np.load(path) as kept:
             draws = {name: kept[name][:, kept["places"]] for name in kept if name not in ("places", "seconds")}
         counted = sizes(masks)
-        draws["path_spatial_convolutions"] = counted["path_spatial_convolutions"][None]
+        draws |= {name: counted[name][None] for name in SPACE.family.default_scores if name in counted}
         collected = found.setdefault(images, {"seeds": [], "first_architectures": [], "rows": {}})
         scored = summed(draws, masks) | counted
         collected["seeds"].append(int(seed))

@@ -19,6 +19,7 @@ YARDSTICKS = {
     "flops": "*FLOPs*",
     "live_multiply_adds": "*live multiply-adds*",
     "live_convolutions": "*live convolutions*",
+    "live_spatial_convolutions": "*live 3 x 3 convolutions*",
     "path_convolutions": "*convolutions over paths*",
     "path_spatial_convolutions": "*3 x 3 convolutions over paths*",
     "depth": "*depth*",

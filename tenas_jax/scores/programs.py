@@ -115,8 +115,11 @@ def _of_kernel(space: SearchSpace, work: Kernel, wanted: dict[str, str]) -> Scor
     settings = Settings(work.parametrisation, work.batch_norm, work.statistics, work.maxima)
 
     def draw(key, source):
-        weights, images = jax.random.split(key)
-        return (_host_key(weights), np.asarray(image_batch(images, source, work.images, side=work.side)))
+        words, drawn = jax.random.split(key)
+        images = np.asarray(image_batch(drawn, source, work.images, side=work.side))
+        if work.grey:
+            images = np.broadcast_to(images.mean(-1, keepdims=True), images.shape).copy()
+        return (_host_key(words), images)
 
     def analytic(mask, words, batch):
         del words  # nothing is drawn at random

@@ -21,6 +21,7 @@ class Kernel(NamedTuple):
         ntk: of infinite width in closed form, or of one finite network that is drawn at random.
         images: batch size.
         side: to which images are average-pooled; None leaves them as they are.
+        grey: whether every channel of an image is the mean of its three.
         parametrisation: of the analytic kernel, see `ntk.gaussian_kernels.Settings`.
         batch_norm: of the analytic kernel; "none" leaves it out of the empirical one too.
         statistics: of the analytic kernel.
@@ -34,6 +35,7 @@ class Kernel(NamedTuple):
     ntk: Ntk = "analytic"
     images: int = 8
     side: int | None = 4
+    grey: bool = False
     parametrisation: Literal["ntk", "standard"] = "standard"
     batch_norm: Literal["mean-field", "exact", "none"] = "mean-field"
     statistics: Literal["frozen", "mean-coupled", "coupled"] = "mean-coupled"

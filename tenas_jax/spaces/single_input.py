@@ -77,9 +77,9 @@ def scores(ntk: Skeleton, thin: Skeleton) -> dict[str, Score]:
         **of_kernel(Kernel(three_stages)),
         **of_kernel(Kernel(three_stages._replace(stages=1)), "_one_stage", ", a network of one stage"),
         **of_kernel(
-            Kernel(three_stages._replace(stages=1, cells=1), images=16, batch_norm="none"),
+            Kernel(three_stages._replace(stages=1, cells=1), images=16, grey=True, batch_norm="none"),
             "_no_batch_norm",
-            ", one cell without batch norm",
+            ", one cell without batch norm, grey images",
         ),
         **of_kernel(
             Kernel(three_stages, parametrisation="ntk"),
@@ -130,7 +130,7 @@ DEFAULT_SCORES = (
     "condition_number_no_batch_norm",
     "trace_over_smallest",
     "effective_regions_deep",
-    "path_spatial_convolutions",
+    "live_spatial_convolutions",
 )
 PRESETS = {
     "default": Preset(DEFAULT_SCORES, repeats=1, rule="completion", paths=192),

@@ -15,12 +15,12 @@ def test_the_default_of_the_candidates_is_the_default_of_the_space():
         "condition_number_no_batch_norm",
         "trace_over_smallest",
         "effective_regions_deep",
-        "path_spatial_convolutions",
+        "live_spatial_convolutions",
     ]
     scores = chosen_scores(NAS_BENCH_201, names)
-    kernels = {"none": scores[names[0]].work, "stages": scores[names[1]].work}
+    kernels = {"none, grey": scores[names[0]].work, "stages": scores[names[1]].work}
     assert {name: KERNELS[name] for name in kernels} == kernels
-    assert CANDIDATES["default"] == ("none: condition number", "stages: trace over smallest", *names[2:])
+    assert CANDIDATES["default"] == ("none, grey: condition number", "stages: trace over smallest", *names[2:])
 
 
 def test_what_is_read_of_kernels(rng):

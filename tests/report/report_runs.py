@@ -96,7 +96,7 @@ def ranked(path, count=15_625, benchmark=True, record=None):
         "condition_number_no_batch_norm_health": np.full(count, "full rank"),
         "trace_over_smallest": rng.lognormal(2, 1, count), "trace_over_smallest_health": np.full(count, "full rank"),
         "effective_regions_deep": rng.uniform(1, 128, count), "effective_regions_deep_health": np.full(count, "counted"),
-        "path_spatial_convolutions": rng.integers(0, 120, count) * 1.0,
+        "live_spatial_convolutions": rng.integers(0, 90, count) * 1.0,
     }  # fmt: skip
     columns["condition_number_no_batch_norm"][-7:] = np.inf
     write_csv(path, strings, columns)

@@ -65,6 +65,8 @@ def test_kernels_beside_are_those_of_the_definition(found):
     key = jax.random.fold_in(jax.random.key(0), SALT)
     _, images = jax.random.split(key)
     batch = image_batch(images, open_images(seed=0), work.images, side=work.side)
+    assert work.grey
+    batch = np.repeat(np.asarray(batch).mean(-1, keepdims=True), 3, axis=-1)
     settings = Settings(work.parametrisation, work.batch_norm, work.statistics)
     kept = read_run(result.folder).beside["kernels"]
     for name, mask in (("found", result.mask), ("supernet", result.space.supernet())):

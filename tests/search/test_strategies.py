@@ -54,11 +54,11 @@ def test_evolution_takes_the_best_it_has_seen(tmp_path):
     assert used["evaluations"] == 96
     assert "rule" not in used, "settings of pruning took no part"
     record = rounds(tmp_path / "run")
-    spatial = np.array([float(v) for r in record for v in r["scores"]["path_spatial_convolutions"]])
+    spatial = np.array([float(v) for r in record for v in r["scores"]["live_spatial_convolutions"]])
     strings = [s for r in record for s in r["architectures"]]
     assert len(set(strings)) == 96
     best = strings.index(record[-1]["best"])
-    assert spatial[best] >= np.median(spatial), "convolutions over paths are one of the scores, and more is better"
+    assert spatial[best] >= np.median(spatial), "live convolutions are one of the scores, and more is better"
     early, late = spatial[:64], spatial[64:]
     assert late.mean() > early.mean()
 
