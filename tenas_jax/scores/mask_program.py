@@ -7,10 +7,12 @@ over devices, one program would be compiled in another way, with other roundings
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache, partial
-from typing import Any
+from threading import Event
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +23,8 @@ from threadpoolctl import ThreadpoolController
 
 from tenas_jax.command_line import cpu_count
 from tenas_jax.terminal import meanwhile
+
+T = TypeVar("T")
 
 CHUNK = 32  # masks a call: enough to hide what a call costs, few enough to share among threads
 
@@ -62,12 +66,16 @@ class MaskProgram:
         # Once a device, not once a call.
         placed = [_placed(arguments, device) for device in jax.local_devices()]
         dealt = [(programs[place % len(programs)], placed[place % len(programs)]) for place in range(len(parts))]
-        with one_blas_thread(), ThreadPoolExecutor(workers) as pool:
-            results = list(pool.map(self._run, dealt, parts))
+        with one_blas_thread():
+            results = list(_pool(workers).map(self._run, dealt, parts))
         return jax.tree.map(lambda *parts: np.concatenate(parts), *results)
 
     def release(self) -> None:
         """Nothing is held between calls, see `shared_work.SharedProgram`."""
+
+    def held(self) -> AbstractContextManager[None]:
+        """As `release`."""
+        return nullcontext()
 
     def _programs(self, masks, arguments) -> list[Callable[..., Any]]:
         """The program of every local device."""
@@ -94,6 +102,39 @@ class MaskProgram:
         padding = np.broadcast_to(masks[:1], (CHUNK - len(masks), *masks.shape[1:]))
         results = program(np.concatenate([masks, padding]), np.int32(len(masks)), *arguments)
         return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(masks)], results)
+
+
+@lru_cache
+def _pool(workers: int) -> ThreadPoolExecutor:
+    """Threads that are always there: to start them takes longer than many a call."""
+    return ThreadPoolExecutor(workers)
+
+
+def beside_each_other(evaluations: Sequence[Iterable[T]]) -> list[list[T]]:
+    """What some evaluations yield, as lists: while one has work for a single processor, another one has the rest.
+
+    Args:
+        evaluations: of several programs, each of which is asked for one result after the other in a thread of its own.
+
+    Returns:
+        Their results, in the order of the evaluations. After an exception in one of them the others end with what they are at.
+    """
+    stop = Event()
+
+    def collected(results: Iterable[T]) -> list[T]:
+        found = []
+        for result in results:
+            found.append(result)
+            if stop.is_set():
+                break
+        return found
+
+    with one_blas_thread(), ThreadPoolExecutor(max(min(len(evaluations), cpu_count()), 1)) as pool:
+        try:
+            return list(pool.map(collected, evaluations))
+        except BaseException:
+            stop.set()
+            raise
 
 
 def _placed(arguments: Any, device: Any) -> Any:

@@ -1,20 +1,17 @@
 """All scores of many architectures: what is drawn once, and then evaluated for any masks, here or elsewhere."""
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from threading import Event
 
 import jax
 import numpy as np
 from jaxtyping import Bool
 
-from tenas_jax.command_line import cpu_count
 from tenas_jax.data import ImageSource
 from tenas_jax.records.shards import SIZE, Table
-from tenas_jax.scores.mask_program import one_blas_thread
-from tenas_jax.scores.programs import ScoreProgram, score_programs
+from tenas_jax.scores.mask_program import beside_each_other
+from tenas_jax.scores.programs import Readings, ScoreProgram, score_programs
 from tenas_jax.scores.shared_work import BLOCK
 from tenas_jax.scores.sharing import is_shared
 from tenas_jax.spaces.score import REPEATS, Score
@@ -81,24 +78,18 @@ class Scorer:
         return Table(values, health)
 
     def _readings(self, masks: Bool[np.ndarray, "m cells edges ops"]) -> list[dict[str, tuple[np.ndarray, ...]]]:
-        """By program what is read of all draws; while one has work for a single processor, another one has the rest."""
-        stop = Event()
+        """By program what is read of all draws."""
 
-        def read(program: ScoreProgram, drawn: Sequence[tuple[np.ndarray, ...]]):
-            found = []
-            for arrays in drawn:
-                if stop.is_set():
-                    break
-                found.append(program.read(program.compiled(masks, *arrays), masks))
-            program.compiled.release()
-            return {name: tuple(map(np.stack, zip(*(one[name] for one in found), strict=True))) for name in found[0]}
+        def read(program: ScoreProgram, drawn: Sequence[tuple[np.ndarray, ...]]) -> Iterator[Readings]:
+            with program.compiled.held():
+                for arrays in drawn:
+                    yield program.read(program.compiled(masks, *arrays), masks)
 
-        with one_blas_thread(), ThreadPoolExecutor(min(len(self.programs), cpu_count())) as pool:
-            try:
-                return list(pool.map(read, self.programs, self.drawn))
-            except BaseException:
-                stop.set()
-                raise
+        readings = beside_each_other([read(*one) for one in zip(self.programs, self.drawn, strict=True)])
+        return [
+            {name: tuple(map(np.stack, zip(*(one[name] for one in found), strict=True))) for name in found[0]}
+            for found in readings
+        ]
 
 
 def prepare(

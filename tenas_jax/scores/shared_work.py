@@ -6,7 +6,8 @@ by a separate program (`mask_program.py`), so no value depends on what else is e
 time is bounded by `MOST_BYTES`, whatever the number of architectures.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -107,6 +108,7 @@ class SharedProgram:
         """Shares by `work`; `plain` takes half-pruned masks, and all where a network cannot be shared."""
         self._space, self._work, self.plain = space, work, plain
         self._planned: tuple[bytes, list[Block]] = b"", []
+        self._held = 0  # blocks within which memory is kept
 
     @property
     def compilations(self) -> int:
@@ -142,9 +144,20 @@ class SharedProgram:
         return jax.tree.map(lambda *parts: np.concatenate(parts)[place], shared, others)
 
     def release(self) -> None:
-        """Gives back the memory that it holds between calls; what is compiled stays."""
-        self._planned = b"", []
-        self._work.release()
+        """Gives back the memory that it holds between calls, unless that is `held`; what is compiled stays."""
+        if not self._held:
+            self._planned = b"", []
+            self._work.release()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """A block of several calls, between which plans and tables are kept; its end is a `release`."""
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
+            self.release()
 
     def _tree(self, choice, arguments):
         begun = self._work.begin(*arguments)

@@ -16,6 +16,7 @@ Who competes with whom, edges too where a node keeps some of its inputs only, is
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import Literal, NamedTuple
 
 import jax
@@ -24,6 +25,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from tenas_jax.errors import InputError
 from tenas_jax.scores.indicators import Indicator, Scores
+from tenas_jax.scores.mask_program import beside_each_other
 from tenas_jax.scores.neighbours import smoothed, with_neighbours
 from tenas_jax.scores.ranks import (
     log_rank,
@@ -166,7 +168,11 @@ def _by_completion(key, mask, space, indicators, paths, prune_number, budget) ->
     choices = (budget.sample if budget else architectures)(draw, mask, paths, space)
     batches = max(1, min(MOST_BATCHES, paths // len(choices)))
     scored = _with_neighbours(choices, space) if batches == MOST_BATCHES else choices
-    results = {i.name: _on_batches(i, score, space.one_hot(scored), batches) for i in indicators}
+    evaluations = [_on_batches(i, score, space.one_hot(scored), batches) for i in indicators]
+    results = {
+        i.name: Scores(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+        for i, found in zip(indicators, beside_each_other(evaluations), strict=True)
+    }
     means = {i.name: _mean(results[i.name].values[:, : len(choices)], i.geometric) for i in indicators}
     # Every batch is ranked by itself, so that an unlucky one moves a rank and not an average.
     log_ranks = {
@@ -224,9 +230,10 @@ def _mean(values: Float[np.ndarray, "repeats m"], geometric: bool) -> Float[np.n
         return np.log(values).mean(0)
 
 
-def _on_batches(indicator: Indicator, key, masks, batches: int) -> Scores:
-    results = [indicator.evaluate(jax.random.fold_in(key, batch), masks) for batch in range(batches)]
-    return Scores(*(np.concatenate(parts) for parts in zip(*results, strict=True)))
+def _on_batches(indicator: Indicator, key, masks, batches: int) -> Iterator[Scores]:
+    with indicator.program.held() if indicator.program else nullcontext():
+        for batch in range(batches):
+            yield indicator.evaluate(jax.random.fold_in(key, batch), masks)
 
 
 def _by_removal(key, mask, space, indicators, fresh, prune_number, budget) -> Info:
