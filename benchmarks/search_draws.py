@@ -4,7 +4,8 @@
 
 The default scores of all 15,625 architectures are drawn a few dozen times, images and weights anew each time (seeds from
 1000). A search then takes its draws from that table at random instead of computing them, so that it takes milliseconds:
-pruning with several numbers of completions, the evolution, going through everything with several numbers of draws.
+pruning with several numbers of completions, the evolution, going through everything with several numbers of draws, and
+with several weights of an architecture's neighbourhood.
 Accuracies are looked up afterwards and take no part. Two searches share draws now and then, so that errors are a little
 larger than they seem.
 FOLDER keeps the draws. Writes `results/search_draws.json`.
@@ -26,7 +27,7 @@ from tenas_jax.rank.benchmark_table import read_table
 from tenas_jax.rank.score_table import draws_of
 from tenas_jax.scores.catalogue import chosen_scores
 from tenas_jax.scores.indicators import Indicator, Scores
-from tenas_jax.scores.neighbours import smoothed
+from tenas_jax.scores.neighbours import NEIGHBOURHOOD, neighbour_mean
 from tenas_jax.scores.ranks import log_rank_sum
 from tenas_jax.scores.scorer import prepare
 from tenas_jax.search.pruner import prune
@@ -37,6 +38,7 @@ from tenas_jax.spaces.single_input import DEFAULT_SCORES
 SPACE, FIRST_SEED = NAS_BENCH_201, 1000
 SCORES = chosen_scores(SPACE, DEFAULT_SCORES)
 LOWER = {name: score.lower_is_better for name, score in SCORES.items()}
+WEIGHTS = (0, 1, 2, 4)  # of an architecture's neighbourhood in a ranking
 PATHS = (48, 96, 192, 384)
 DRAWS = (1, 2, 4, 8)
 GOOD = 94.2  # what no search should stay below
@@ -113,8 +115,18 @@ def some_of(table: Drawn, draws: int, seed: int) -> dict[str, np.ndarray]:
 
 def gone_through(table: Drawn, draws: int, seed: int) -> float:
     """The accuracy of the first of all, by what a ranking is ordered by."""
-    values = some_of(table, draws, seed)
-    return float(table.accuracy[np.argmax(smoothed(log_rank_sum(values, LOWER), table.masks.argmax(-1), SPACE))])
+    return ranked(table, draws, NEIGHBOURHOOD, seed)
+
+
+def weighted(table: Drawn, weight: int, seed: int) -> float:
+    """The same by other weights of the neighbourhood."""
+    return ranked(table, REPEATS, weight, seed)
+
+
+def ranked(table: Drawn, draws: int, weight: int, seed: int) -> float:
+    """The accuracy of the first by so many draws, where the mean of neighbours has this weight."""
+    sums = log_rank_sum(some_of(table, draws, seed), LOWER)
+    return float(table.accuracy[np.argmax(sums + weight * neighbour_mean(sums, table.masks.argmax(-1), SPACE))])
 
 
 def evolved_from(table: Drawn, draws: int, seed: int) -> float:
@@ -144,6 +156,7 @@ SEARCHES: dict[str, tuple[Any, tuple[int, ...]]] = {
     "prune": (pruned, PATHS),
     "evolve": (evolved_from, (REPEATS,)),
     "exhaustive": (gone_through, DRAWS),
+    "weight of neighbours": (weighted, WEIGHTS),
 }
 STRATEGIES = tuple(SEARCHES)
 
@@ -165,14 +178,14 @@ def main() -> None:
     arguments.cache.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{arguments.name}.json"
     before = json.loads(path.read_text())["images"] if arguments.name and path.exists() else {}
-    content: dict[str, Any] = {"what": "default scores; settings: completions a round, or draws", "images": {}}
+    content: dict[str, Any] = {"what": "default scores; settings: completions a round, draws, or the weight", "images": {}}
     for images in ("synthetic", "cifar10") if arguments.data else ("synthetic",):
         table = drawn(images, arguments.data, arguments.nasbench201, arguments.cache, arguments.draws)
         made = {
             strategy: [
                 row(strategy, setting, [search(table, setting, seed) for seed in range(arguments.searches)])
                 for setting in settings
-                if strategy == "prune" or setting <= arguments.draws
+                if search in (pruned, weighted) or setting <= arguments.draws
             ]
             for strategy, (search, settings) in SEARCHES.items()
             if strategy in arguments.strategies

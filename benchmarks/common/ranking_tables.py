@@ -212,6 +212,7 @@ def search_draws() -> str:
         "prune": "prune, completions a round: {}",
         "evolve": "evolve, draws: {}",
         "exhaustive": "exhaustive, draws: {}",
+        "weight of neighbours": "exhaustive, neighbours' mean times {}",
     }
     rows = []
     for number, one in enumerate(content["synthetic"]):

@@ -11,6 +11,8 @@ from jaxtyping import Float, Int
 
 from tenas_jax.spaces.cell_graph import CellGraph
 
+NEIGHBOURHOOD = 2  # how often the mean of the neighbours counts beside an architecture itself
+
 Choices = Int[np.ndarray, "m cells edges"]
 Rows = Int[np.ndarray, " p"]
 
@@ -35,7 +37,7 @@ def neighbour_mean(values: Float[np.ndarray, " m"], choices: Choices, space: Cel
 
 
 def smoothed(values: Float[np.ndarray, " m"], choices: Choices, space: CellGraph) -> Float[np.ndarray, " m"]:
-    """Values, and the mean of those one change away: what rankings go by.
+    """Values, and twice the mean of those one change away: what rankings go by.
 
     Scores of one network are noisy. Its neighbours share most of the cell, and their noise is their own.
 
@@ -44,7 +46,7 @@ def smoothed(values: Float[np.ndarray, " m"], choices: Choices, space: CellGraph
         choices: as `neighbour_mean`.
         space: the search space.
     """
-    return values + neighbour_mean(values, choices, space)
+    return values + NEIGHBOURHOOD * neighbour_mean(values, choices, space)
 
 
 def smoothed_in_part(values: Float[np.ndarray, " m"], choices: Choices, space: CellGraph) -> Float[np.ndarray, " m"]:
@@ -62,12 +64,12 @@ def smoothed_in_part(values: Float[np.ndarray, " m"], choices: Choices, space: C
     total, present = _sums(values, choices, space)
     pairs = present.sum()
     if not pairs:
-        return 2 * values
+        return (1 + NEIGHBOURHOOD) * values
     mean = total.sum() / pairs
     variance = (present * (values - mean) ** 2).sum() / pairs
     shared = ((values - mean) * (total - present * mean)).sum() / pairs
     expected = mean + (shared / variance if variance > 0 else 0) * (values - mean)
-    return values + (total + (space.neighbours - present) * expected) / space.neighbours
+    return values + NEIGHBOURHOOD * (total + (space.neighbours - present) * expected) / space.neighbours
 
 
 def with_neighbours(choices: Choices, space: CellGraph) -> Choices:

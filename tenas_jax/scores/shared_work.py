@@ -18,7 +18,7 @@ from tenas_jax.scores.mask_program import MaskProgram
 from tenas_jax.scores.sharing import is_shared
 from tenas_jax.spaces.space import SearchSpace
 
-BLOCK = 4096  # architectures whose beginnings are held at a time, at most: seconds of work
+BLOCK = 8192  # architectures whose beginnings are held at a time, at most: seconds of work
 MOST_BYTES = 2**27  # of the tables of one block
 CAPACITY = 512  # rows of a table at first: more than a block needs, so that one program serves all of them
 CLOSE_AT_HAND = 2**18  # bytes that a processor need not fetch again

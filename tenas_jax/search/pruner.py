@@ -26,7 +26,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from tenas_jax.errors import InputError
 from tenas_jax.scores.indicators import Indicator, Scores
 from tenas_jax.scores.mask_program import beside_each_other
-from tenas_jax.scores.neighbours import smoothed, with_neighbours
+from tenas_jax.scores.neighbours import NEIGHBOURHOOD, smoothed, with_neighbours
 from tenas_jax.scores.ranks import (
     log_rank,
     rank_sum,
@@ -180,8 +180,11 @@ def _by_completion(key, mask, space, indicators, paths, prune_number, budget) ->
         for i in indicators
     }
     if len(scored) > len(choices):
-        # The mean of an architecture and its neighbourhood: half of what a ranking goes by, so that leads keep their scale.
-        log_ranks = {name: smoothed(places, scored, space)[: len(choices)] / 2 for name, places in log_ranks.items()}
+        # What a ranking goes by, as a mean of an architecture and its neighbourhood, so that leads keep their scale.
+        log_ranks = {
+            name: smoothed(places, scored, space)[: len(choices)] / (1 + NEIGHBOURHOOD)
+            for name, places in log_ranks.items()
+        }
 
     rivals = contest(mask, space)
     options = rivals.options

@@ -169,6 +169,8 @@ def test_searches_from_a_table_of_draws_find_what_is_best_there(rng):
     table = script.Drawn(masks, values, goodness)
     np.testing.assert_array_equal(table.places(masks[::-7]), np.arange(len(masks))[::-7])
     assert script.gone_through(table, 1, seed=0) == script.evolved_from(table, 1, seed=0) == goodness.max()
+    # Of a sum over edges the mean of the neighbours is a line of the value itself.
+    assert script.weighted(table, 0, seed=0) == script.weighted(table, 4, seed=0) == goodness.max()
     # Pruning sees no architecture with "none".
     carried = ~masks[..., NAS_BENCH_201.none].any((1, 2))
     assert script.pruned(table, 48, seed=0) == goodness[carried].max()
