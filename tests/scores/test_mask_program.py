@@ -1,5 +1,6 @@
 """Many masks by one compiled program, on one device and on several."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from tenas_jax import NAS_BENCH_201, analytic_ntk
 from tenas_jax.networks.finite import CellNetwork
-from tenas_jax.scores.mask_program import CHUNK, MaskProgram
+from tenas_jax.scores.mask_program import CHUNK, MaskProgram, beside_each_other
 from tenas_jax.spaces.skeleton import Skeleton
 
 
@@ -99,3 +100,24 @@ def test_masks_side_by_side_as_on_an_accelerator(rng, monkeypatch):
     for one_by_one, side_by_side in zip(found["cpu"][0], found["gpu"][0], strict=True):
         assert len(side_by_side) == len(masks)
         np.testing.assert_allclose(side_by_side, one_by_one, rtol=1e-10, atol=1e-12)
+
+
+def test_evaluations_beside_each_other_yield_what_they_yield_alone(rng):
+    programs = [MaskProgram(weighed) for _ in range(5)]
+    masks = rng.random((40, *NAS_BENCH_201.mask_shape)) > 0.5
+    weights = rng.normal(size=(5, 3, *NAS_BENCH_201.mask_shape))
+    found = beside_each_other(
+        [(program(masks, one) for one in own) for program, own in zip(programs, weights, strict=True)]
+    )
+    for own, results in zip(weights, found, strict=True):
+        np.testing.assert_array_equal(results, [MaskProgram(weighed)(masks, one) for one in own])
+    assert beside_each_other([]) == []
+
+
+def test_after_an_exception_the_other_evaluations_end():
+    def fails():
+        yield 0
+        raise ValueError("one of them")
+
+    with pytest.raises(ValueError, match="one of them"):
+        beside_each_other([fails(), itertools.count()])  # would never end by itself

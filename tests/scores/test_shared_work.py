@@ -224,3 +224,21 @@ def test_a_table_keeps_its_memory_and_its_rows():
     np.testing.assert_array_equal(table.arrays["a"][:3], [[0, 0], [2, 3], [4, 5]])
     table.clear()
     assert len(table) == 0
+
+
+def test_tables_are_held_as_long_as_a_block_lasts(rng):
+    images = rng.normal(size=(3, 2, 2, 3))
+    work = KernelWork(NAS_BENCH_201, Skeleton(16, 1, stages=1), Settings("standard", batch_norm="none"), 3)
+    program = SharedProgram(NAS_BENCH_201, work, MaskProgram(refused))
+    masks = NAS_BENCH_201.sample(jax.random.key(2), 5)
+    expected = program(masks, images)
+    program.release()
+    with program.held():
+        np.testing.assert_array_equal(program(masks, images), expected)
+        program.release()
+        held = work._stack[0]._kernels.arrays
+        assert held is not None
+        np.testing.assert_allclose(program(masks, images[::-1]), expected[:, ::-1, ::-1], rtol=1e-12)
+        assert work._stack[0]._kernels.arrays.nngp is held.nngp, "tables are filled again, not made again"
+    assert work._stack[0]._kernels.arrays is None
+    np.testing.assert_array_equal(program(masks, images), expected)
