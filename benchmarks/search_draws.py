@@ -178,7 +178,10 @@ def main() -> None:
     arguments.cache.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{arguments.name}.json"
     before = json.loads(path.read_text())["images"] if arguments.name and path.exists() else {}
-    content: dict[str, Any] = {"what": "default scores; settings: completions a round, draws, or the weight", "images": {}}
+    content: dict[str, Any] = {
+        "what": "default scores; settings: completions a round, draws, or the weight",
+        "images": {},
+    }
     for images in ("synthetic", "cifar10") if arguments.data else ("synthetic",):
         table = drawn(images, arguments.data, arguments.nasbench201, arguments.cache, arguments.draws)
         made = {
