@@ -127,8 +127,8 @@ def drawn_alike(key: Key[Array, ""], fan: Fan, declared: Mapping[str, Declaratio
             alike.setdefault(d.shape, []).append(place)
     names, found = list(declared), {}
     for shape, places in alike.items():
-        deviation = jnp.asarray(kaiming_deviation(fan, shape), dtype)
-        numbers = _normals(keys[np.array(places)], shape, np.dtype(dtype)) * deviation
+        deviation = np.asarray(kaiming_deviation(fan, shape), dtype)
+        numbers = _normals(keys, np.array(places), deviation, shape)
         found |= dict(zip([names[place] for place in places], numbers, strict=True))
 
     def value(place: int, name: str, d: Declaration) -> Any:
@@ -139,9 +139,11 @@ def drawn_alike(key: Key[Array, ""], fan: Fan, declared: Mapping[str, Declaratio
     return {name: value(place, name, d) for place, (name, d) in enumerate(declared.items())}
 
 
-@partial(jax.jit, static_argnums=(1, 2))
-def _normals(keys, shape, dtype):
-    return jax.vmap(lambda key: jax.random.normal(key, shape, dtype))(keys)
+@partial(jax.jit, static_argnums=3)
+def _normals(keys, places, deviation, shape):
+    """One program, since every operation by itself would be compiled by itself; the barrier keeps their roundings."""
+    numbers = jax.vmap(lambda key: jax.random.normal(key, shape, deviation.dtype))(keys[places])
+    return tuple(jax.lax.optimization_barrier(numbers) * deviation)
 
 
 def drawn_at_once(key: Key[Array, ""], fan: Fan, declared: Mapping[str, Declaration], dtype) -> dict[str, Array]:
