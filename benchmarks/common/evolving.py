@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from tenas_jax.search.budget import Budget
-from tenas_jax.search.evolution import Evolution, first_generation, goodness, next_generation
+from tenas_jax.search.evolution import init, steps
 from tenas_jax.spaces.space import SearchSpace
 
 
@@ -30,18 +30,6 @@ def evolved(
     Returns:
         The mask of the best architecture seen.
     """
-    settings, key, generations = Evolution(), jax.random.key(seed), []
-    choices, good = np.zeros((0, *space.mask_shape[:2]), int), np.zeros(0)
-    while len(choices) < settings.evaluations:
-        generation = jax.random.fold_in(key, len(generations))
-        if generations:
-            young = next_generation(generation, choices, good, space, settings, budget)
-        else:
-            young = first_generation(generation, space, settings, budget)
-        if not len(young):
-            break
-        generations.append(score(space.one_hot(young)))
-        choices = np.concatenate([choices, young])
-        values = {name: np.concatenate([one[name] for one in generations], axis=1, dtype=float) for name in lower}
-        good = goodness(values, lower, choices, space)
-    return space.one_hot(choices[np.argmax(good)])
+    key = jax.random.key(seed)
+    *_, last = steps(key, init(space), space=space, score=score, lower_is_better=lower, budget=budget)
+    return space.one_hot(last.best)

@@ -117,8 +117,8 @@ def beside_each_other(evaluations: Sequence[Iterable[T]]) -> list[list[T]]:
         evaluations: of several programs, each of which is asked for one result after the other in a thread of its own.
 
     Returns:
-        Their results, in the order of the evaluations. After an exception in one of them the others end with the result that
-        they are at.
+        Their results, in the order of the evaluations. After an exception in one of them the others end with the result
+        that they are at.
     """
     stop = Event()
 

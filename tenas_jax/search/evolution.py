@@ -8,9 +8,10 @@ through, neighbours have a say too, as in a ranking: the best by chance alone ha
 Children are made many at a time, all from the same population, because scores are evaluated many at a time.
 """
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
@@ -38,6 +39,93 @@ class Evolution(NamedTuple):
     tournament: int = 16
     children: int = 32
     evaluations: int = 1000
+
+
+class History(NamedTuple):
+    """What has been scored, the oldest first.
+
+    Attributes:
+        choices: operator numbers (m, cells, edges).
+        scores: by name, every draw (draws, m).
+        good: (m,) how good each is, larger is better; see the function `goodness`.
+        generations: how many there were.
+    """
+
+    choices: Choices
+    scores: Mapping[str, Float[np.ndarray, "draws m"]]
+    good: Float[np.ndarray, " m"]
+    generations: int
+
+    @property
+    def best(self) -> Int[np.ndarray, "cells edges"]:
+        """The operators of the best."""
+        return self.choices[np.argmax(self.good)]
+
+
+def init(space: SearchSpace) -> History:
+    """The history of an evolution that has not begun."""
+    return History(np.zeros((0, *space.mask_shape[:2]), int), {}, np.zeros(0), 0)
+
+
+def steps(
+    key: Key[Array, ""],
+    history: History,
+    *,
+    space: SearchSpace,
+    score: Callable[[Any], Mapping[str, np.ndarray]],
+    lower_is_better: Mapping[str, bool],
+    settings: Evolution | None = None,
+    budget: Budget | None = None,
+    parents_by: Callable[[History], Float[np.ndarray, " m"]] = lambda history: history.good,
+) -> Iterator[History]:
+    """Evolves until as many architectures have been scored as `settings` say, or nothing new is left near the population.
+
+    Args:
+        key: decides the generations.
+        history: where to begin: `init`, or what an earlier evolution has yielded.
+        space: the search space.
+        score: `masks (k, cells, edges, operators) -> every draw (draws, k) of every score, by name`.
+        lower_is_better: by name.
+        settings: of the evolution; the usual ones by default.
+        budget: on what the network may cost.
+        parents_by: by what of a history parents are chosen, larger is better.
+
+    Yields:
+        The history with one more generation.
+
+    Examples:
+        The evolution of the most parameters, generation after generation:
+
+        >>> import jax
+        >>> from tenas_jax import NAS_BENCH_201
+        >>> from tenas_jax.networks import cost
+        >>> def score(masks):
+        ...     return {"parameters": cost.parameters(NAS_BENCH_201, masks)[None]}
+        >>> *_, last = steps(
+        ...     jax.random.key(0), init(NAS_BENCH_201), space=NAS_BENCH_201, score=score,
+        ...     lower_is_better={"parameters": False}, settings=Evolution(evaluations=400),
+        ... )
+        >>> NAS_BENCH_201.format(NAS_BENCH_201.one_hot(last.best))
+        '|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|'
+    """
+    settings = settings or Evolution()
+    while len(history.choices) < settings.evaluations:
+        generation = jax.random.fold_in(key, history.generations)
+        if history.generations:
+            young = next_generation(generation, history.choices, parents_by(history), space, settings, budget)
+        else:
+            young = first_generation(generation, space, settings, budget)
+        if not len(young):
+            return
+        drawn = score(space.one_hot(young))
+        known = [history.scores] if history.generations else []
+        choices = np.concatenate([history.choices, young])
+        scores = {
+            name: np.concatenate([one[name] for one in (*known, drawn)], 1, dtype=float) for name in lower_is_better
+        }
+        good = goodness(scores, lower_is_better, choices, space)
+        history = History(choices, scores, good, history.generations + 1)
+        yield history
 
 
 def first_generation(

@@ -24,7 +24,7 @@ from tenas_jax.scores.indicators import Indicator, indicators
 from tenas_jax.scores.scorer import Scorer, prepare
 from tenas_jax.search import contest, evolution, pruner
 from tenas_jax.search.beside import keep, kernels_beside, scores_beside
-from tenas_jax.search.evolution import Evolution
+from tenas_jax.search.evolution import Evolution, History
 from tenas_jax.search.job import Job
 from tenas_jax.search.pareto import connected_costs
 from tenas_jax.search.pruner import Info
@@ -198,29 +198,25 @@ def evolve(job: Job, folder: RunFolder) -> Mask:
     scorer = prepare(space, job.scores, job.source, seed=job.seed, repeats=job.repeats)
     folder.spent.watch(lambda: scorer.compile_seconds)
     lower = _lower_is_better(job)
-    choices, values = _history(job, folder)
-    good = evolution.goodness(values, lower, choices, space)
-    key = jax.random.key(job.seed)
-    with Progress(settings.evaluations, len(choices), "arch") as progress:
-        while len(choices) < settings.evaluations:
-            start, generation = time.perf_counter(), jax.random.fold_in(key, len(folder.rounds))
-            if len(choices):
-                by = _parents_by(job, choices, good, settings)
-                young = evolution.next_generation(generation, choices, by, space, settings, job.budget)
-            else:
-                young = evolution.first_generation(generation, space, settings, job.budget)
-            if not len(young):
-                break  # nothing new is left near the population
-            doing(f"scoring generation {len(folder.rounds)}")
-            draws, record = _generation_record(job, scorer, space.one_hot(young))
-            choices = np.concatenate([choices, young])
-            values = {name: np.concatenate([values[name], draws[name].astype(float)], axis=1) for name in job.scores}
-            good = evolution.goodness(values, lower, choices, space)
-            best = space.format(space.one_hot(choices[np.argmax(good)]))
-            seconds = round(time.perf_counter() - start, 3)
-            folder.append({"round": len(folder.rounds), **record, "best": best, "seconds": seconds})
-            line = f"generation {len(folder.rounds) - 1}: {len(choices)} architectures, the best is {best}"
-            progress.advance(len(young), line, {"best": best})
+    before, records = _history(job, folder), []
+
+    def score(masks):
+        doing(f"scoring generation {len(folder.rounds)}")
+        draws, record = _generation_record(job, scorer, masks)
+        records.append(record)
+        return draws
+
+    with Progress(settings.evaluations, len(before.choices), "arch") as progress:
+        start = time.perf_counter()
+        for history in evolution.steps(
+            jax.random.key(job.seed), before, space=space, score=score, lower_is_better=lower, settings=settings,
+            budget=job.budget, parents_by=lambda history: _parents_by(job, history, settings),
+        ):  # fmt: skip
+            best, now = space.format(space.one_hot(history.best)), time.perf_counter()
+            folder.append({"round": len(folder.rounds), **records[-1], "best": best, "seconds": round(now - start, 3)})
+            line = f"generation {len(folder.rounds) - 1}: {len(history.choices)} architectures, the best is {best}"
+            progress.advance(len(records[-1]["architectures"]), line, {"best": best})
+            start = now
     return space.parse(folder.rounds[-1]["best"])
 
 
@@ -242,13 +238,14 @@ def _lower_is_better(job: Job) -> dict[str, bool]:
     return {name: score.lower_is_better for name, score in job.scores.items()}
 
 
-def _parents_by(job: Job, choices: np.ndarray, good: np.ndarray, settings: Evolution) -> np.ndarray:
+def _parents_by(job: Job, history: History, settings: Evolution) -> np.ndarray:
     """What parents are chosen by: goodness or, where a front is sought, how few of the living beat them."""
     if job.asked.pareto is None:
-        return good
-    costs = np.full(len(choices), np.nan)
-    costs[-settings.population :] = connected_costs(job.asked.pareto, job.space, choices[-settings.population :])
-    return evolution.least_dominated(good, costs, settings)
+        return history.good
+    living = history.choices[-settings.population :]
+    costs = np.full(len(history.choices), np.nan)
+    costs[-settings.population :] = connected_costs(job.asked.pareto, job.space, living)
+    return evolution.least_dominated(history.good, costs, settings)
 
 
 def scored(job: Job, folder: RunFolder) -> tuple[np.ndarray, np.ndarray]:
@@ -265,29 +262,27 @@ def scored(job: Job, folder: RunFolder) -> tuple[np.ndarray, np.ndarray]:
         InputError: where the table of an exhaustive search is damaged.
     """
     if job.strategy == "evolve":
-        choices, values = _history(job, folder)
-        return choices, evolution.goodness(values, _lower_is_better(job), choices, job.space)
+        history = _history(job, folder)
+        return history.choices, history.good
     table = read_run(folder.path).table
     if table is None or "smoothed" not in table.columns:
         raise InputError(f"{folder.path / 'scores.csv'} is damaged; remove the folder to have it made anew.")
     return np.stack([job.space.choice(job.space.parse(name)) for name in table.strings]), table.columns["smoothed"]
 
 
-def _history(job: Job, folder: RunFolder) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Operator numbers (m, cells, edges) and draws of scores (draws, m) that a folder has recorded, the oldest first."""
+def _history(job: Job, folder: RunFolder) -> History:
+    """What the generations that a folder has recorded have scored."""
     space = job.space
-    drawn = {name: 1 if score.work is None else job.repeats for name, score in job.scores.items()}
+    if not folder.rounds:
+        return evolution.init(space)
     strings = [string for record in folder.rounds for string in record["architectures"]]
-    choices = [space.choice(space.parse(string)) for string in strings]
-
-    def draws(name, number):
-        parts = [np.array(record["draws"][name], float) for record in folder.rounds]  # "inf" is text in JSON
-        return np.concatenate([np.zeros((number, 0)), *parts], axis=1)
-
-    return (
-        np.array(choices, int).reshape(-1, *space.mask_shape[:2]),
-        {name: draws(name, number) for name, number in drawn.items()},
-    )
+    choices = np.stack([space.choice(space.parse(string)) for string in strings])
+    draws = {
+        name: np.concatenate([np.array(record["draws"][name], float) for record in folder.rounds], axis=1)
+        for name in job.scores  # "inf" is text in JSON
+    }
+    good = evolution.goodness(draws, _lower_is_better(job), choices, space)
+    return History(choices, draws, good, len(folder.rounds))
 
 
 def exhaust(job: Job, folder: RunFolder) -> Mask:

@@ -8,29 +8,56 @@ from tenas_jax import DARTS, NAS_BENCH_201
 from tenas_jax.networks import cost
 from tenas_jax.scores.ranks import log_rank_sum
 from tenas_jax.search.budget import Budget
-from tenas_jax.search.evolution import Evolution, first_generation, goodness, mutate, next_generation
+from tenas_jax.search.evolution import Evolution, first_generation, goodness, init, mutate, next_generation, steps
 from tenas_jax.spaces.nasbench101 import NAS_BENCH_101
 
 SMALL = Evolution(population=16, tournament=5, children=8, evaluations=240)
 
 
-def evolved(space, weights, settings=SMALL, budget=None, seed=0):
-    """The whole history, with a score that is a sum over edges."""
-    key = jax.random.key(seed)
+def weighed(weights):
+    """A score that is a sum over edges."""
+    return {"lower_is_better": {"sum": False}, "score": lambda masks: {"sum": (masks * weights).sum((1, 2, 3))[None]}}
+
+
+def evolved(space, weights, settings=SMALL, budget=None):
+    """The whole history, and its scores."""
+    start = init(space)
+    *_, last = steps(jax.random.key(0), start, space=space, settings=settings, budget=budget, **weighed(weights))
+    return last.choices, last.scores["sum"][0]
+
+
+def spelled_out(space, weights, settings):
+    """What an evolution scores, generation by generation."""
+    key = jax.random.key(0)
 
     def score(choices):
         return {"sum": (space.one_hot(choices) * weights).sum((1, 2, 3))}
 
-    history = first_generation(jax.random.fold_in(key, 0), space, settings, budget)
+    history = first_generation(jax.random.fold_in(key, 0), space, settings)
     generation = 0
     while len(history) < settings.evaluations:
         generation += 1
         good = goodness({"sum": score(history)["sum"][None]}, {"sum": False}, history, space)
-        young = next_generation(jax.random.fold_in(key, generation), history, good, space, settings, budget)
+        young = next_generation(jax.random.fold_in(key, generation), history, good, space, settings)
         if not len(young):
             break
         history = np.concatenate([history, young])
     return history, score(history)["sum"]
+
+
+def test_steps_are_those_spelled_out_from_wherever_they_begin(rng):
+    weights = rng.normal(size=NAS_BENCH_201.mask_shape)
+    choices, scores = spelled_out(NAS_BENCH_201, weights, SMALL)
+    options = {"space": NAS_BENCH_201, "settings": SMALL, **weighed(weights)}
+    histories = list(steps(jax.random.key(0), init(NAS_BENCH_201), **options))
+    np.testing.assert_array_equal(histories[-1].choices, choices)
+    np.testing.assert_allclose(histories[-1].scores["sum"][0], scores)
+    assert [history.generations for history in histories] == list(range(1, len(histories) + 1))
+    again = list(steps(jax.random.key(0), histories[4], **options))
+    assert len(again) == len(histories) - 5
+    np.testing.assert_array_equal(again[-1].choices, choices)
+    np.testing.assert_array_equal(again[-1].best, choices[np.argmax(again[-1].good)])
+    assert list(steps(jax.random.key(0), again[-1], **options)) == []
 
 
 def test_it_finds_what_is_best(rng):
