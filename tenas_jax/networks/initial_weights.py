@@ -129,6 +129,8 @@ def drawn_alike(key: Key[Array, ""], fan: Fan, declared: Mapping[str, Declaratio
     for shape, places in alike.items():
         deviation = np.asarray(kaiming_deviation(fan, shape), dtype)
         numbers = _normals(keys, np.array(places), deviation, shape)
+        if not isinstance(numbers, jax.core.Tracer):
+            numbers = np.asarray(numbers)  # whose rows need no program that takes them apart
         found |= dict(zip([names[place] for place in places], numbers, strict=True))
 
     def value(place: int, name: str, d: Declaration) -> Any:
@@ -143,7 +145,7 @@ def drawn_alike(key: Key[Array, ""], fan: Fan, declared: Mapping[str, Declaratio
 def _normals(keys, places, deviation, shape):
     """One program, since every operation by itself would be compiled by itself; the barrier keeps their roundings."""
     numbers = jax.vmap(lambda key: jax.random.normal(key, shape, deviation.dtype))(keys[places])
-    return tuple(jax.lax.optimization_barrier(numbers) * deviation)
+    return jax.lax.optimization_barrier(numbers) * deviation
 
 
 def drawn_at_once(key: Key[Array, ""], fan: Fan, declared: Mapping[str, Declaration], dtype) -> dict[str, Array]:
