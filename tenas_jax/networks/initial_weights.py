@@ -7,6 +7,7 @@ takes for hundreds of masks. Here all weights of one shape are drawn by one call
 import hashlib
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Any, Literal, NamedTuple
 
@@ -129,7 +130,7 @@ def drawn_alike(key: Key[Array, ""], fan: Fan, declared: Mapping[str, Declaratio
     for shape, places in alike.items():
         deviation = np.asarray(kaiming_deviation(fan, shape), dtype)
         numbers = _normals(keys, np.array(places), deviation, shape)
-        if not isinstance(numbers, jax.core.Tracer):
+        with suppress(jax.errors.TracerArrayConversionError):
             numbers = np.asarray(numbers)  # whose rows need no program that takes them apart
         found |= dict(zip([names[place] for place in places], numbers, strict=True))
 
