@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from tenas_jax.scores import catalogue
+from tenas_jax.scores import catalogue, traced_programs
 from tenas_jax.scores.indicators import Indicator, Scores
 from tenas_jax.spaces import registry
 from tenas_jax.spaces.score import Kernel, Patterns
@@ -22,6 +22,9 @@ from tenas_jax.spaces.two_inputs import TWO_INPUTS
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Tests replace parts of the package, which what was traced before would not know.
+traced_programs.folder = lambda: None
 
 # Larger variants of checks whose small variants always run. `slow` too: `-m "not slow"` replaces what setup.cfg leaves out.
 EXTENSIVE = (pytest.mark.slow, pytest.mark.extensive)

@@ -39,11 +39,17 @@ class CellKernels:
         row_bytes: int,
         *,
         is_shared: bool,
+        name: str | None = None,
     ):
-        """Takes what is done to rows, as functions for a `GroupedProgram`, and the bytes of one; shared rows are few."""
+        """Takes what is done to rows, as functions for a `GroupedProgram`, and the bytes of one; shared rows are few.
+
+        The name says which cell of what it is.
+        """
         size = group_size(row_bytes)
-        self.fresh, self.mapped = (GroupedProgram(function, 1 if is_shared else size) for function in (fresh, mapped))
-        self.left = GroupedProgram(left, size)
+        shared = 1 if is_shared else size
+        self.fresh = GroupedProgram(fresh, shared, name and f"{name}, fresh weights")
+        self.mapped = GroupedProgram(mapped, shared, name and f"{name}, maps")
+        self.left = GroupedProgram(left, size, name and f"{name}, left")
         self.most = max(min(MOST_ROWS, MOST_BYTES // row_bytes), CAPACITY)
         # Of one size from the beginning, so that one program serves all tables; what is not written takes no memory.
         self._kernels, self._maps = Rows(self.most), Rows()

@@ -21,8 +21,8 @@ class GroupedProgram(MaskProgram):
         size: of a group.
     """
 
-    def __init__(self, function: Callable[..., Any], size: int):
-        """Takes `function(kind, rows, *arguments)`, which returns an array or a tree of arrays.
+    def __init__(self, function: Callable[..., Any], size: int, name: str | None = None):
+        """Takes `function(kind, rows, *arguments)`, which returns an array or a tree of arrays; the name as `MaskProgram`.
 
         Idle places ask for rows 0.
         """
@@ -32,7 +32,7 @@ class GroupedProgram(MaskProgram):
                 return jax.tree.map(lambda leaf: leaf[None], function(request[0, 0], request[0, 1:], *arguments))
             return jax.vmap(lambda rows: function(request[0, 0], rows, *arguments))(request[:, 1:])
 
-        super().__init__(together)
+        super().__init__(together, name)
         self.size = size
 
     def __call__(self, requests: Int[np.ndarray, "m fields"], *arguments: Any) -> Any:

@@ -22,6 +22,7 @@ from jaxtyping import Bool
 from threadpoolctl import ThreadpoolController
 
 from tenas_jax.command_line import cpu_count
+from tenas_jax.scores.traced_programs import lowered
 from tenas_jax.terminal import meanwhile
 
 T = TypeVar("T")
@@ -38,11 +39,13 @@ class MaskProgram:
         function: of one mask.
     """
 
-    def __init__(self, function: Callable[..., Any]):
+    def __init__(self, function: Callable[..., Any], name: str | None = None):
         """Takes `function(mask, *arguments)`, which returns an array or a tree of arrays.
 
-        Instead of a mask it may take any array that says what to evaluate, such as whole numbers.
+        Instead of a mask it may take any array that says what to evaluate, such as whole numbers. With a name, see
+        `traced_programs.lowered`, it is not traced in every process.
         """
+        self._name = name
         self.compilations = 0
         self.compile_seconds = 0.0
         self.function = function
@@ -86,8 +89,8 @@ class MaskProgram:
             program = partial(one_by_one if jax.default_backend() == "cpu" else side_by_side, self.function)
 
             def compiled(device):
-                placed = jax.jit(program, in_shardings=SingleDeviceSharding(device))
-                return placed.lower(masks, jax.ShapeDtypeStruct((), np.int32), *arguments).compile()
+                everything = (masks, jax.ShapeDtypeStruct((), np.int32), *arguments)
+                return lowered(program, everything, self._name, in_shardings=SingleDeviceSharding(device)).compile()
 
             devices = jax.local_devices()
             with meanwhile("compiling"), ThreadPoolExecutor(len(devices)) as pool:

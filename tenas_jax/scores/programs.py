@@ -42,6 +42,7 @@ from tenas_jax.scores.mask_program import MaskProgram
 from tenas_jax.scores.shared_kernels import KernelWork
 from tenas_jax.scores.shared_patterns import PatternWork
 from tenas_jax.scores.shared_work import SharedProgram
+from tenas_jax.spaces.registry import SPACES
 from tenas_jax.spaces.score import Kernel, NtkEngine, Patterns, Score
 from tenas_jax.spaces.skeleton import Skeleton
 from tenas_jax.spaces.space import SearchSpace
@@ -99,7 +100,12 @@ def _program(space: SearchSpace, work: Kernel | Patterns, wanted: dict[str, str]
     key = (space, work, tuple(wanted.items()), jax.default_backend(), tuple(jax.local_devices()), context())
     kept = _KEPT.programs
     if key not in kept:
-        kept[key] = _of_kernel(space, work, wanted) if isinstance(work, Kernel) else _of_patterns(space, work, wanted)
+        # Of a space of somebody's own the source is not known, and so not whether it has changed.
+        name = repr((space.name, work, sorted(wanted.items()))) if SPACES.get(space.name) is space else None
+        if isinstance(work, Kernel):
+            kept[key] = _of_kernel(space, work, wanted, name)
+        else:
+            kept[key] = _of_patterns(space, work, wanted, name)
         while len(kept) > MOST_KEPT:
             kept.popitem(last=False)
     kept.move_to_end(key)
@@ -111,7 +117,7 @@ def _host_key(key) -> np.ndarray:
     return np.asarray(jax.random.key_data(key))
 
 
-def _of_kernel(space: SearchSpace, work: Kernel, wanted: dict[str, str]) -> ScoreProgram:
+def _of_kernel(space: SearchSpace, work: Kernel, wanted: dict[str, str], program_name: str | None) -> ScoreProgram:
     settings = Settings(work.parametrisation, work.batch_norm, work.statistics, work.maxima)
 
     def draw(key, source):
@@ -146,11 +152,11 @@ def _of_kernel(space: SearchSpace, work: Kernel, wanted: dict[str, str]) -> Scor
 
     if work.ntk == "empirical":
         return ScoreProgram(draw, MaskProgram(empirical), read)
-    tree = KernelWork(space, work.skeleton, settings, work.images)
+    tree = KernelWork(space, work.skeleton, settings, work.images, program_name)
     return ScoreProgram(draw, SharedProgram(space, tree, MaskProgram(analytic)), read)
 
 
-def _of_patterns(space: SearchSpace, work: Patterns, wanted: dict[str, str]) -> ScoreProgram:
+def _of_patterns(space: SearchSpace, work: Patterns, wanted: dict[str, str], program_name: str | None) -> ScoreProgram:
     net = finite_network(space, work.skeleton, work.fan)
     mixes = not (work.skeleton.stem or space.family.takes_any_channels) and work.skeleton.channels != work.channels
 
@@ -183,7 +189,7 @@ def _of_patterns(space: SearchSpace, work: Patterns, wanted: dict[str, str]) -> 
     plain = MaskProgram(patterns)
     if not _OF_DISTANCES.keys() >= set(wanted.values()):
         return ScoreProgram(draw, plain, read)
-    tree = PatternWork(net, first_batch, of_distances, min(_COMPARED, work.samples))
+    tree = PatternWork(net, first_batch, of_distances, min(_COMPARED, work.samples), program_name)
     return ScoreProgram(draw, SharedProgram(space, tree, plain), read)
 
 

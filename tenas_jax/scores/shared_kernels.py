@@ -74,11 +74,17 @@ class Plan(NamedTuple):
 class KernelWork:
     """The analytic NTK of a space's networks."""
 
-    def __init__(self, space: SearchSpace, skeleton: Skeleton, settings: Settings, images: int):
-        """Takes the space, how cells are stacked, which limit is taken, and how many images a batch has."""
+    def __init__(
+        self, space: SearchSpace, skeleton: Skeleton, settings: Settings, images: int, name: str | None = None
+    ):
+        """Takes the space, how cells are stacked, which limit is taken, and how many images a batch has.
+
+        The name stands for all of these, see `traced_programs.lowered`.
+        """
         self._space, self._skeleton, self._settings = space, skeleton, settings
         self._batch = Batch.of(images)
-        self._ends = MaskProgram(self._end)
+        self._name = name
+        self._ends = MaskProgram(self._end, name and f"{name}, ends")
         self._stack: list[CellKernels] = []  # of all cells where they are done in groups, else of the first
         self._cells: list[tuple[int, int]] = []  # side and channels of every cell
         self._repeats = False  # whether all cells are alike but for these, and not too many
@@ -103,7 +109,9 @@ class KernelWork:
             (side, _), row_bytes = self._cells[0], self.row_bytes(begun)
             for place, (smaller, _) in enumerate(self._cells if self._repeats else self._cells[:1]):
                 functions = partial(self._added, place), self._congruent, partial(self._left, place)
-                one = CellKernels(*functions, row_bytes * smaller**4 // side**4, is_shared=place == 0)
+                called = self._name and f"{self._name}, cell {place} of {self._cells}"
+                row_bytes_here = row_bytes * smaller**4 // side**4
+                one = CellKernels(*functions, row_bytes_here, is_shared=place == 0, name=called)
                 self._stack.append(one)
         return begun
 

@@ -29,14 +29,17 @@ class PatternWork:
         inputs: Callable[..., tuple[Any, Any]],
         read: Callable[[Distances], Any],
         compared: int,
+        name: str | None = None,
     ):
         """Takes the network, `inputs(*arguments) -> (key, images)`, and what is read from distances.
 
-        They are those of the first `compared` images, integers (compared, compared).
+        They are those of the first `compared` images, integers (compared, compared). The name stands for all of these, see
+        `traced_programs.lowered`.
         """
         self._net, self._inputs, self._read, self._compared = net, inputs, read, compared
         self._space, self._skeleton = net.space, net.skeleton
-        self._edges, self._ends = MaskProgram(self._edge), MaskProgram(self._end)
+        self._edges = MaskProgram(self._edge, name and f"{name}, edges")
+        self._ends = MaskProgram(self._end, name and f"{name}, ends")
         self._values, self._outputs, self._apart, self._records = Rows(), Rows(), Rows(), Rows()
         self._channels, self._name = 0, ""
         self._images: tuple[int, ...] = ()
