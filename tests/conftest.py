@@ -24,7 +24,7 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Tests replace parts of the package, which what was traced before would not know.
-traced_programs.folder = lambda: None
+traced_programs.folder, WHERE_TRACED = lambda: None, traced_programs.folder
 
 # Larger variants of checks whose small variants always run. `slow` too: `-m "not slow"` replaces what setup.cfg leaves out.
 EXTENSIVE = (pytest.mark.slow, pytest.mark.extensive)

@@ -6,6 +6,7 @@ batch dimension. Where there are several devices, each has its share of the mask
 over devices, one program would be compiled in another way, with other roundings.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -111,6 +112,10 @@ class MaskProgram:
 def _pool(workers: int) -> ThreadPoolExecutor:
     """Threads that are always there: to start them takes longer than many a call."""
     return ThreadPoolExecutor(workers)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # a forked process has none of the threads
 
 
 def beside_each_other(evaluations: Sequence[Iterable[T]]) -> list[list[T]]:

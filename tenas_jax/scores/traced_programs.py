@@ -48,9 +48,9 @@ def lowered(function: Callable[..., Any], arguments: tuple[Any, ...], name: str 
 
 
 def folder() -> Path | None:
-    """Where traced programs are kept; None where they are not."""
+    """Where traced programs are kept: in JAX's cache folder, unless that is none, or a bucket far away."""
     cache = getattr(jax.config, "jax_compilation_cache_dir", None)
-    return Path(cache) / "traced" if cache else None
+    return Path(cache) / "traced" if cache and "://" not in cache else None
 
 
 def _read(path: Path) -> Any:

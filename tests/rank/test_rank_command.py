@@ -52,7 +52,7 @@ def test_a_row_an_architecture_in_order_of_the_aggregate(tmp_path, capsys):
     near = [
         np.append(plain[row == 1], np.full(24 - (row == 1).sum(), own)) for row, own in zip(far, plain, strict=True)
     ]
-    np.testing.assert_allclose(sums, plain + np.mean(near, axis=1), rtol=1e-12)
+    np.testing.assert_allclose(sums, plain + 2 * np.mean(near, axis=1), rtol=1e-12)
     record = json.loads((tmp_path / "scores.json").read_text())
     assert record["architectures"] == 40
     assert record["scores"] == CHEAP.split(",")

@@ -1,11 +1,14 @@
 """Programs that are kept between processes: the same bits, never those of another program."""
 
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import WHERE_TRACED
 
 from tenas_jax import NAS_BENCH_201
 from tenas_jax.data import open_images
@@ -21,6 +24,14 @@ def kept(monkeypatch, tmp_path):
     place = tmp_path / "traced"
     monkeypatch.setattr(traced_programs, "folder", lambda: place)
     return place
+
+
+@pytest.mark.parametrize(
+    ("cache", "place"), [("/a/b", Path("/a/b/traced")), ("gs://a/b", None), ("", None), (None, None)]
+)
+def test_where_they_are_kept(monkeypatch, cache, place):
+    monkeypatch.setattr(traced_programs.jax, "config", SimpleNamespace(jax_compilation_cache_dir=cache))
+    assert WHERE_TRACED() == place
 
 
 def doubled(mask, weights):
