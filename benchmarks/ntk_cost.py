@@ -62,7 +62,7 @@ def analytic(settings: Settings = Settings(), **sizes: int) -> Case:
     """The analytic NTK; sizes that are not given are those of the default search."""
     sizes = {**DEFAULTS, **sizes}
     skeleton = Skeleton(DEFAULT.skeleton.channels, sizes["cells"])
-    kernel = Kernel(skeleton, "analytic", sizes["images"], sizes["side"], *settings)
+    kernel = Kernel(skeleton, "analytic", sizes["images"], sizes["side"], **settings._asdict())
     return compiled(open_images(side=SOURCE_SIDE), kernel)
 
 

@@ -27,7 +27,7 @@ def kept(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("cache", "place"), [("/a/b", Path("/a/b/traced")), ("gs://a/b", None), ("", None), (None, None)]
+    ("cache", "place"), [("kept", Path("kept/traced")), ("gs://a/b", None), ("", None), (None, None)]
 )
 def test_where_they_are_kept(monkeypatch, cache, place):
     monkeypatch.setattr(traced_programs.jax, "config", SimpleNamespace(jax_compilation_cache_dir=cache))
