@@ -165,13 +165,24 @@ def _window_means(values, *, side: int, kernel: int, dilation: int):
 
 
 def _strided_window_means(values, *, side: int, kernel: int, stride: int, dilation: int):
-    """Only where a window stands: with a stride of 2 a sixteenth of all pairs of positions."""
+    """Only where a window stands: with a stride of 2 a sixteenth of all pairs of positions.
+
+    What a tap does not find beyond the border is added to the few values that it does find: a border around all values
+    would be larger than they are.
+    """
     groups, pairs = values.shape[0], values.shape[-1]
     reach, out = dilation * (kernel - 1) // 2, -(-side // stride)
     field = values.reshape(groups, side, side, side, side, pairs)
-    field = jnp.pad(field, ((0, 0), *((reach, reach),) * 4, (0, 0)))
-    taps = [slice(start, start + stride * (out - 1) + 1, stride) for start in range(0, dilation * kernel, dilation)]
-    terms = [field[:, down, right, down, right] for down, right in product(taps, repeat=2)]
+    taps = []
+    for offset in range(-reach, reach + 1, dilation):
+        inside = [place for place in range(out) if 0 <= place * stride + offset < side]
+        if inside:
+            first, last = inside[0], inside[-1]
+            taps.append((slice(first * stride + offset, last * stride + offset + 1, stride), (first, out - 1 - last)))
+    terms = []
+    for (down, above), (right, beside) in product(taps, repeat=2):
+        found = field[:, down, right, down, right]
+        terms.append(jnp.pad(found, ((0, 0), above, beside, above, beside, (0, 0))))
     return (total(terms) / kernel**2).reshape(groups, out**2, out**2, pairs)
 
 
@@ -252,13 +263,13 @@ def _sine_and_supplement(cosine: Array) -> tuple[Array, Array]:
     pi - t is the arc cosine of -c; sin t is the square root of (1 - c)(1 + c), accurate near both ends.
     """
     size = jnp.abs(cosine)
-    root = jnp.sqrt(1 - size)
     coefficients = _arc_cosine_coefficients(9 if cosine.dtype == jnp.float32 else 22)
     polynomial = jnp.full_like(size, coefficients[-1])
     for coefficient in coefficients[-2::-1]:
         polynomial = polynomial * size + coefficient
-    angle = root * polynomial  # the arc cosine of |c|
-    return root * jnp.sqrt(1 + size), jnp.where(cosine < 0, angle, np.pi - angle)
+    # With the root taken last, XLA evaluates the polynomial once; a product it would write into everything that uses it.
+    angle = jnp.sqrt((1 - size) * jnp.square(polynomial))  # the arc cosine of |c|
+    return jnp.sqrt((1 - size) * (1 + size)), jnp.where(cosine < 0, angle, np.pi - angle)
 
 
 def angles(correlation: Array) -> tuple[Array, Array]:

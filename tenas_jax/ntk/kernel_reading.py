@@ -81,8 +81,9 @@ class KernelReading(MaximaReading):
 
     def head(self, name, x, classes):
         """Global average pooling and a linear layer: kernels of one position."""
-        pooled = self._realise(x).map(_overall_mean)
-        return self._weighted(pooled, replace(x, after_relu=False), x.channels, 1, classes)
+        # Weighted before it is averaged, which is the same: one array is averaged then, not two.
+        weighted = self._weighted(self._realise(x), replace(x, after_relu=False), x.channels, x.side, classes)
+        return replace(weighted, fresh=weighted.fresh.map(_overall_mean), side=1)
 
     def choose(self, name, x, weights, operators, channels):
         """One way alone, where it is known while tracing; of others the widths are not the same."""
@@ -279,7 +280,7 @@ def _branch_shape(branch, x: Field, name: str) -> Field:
 def _overall_mean(kernel):
     """Over groups and positions. As a product: a sum, fused with the ReLU before it, takes far longer on a CPU."""
     flat = kernel.reshape(-1, kernel.shape[-1])
-    weights = jnp.full(len(flat), 1 / len(flat), kernel.dtype)
+    weights = np.full(len(flat), 1 / len(flat), kernel.dtype)
     return jnp.dot(weights, flat, precision="highest")[None, None, None]
 
 

@@ -283,8 +283,10 @@ def _identity(side: int, channels: int) -> Field:
 
 def _total(kernels: Kernels, terms, rows) -> Kernels:
     """The sum of the first so many rows: large arrays, of which no others are read."""
+    flat = kernels.map(lambda table: table.reshape(len(table), -1))  # of one order in memory, whatever the branches prefer
 
     def of(count: int, rows):
-        return Kernels.total([row(kernels, rows[place]) for place in range(count)])
+        return Kernels.total([row(flat, rows[place]) for place in range(count)])
 
-    return jax.lax.switch(terms - 1, [partial(of, count) for count in range(1, len(rows) + 1)], rows)
+    found = jax.lax.switch(terms - 1, [partial(of, count) for count in range(1, len(rows) + 1)], rows)
+    return jax.tree.map(lambda values, table: values.reshape(table.shape[1:]), found, kernels)
