@@ -43,13 +43,14 @@ class MaskProgram:
         function: of one mask.
     """
 
-    def __init__(self, function: Callable[..., Any], name: str | None = None):
+    def __init__(self, function: Callable[..., Any], name: str | None = None, chunk: int = CHUNK):
         """Takes `function(mask, *arguments)`, which returns an array or a tree of arrays.
 
         Instead of a mask it may take any array that says what to evaluate, such as whole numbers. With a name, see
-        `traced_programs.lowered`, it is not traced in every process.
+        `traced_programs.lowered`, it is not traced in every process. A call takes so many masks, `chunk`: fewer where
+        results are large, since room is made for all of them.
         """
-        self._name = name
+        self._name, self._chunk = name, chunk
         self.compilations = 0
         self.compile_seconds = 0.0
         self.function = function
@@ -69,7 +70,7 @@ class MaskProgram:
         programs = self._programs(masks, arguments)
         # A CPU is one device, however many processors it has.
         workers = len(programs) if len(programs) > 1 else cpu_count()
-        parts = np.array_split(masks, max(-(-len(masks) // CHUNK), min(workers, len(masks))))
+        parts = np.array_split(masks, max(-(-len(masks) // self._chunk), min(workers, len(masks))))
         # Once a device, not once a call.
         placed = [_placed(arguments, device) for device in jax.local_devices()]
         dealt = [(programs[place % len(programs)], placed[place % len(programs)]) for place in range(len(parts))]
@@ -89,13 +90,13 @@ class MaskProgram:
         signature = (masks.shape[1:], masks.dtype, *((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(arguments)))
         if signature not in self._compiled:
             start = time.perf_counter()
-            masks = jax.ShapeDtypeStruct((CHUNK, *masks.shape[1:]), masks.dtype)
+            masks = jax.ShapeDtypeStruct((self._chunk, *masks.shape[1:]), masks.dtype)
             program = partial(one_by_one if jax.default_backend() == "cpu" else side_by_side, self.function)
 
             def compiled(device):
                 everything = (masks, jax.ShapeDtypeStruct((), np.int32), *arguments)
                 traced = lowered(program, everything, self._name, in_shardings=SingleDeviceSharding(device))
-                return traced.compile(OF_ONE_THREAD if device.platform == "cpu" and not os.environ.get("TT") else None)
+                return traced.compile(OF_ONE_THREAD if device.platform == "cpu" else None)
 
             devices = jax.local_devices()
             with meanwhile("compiling"), ThreadPoolExecutor(len(devices)) as pool:
@@ -104,10 +105,9 @@ class MaskProgram:
             self.compile_seconds += time.perf_counter() - start
         return self._compiled[signature]
 
-    @staticmethod
-    def _run(dealt, masks):
+    def _run(self, dealt, masks):
         program, arguments = dealt
-        padding = np.broadcast_to(masks[:1], (CHUNK - len(masks), *masks.shape[1:]))
+        padding = np.broadcast_to(masks[:1], (self._chunk - len(masks), *masks.shape[1:]))
         results = program(np.concatenate([masks, padding]), np.int32(len(masks)), *arguments)
         return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(masks)], results)
 

@@ -283,7 +283,13 @@ def row(table: Any, number: Any) -> Any:
         table: an array (rows, ...), or a tree of such arrays.
         number: of the row.
     """
-    return jax.tree.map(lambda values: jax.lax.dynamic_index_in_dim(values, number, keepdims=False), table)
+
+    def of(values):
+        # As a vector, which has one order in memory: of axes of length 1 XLA chooses others, and copies.
+        flat = values.reshape(len(values), -1)
+        return jax.lax.dynamic_index_in_dim(flat, number, keepdims=False).reshape(values.shape[1:])
+
+    return jax.tree.map(of, table)
 
 
 class Entered(Exception):
