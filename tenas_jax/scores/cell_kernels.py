@@ -80,11 +80,11 @@ class CellKernels:
         kernels.append(inputs)
         for step in steps:
             if len(step.terms):
-                kernels.append(self.fresh(step.terms, kernels.arrays))
+                self.fresh.fill(kernels.take(len(step.terms)), step.terms, kernels.arrays)
             if len(step.sources):
                 kernels.append_sums(kernels, step.sources)
             if len(step.pieces):
-                kernels.append(self.mapped(step.pieces, self._maps.arrays, kernels.arrays))
+                self.mapped.fill(kernels.take(len(step.pieces)), step.pieces, self._maps.arrays, kernels.arrays)
             if len(step.kernels):
                 kernels.append_sums(kernels, step.kernels)
         return kernels.arrays

@@ -13,6 +13,8 @@ from jaxtyping import Int
 
 from tenas_jax.scores.mask_program import CHUNK, MaskProgram
 
+IDLE = -1  # a place that nobody asked for
+
 
 class GroupedProgram(MaskProgram):
     """A `MaskProgram` whose requests are a kind and rows of a table, evaluated in groups of one kind.
@@ -48,6 +50,20 @@ class GroupedProgram(MaskProgram):
         groups, places = grouped(requests, self.size)
         results = super().__call__(groups, *arguments)
         return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[places], results)
+
+    def fill(self, rows: Any, requests: Int[np.ndarray, "m fields"], *arguments: Any) -> None:
+        """As `MaskProgram.fill`: the rows are those of the requests."""
+        groups, places = grouped(requests, self.size)
+        asked = np.full(len(groups) * self.size, IDLE)
+        asked[places] = np.arange(len(requests))
+        asked = asked.reshape(len(groups), self.size)
+
+        def put(part: slice, results: Any) -> None:
+            alive = asked[part] != IDLE
+            for row, found in zip(jax.tree.leaves(rows), jax.tree.leaves(results), strict=True):
+                row[asked[part][alive]] = found[alive]
+
+        self._evaluated(groups, arguments, put)
 
 
 def grouped(

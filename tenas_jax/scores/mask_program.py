@@ -67,16 +67,40 @@ class MaskProgram:
             What the function returns, with a first axis (m, ...) in the order of the masks, on the host. No value depends
             on what else is evaluated beside it.
         """
+        results = self._evaluated(masks, arguments, lambda part, results: results)
+        return jax.tree.map(lambda *parts: np.concatenate(parts), *results)
+
+    def fill(self, rows: Any, masks: Bool[np.ndarray, "m cells edges ops"], *arguments: Any) -> None:
+        """Evaluates masks as `__call__`, into memory that is there already.
+
+        Args:
+            rows: the tree of arrays (m, ...) of the host that `__call__` would return.
+            masks: (m, cells, edges, ops), m at least 1.
+            *arguments: arrays that all masks share; other rows of the same memory may be among them.
+        """
+
+        def put(part: slice, results: Any) -> None:
+            for row, found in zip(jax.tree.leaves(rows), jax.tree.leaves(results), strict=True):
+                row[part] = found
+
+        self._evaluated(masks, arguments, put)
+
+    def _evaluated(self, masks, arguments, take: Callable[[slice, Any], T]) -> list[T]:
+        """What `take` makes of the results of every part of the masks, in the thread that has found them."""
         programs = self._programs(masks, arguments)
         # A CPU is one device, however many processors it has.
         workers = len(programs) if len(programs) > 1 else cpu_count()
-        parts = np.array_split(masks, max(-(-len(masks) // self._chunk), min(workers, len(masks))))
+        count = max(-(-len(masks) // self._chunk), min(workers, len(masks)))
+        ends = [len(masks) * number // count for number in range(count + 1)]
         # Once a device, not once a call.
         placed = [_placed(arguments, device) for device in jax.local_devices()]
-        dealt = [(programs[place % len(programs)], placed[place % len(programs)]) for place in range(len(parts))]
+
+        def evaluated(number: int) -> T:
+            part, device = slice(ends[number], ends[number + 1]), number % len(programs)
+            return take(part, self._run(programs[device], placed[device], masks[part]))
+
         with one_blas_thread():
-            results = list(_pool(workers).map(self._run, dealt, parts))
-        return jax.tree.map(lambda *parts: np.concatenate(parts), *results)
+            return list(_pool(workers).map(evaluated, range(count)))
 
     def release(self) -> None:
         """Nothing is held between calls, see `shared_work.SharedProgram`."""
@@ -105,8 +129,7 @@ class MaskProgram:
             self.compile_seconds += time.perf_counter() - start
         return self._compiled[signature]
 
-    def _run(self, dealt, masks):
-        program, arguments = dealt
+    def _run(self, program, arguments, masks):
         padding = np.broadcast_to(masks[:1], (self._chunk - len(masks), *masks.shape[1:]))
         results = program(np.concatenate([masks, padding]), np.int32(len(masks)), *arguments)
         return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(masks)], results)

@@ -135,9 +135,8 @@ class PatternWork:
             table.append(first)
         for level in levels:
             if len(level.outputs):
-                output, distance = self._edges(level.outputs, weights, values.arrays)
-                outputs.append(output)
-                apart.append(distance)
+                count = len(level.outputs)
+                self._edges.fill((outputs.take(count), apart.take(count)), level.outputs, weights, values.arrays)
             if level is not levels[-1]:
                 values.append_sums(outputs, level.rows)
         recorded = self._recorded(before, np.concatenate([level.terms for level in levels], axis=1))

@@ -228,6 +228,18 @@ class Rows:
             table[start : self._size] = leaf
         return start
 
+    def take(self, count: int) -> Any:
+        """Room for rows behind those that are there, of a table that has some: to be written before anything is read.
+
+        Args:
+            count: of rows.
+
+        Returns:
+            (count, ...), or a tree of such arrays: the memory of the table itself.
+        """
+        start = self._reserve(count, self.arrays)
+        return jax.tree.map(lambda table: table[start : self._size], self.arrays)
+
     def append_sums(self, table: "Rows", rows: Int[np.ndarray, "r terms"]) -> int:
         """Puts sums of rows of a table, in their order, behind those that are there.
 
