@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
+from tenas_jax.networks.cost import CostReading, Shape
 from tenas_jax.ntk.analytic import first_equal, kernel_matrix
 from tenas_jax.ntk.gaussian_kernels import Batch, Kernels, Settings, congruence, input_kernels, relu_kernels
 from tenas_jax.ntk.gaussian_maps import Field, gaussian_field
@@ -25,7 +26,7 @@ from tenas_jax.scores.cell_kernels import CellKernels
 from tenas_jax.scores.kernel_routes import Operators, Routes, routes
 from tenas_jax.scores.later_cells import Later, parts
 from tenas_jax.scores.mask_program import MaskProgram
-from tenas_jax.scores.shared_work import Entered, NotShared, Tables, row
+from tenas_jax.scores.shared_work import Entered, NotShared, Tables, enter, row
 from tenas_jax.spaces.network import network
 from tenas_jax.spaces.skeleton import Skeleton
 from tenas_jax.spaces.space import SearchSpace
@@ -120,26 +121,38 @@ class KernelWork:
         return jax.jit(self._before)
 
     def _before(self, images):
-        space, met, sources = self._space, [], []
+        side, channels = images.shape[1], images.shape[-1]
+        self._cells, self._repeats = self._met(Shape(side, channels))
+        x = gaussian_field(input_kernels(images, self._batch), side, channels)
+        alive = np.ones(self._space.mask_shape, bool)
+        try:
+            network(self._reading(), self._space, alive, x, self._skeleton, enter)
+        except Entered as entered:
+            return _stacked_sources(entered.inputs), first_equal(images)
+        raise NotShared("there is no cell")
+
+    def _met(self, images: Shape) -> tuple[list[tuple[int, int]], bool]:
+        """Side and channels of every cell up to the first that is not like its inputs, and whether cells are all alike.
+
+        Read as shapes, of which a whole network is traced in no time.
+        """
+        space, met = self._space, []
 
         def entered(read, space, name, weights, values, channels, *, reduce: bool = False):
             values = read.cell_inputs(values)
             if reduce or any((x.side, x.channels) != (values[0].side, channels) for x in values):
                 raise NotShared("a cell that reduces, or inputs of several shapes")
             met.append((values[0].side, channels))
-            sources.append(values)
-            return values + values[-1:] * len(space.inner_nodes)
+            return [*values, *values[-1:] * len(space.inner_nodes)]
 
-        x = gaussian_field(input_kernels(images, self._batch), images.shape[1], images.shape[-1])
         try:
-            network(self._reading(), space, np.ones(space.mask_shape, bool), x, self._skeleton, entered)
-            self._repeats = len(space.cells) == 1 and space.network is None and len(met) <= MOST_CELLS
+            network(CostReading(), space, space.whole(), images, self._skeleton, entered)
+            repeats = len(space.cells) == 1 and space.network is None and len(met) <= MOST_CELLS
         except NotShared:
-            self._repeats = False
+            repeats = False
         if not met:
             raise NotShared("the first cell reduces, or there is none")
-        self._cells = met
-        return _stacked_sources(sources[0]), first_equal(images)
+        return met, repeats
 
     @cached_property
     def _operators(self) -> Operators:
