@@ -28,10 +28,10 @@ from tenas_jax.terminal import meanwhile
 
 T = TypeVar("T")
 
-# XLA shares what it takes for long among all processors. They have masks of their own, and to wake a thread for a part of
-# one takes a third of the time that it takes.
+# XLA shares what takes it long among threads. Here each of them has masks of its own, and to wake another one for a part of
+# a mask costs more than it saves.
 OF_ONE_THREAD: Any = {"xla_disable_hlo_passes": "cpu-parallel-task-assigner"}
-CHUNK = 32  # masks a call: enough to hide what a call costs, few enough to share among threads
+CHUNK = 64  # masks a call: enough to hide what a call costs, few enough to share among threads
 
 
 class MaskProgram:

@@ -296,7 +296,9 @@ def _identity(side: int, channels: int) -> Field:
 
 def _total(kernels: Kernels, terms, rows) -> Kernels:
     """The sum of the first so many rows: large arrays, of which no others are read."""
-    flat = kernels.map(lambda table: table.reshape(len(table), -1))  # of one order in memory, whatever the branches prefer
+    flat = kernels.map(
+        lambda table: table.reshape(len(table), -1)
+    )  # of one order in memory, whatever the branches prefer
 
     def of(count: int, rows):
         return Kernels.total([row(flat, rows[place]) for place in range(count)])

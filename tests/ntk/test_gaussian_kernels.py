@@ -1,5 +1,7 @@
 """The analytic NTK by second routes: neural-tangents, Monte-Carlo draws, wide finite networks."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,7 @@ from tenas_jax.networks.feature_reading import FeatureReading
 from tenas_jax.ntk import neural_tangents as _neural_tangents
 from tenas_jax.ntk.analytic import analytic_ntk
 from tenas_jax.ntk.gaussian_batch_norm import normalise
-from tenas_jax.ntk.gaussian_kernels import Batch, Settings, input_kernels, relu_kernels, square
+from tenas_jax.ntk.gaussian_kernels import Batch, Kernels, Settings, input_kernels, relu_kernels, square, window_means
 from tenas_jax.ntk.gaussian_maps import gaussian_field
 from tenas_jax.ntk.kernel_reading import KernelReading
 from tenas_jax.ntk.spectrum import condition_number
@@ -109,6 +111,37 @@ def random_kernels(images):
     batch, x = start(images)
     read = KernelReading(batch, Settings())
     return batch, read.convolution("", read.relu(read.convolution("", x, 4, kernel=3)), 4, kernel=3).fresh
+
+
+@pytest.mark.parametrize(
+    ("side", "kernel", "stride", "dilation"),
+    [
+        (4, 3, 2, 1),
+        (5, 3, 2, 1),
+        (4, 5, 2, 1),
+        (5, 3, 2, 2),
+        (6, 3, 3, 1),
+        (2, 5, 2, 2),
+        (3, 1, 2, 1),
+        (4, 3, 1, 2),
+        (1, 3, 2, 1),
+    ],
+)
+def test_window_means_are_sums_over_taps(rng, side, kernel, stride, dilation):
+    """Tap by tap and position by position; what lies beyond the border is zero."""
+    values = rng.normal(size=(2, side**2, side**2, 3))
+    field = values.reshape(2, side, side, side, side, 3)
+    reach, out = dilation * (kernel - 1) // 2, -(-side // stride)
+    offsets = range(-reach, reach + 1, dilation)
+    expected = np.zeros((2, out, out, out, out, 3))
+    for a, b, c, d in np.ndindex(out, out, out, out):
+        for down, right in itertools.product(offsets, offsets):
+            place = (a * stride + down, b * stride + right, c * stride + down, d * stride + right)
+            if min(place) >= 0 and max(place) < side:
+                expected[:, a, b, c, d] += field[(slice(None), *place)] / kernel**2
+    found = window_means(Kernels(values, 2 * values), side, kernel, stride, dilation)
+    np.testing.assert_allclose(found.nngp, expected.reshape(2, out**2, out**2, 3), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(found.ntk, 2 * found.nngp, rtol=1e-14)
 
 
 def test_relu_against_drawn_fields(images, rng):

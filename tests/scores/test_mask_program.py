@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from tenas_jax import NAS_BENCH_201, analytic_ntk
+from tenas_jax.command_line import cpu_count
 from tenas_jax.networks.finite import CellNetwork
+from tenas_jax.scores import mask_program
 from tenas_jax.scores.mask_program import CHUNK, MaskProgram, beside_each_other
 from tenas_jax.spaces.skeleton import Skeleton
 
@@ -29,6 +31,35 @@ def test_every_mask_gets_its_value_in_order(rng, count):
     expected = np.tanh((masks * weights).sum((1, 2)))
     np.testing.assert_allclose(program(masks, weights), expected, rtol=1e-12)
     assert program.compilations == 1
+
+
+def test_results_go_where_they_are_wanted(rng):
+    masks = rng.random((CHUNK + 5, *NAS_BENCH_201.mask_shape)) > 0.5
+    weights = rng.normal(size=NAS_BENCH_201.mask_shape)
+    program = MaskProgram(lambda mask, weights: {"a": weighed(mask, weights), "b": mask.sum()}, chunk=8)
+    table = {"a": np.full((len(masks) + 2, 5), 7.0), "b": np.full(len(masks) + 2, 7)}
+    program.fill(jax.tree.map(lambda rows: rows[1:-1], table), masks, weights)
+    for found, expected in zip(jax.tree.leaves(table), jax.tree.leaves(program(masks, weights)), strict=True):
+        np.testing.assert_array_equal(found[1:-1], expected)
+        assert (found[[0, -1]] == 7).all()
+    assert program.compilations == 1
+
+
+def test_no_mask_is_shared_among_threads(monkeypatch):
+    """XLA shares what takes long, a sine of many numbers; here every thread has masks of its own."""
+
+    def sines(mask, numbers):
+        return jnp.sin(numbers + mask.sum().astype(float))
+
+    shared = '"outer_dimension_partitions":["'
+    programs = []
+    for options in (mask_program.OF_ONE_THREAD, None):
+        monkeypatch.setattr(mask_program, "OF_ONE_THREAD", options)
+        [program] = MaskProgram(sines)._programs(np.ones((2, 3), bool), (np.ones((512, 512)),))
+        programs.append(program.as_text())
+    assert shared not in programs[0]
+    if cpu_count() > 1:
+        assert shared in programs[1]
 
 
 SCRIPT = textwrap.dedent("""

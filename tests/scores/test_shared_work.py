@@ -8,7 +8,7 @@ from tenas_jax import NAS_BENCH_201, SearchSpace, analytic_ntk
 from tenas_jax.networks.finite import CellNetwork
 from tenas_jax.ntk.gaussian_kernels import Settings
 from tenas_jax.scores import cell_kernels, later_cells, shared_work
-from tenas_jax.scores.grouped_program import grouped
+from tenas_jax.scores.grouped_program import GroupedProgram, grouped
 from tenas_jax.scores.kernel_routes import Operators, routes
 from tenas_jax.scores.mask_program import MaskProgram
 from tenas_jax.scores.shared_kernels import KernelWork
@@ -184,6 +184,19 @@ def test_groups_are_of_one_kind():
         groups, [[[0, 11], [0, 14]], [[1, 15], [1, 0]], [[2, 10], [2, 12]], [[2, 13], [2, 0]]]
     )
     np.testing.assert_array_equal(groups.reshape(-1, 2)[places], requests)
+
+
+def test_groups_go_where_they_are_wanted(rng):
+    table = rng.normal(size=(20, 3))
+    requests = np.array([[kind, row, 19 - row] for row in range(19) for kind in (2, 0, row % 3)], np.int32)
+    expected = [kind * table[first] + table[second] for kind, first, second in requests]
+    program = GroupedProgram(lambda kind, rows, table: kind.astype(float) * table[rows[0]] + table[rows[1]], 4, chunk=2)
+    np.testing.assert_allclose(program(requests, table), expected, rtol=1e-14)
+    rows = Rows()
+    rows.append(table)
+    program.fill(rows.take(len(requests)), requests, rows.arrays)
+    np.testing.assert_array_equal(rows.arrays[20 : len(rows)], program(requests, table))
+    np.testing.assert_array_equal(rows.arrays[:20], table)
 
 
 def test_what_has_the_same_kernels_is_one_route():
