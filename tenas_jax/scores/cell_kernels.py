@@ -13,7 +13,6 @@ from jaxtyping import Float, Int
 from tenas_jax.ntk.gaussian_kernels import Kernels
 from tenas_jax.scores.grouped_program import GroupedProgram
 from tenas_jax.scores.kernel_routes import Step
-from tenas_jax.scores.mask_program import CHUNK
 from tenas_jax.scores.shared_work import CAPACITY, MOST_BYTES, Rows
 
 GROUP = 64  # kernels of a group, at most
@@ -49,9 +48,9 @@ class CellKernels:
         """
         size = group_size(row_bytes)
         shared = 1 if is_shared else size
-        self.fresh = GroupedProgram(fresh, shared, name and f"{name}, fresh weights", FEW)
-        self.mapped = GroupedProgram(mapped, shared, name and f"{name}, maps", FEW)
-        self.left = GroupedProgram(left, size, name and f"{name}, left", CHUNK if size == 1 else FEW)
+        self.fresh = GroupedProgram(fresh, shared, name and f"{name}, fresh weights", chunk=FEW)
+        self.mapped = GroupedProgram(mapped, shared, name and f"{name}, maps", chunk=FEW)
+        self.left = GroupedProgram(left, size, name and f"{name}, left", chunk=None if size == 1 else FEW)
         self.most = max(min(MOST_ROWS, MOST_BYTES // row_bytes), CAPACITY)
         # Of one size from the beginning, so that one program serves all tables; what is not written takes no memory.
         self._kernels, self._maps = Rows(self.most), Rows()

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import Int
 
-from tenas_jax.scores.mask_program import CHUNK, MaskProgram
+from tenas_jax.scores.mask_program import MaskProgram
 
 IDLE = -1  # a place that nobody asked for
 
@@ -23,7 +23,7 @@ class GroupedProgram(MaskProgram):
         size: of a group.
     """
 
-    def __init__(self, function: Callable[..., Any], size: int, name: str | None = None, chunk: int = CHUNK):
+    def __init__(self, function: Callable[..., Any], size: int, name: str | None = None, *, chunk: int | None = None):
         """Takes `function(kind, rows, *arguments)`, which returns an array or a tree of arrays.
 
         The name is that of a `MaskProgram`; a call takes `chunk` groups. Idle places ask for rows 0.
@@ -34,7 +34,7 @@ class GroupedProgram(MaskProgram):
                 return jax.tree.map(lambda leaf: leaf[None], function(request[0, 0], request[0, 1:], *arguments))
             return jax.vmap(lambda rows: function(request[0, 0], rows, *arguments))(request[:, 1:])
 
-        super().__init__(together, name, chunk)
+        super().__init__(together, name, chunk=chunk, many=True)
         self.size = size
 
     def __call__(self, requests: Int[np.ndarray, "m fields"], *arguments: Any) -> Any:

@@ -28,10 +28,11 @@ from tenas_jax.terminal import meanwhile
 
 T = TypeVar("T")
 
-# XLA shares what takes it long among threads. Here each of them has masks of its own, and to wake another one for a part of
-# a mask costs more than it saves.
+# XLA shares among threads what it takes for long. Where there are always more masks than threads, to wake another one for a
+# part of a small mask costs more than it saves.
 OF_ONE_THREAD: Any = {"xla_disable_hlo_passes": "cpu-parallel-task-assigner"}
-CHUNK = 64  # masks a call: enough to hide what a call costs, few enough to share among threads
+CHUNK = 32  # masks a call: enough to hide what a call costs, few enough to share among threads
+SMALL_CHUNK = 64  # of small masks: a few of them take no longer than to begin a call
 
 
 class MaskProgram:
@@ -43,14 +44,20 @@ class MaskProgram:
         function: of one mask.
     """
 
-    def __init__(self, function: Callable[..., Any], name: str | None = None, chunk: int = CHUNK):
+    def __init__(
+        self, function: Callable[..., Any], name: str | None = None, *, chunk: int | None = None, many: bool = False
+    ):
         """Takes `function(mask, *arguments)`, which returns an array or a tree of arrays.
 
-        Instead of a mask it may take any array that says what to evaluate, such as whole numbers. With a name, see
-        `traced_programs.lowered`, it is not traced in every process. A call takes so many masks, `chunk`: fewer where
-        results are large, since room is made for all of them.
+        Instead of a mask it may take any array that says what to evaluate, such as whole numbers.
+
+        Args:
+            function: of one mask.
+            name: see `traced_programs.lowered`; with one it is not traced in every process.
+            chunk: masks a call: fewer where results are large, since room is made for all of them.
+            many: whether masks are many and small, so that none of them is worth more than one thread.
         """
-        self._name, self._chunk = name, chunk
+        self._name, self._chunk, self._many = name, chunk or (SMALL_CHUNK if many else CHUNK), many
         self.compilations = 0
         self.compile_seconds = 0.0
         self.function = function
@@ -120,7 +127,7 @@ class MaskProgram:
             def compiled(device):
                 everything = (masks, jax.ShapeDtypeStruct((), np.int32), *arguments)
                 traced = lowered(program, everything, self._name, in_shardings=SingleDeviceSharding(device))
-                return traced.compile(OF_ONE_THREAD if device.platform == "cpu" else None)
+                return traced.compile(OF_ONE_THREAD if self._many and device.platform == "cpu" else None)
 
             devices = jax.local_devices()
             with meanwhile("compiling"), ThreadPoolExecutor(len(devices)) as pool:

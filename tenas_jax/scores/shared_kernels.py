@@ -85,7 +85,7 @@ class KernelWork:
         self._space, self._skeleton, self._settings = space, skeleton, settings
         self._batch = Batch.of(images)
         self._name = name
-        self._ends = MaskProgram(self._end, name and f"{name}, ends")
+        self._ends = MaskProgram(self._end, name and f"{name}, ends", many=True)
         self._stack: list[CellKernels] = []  # of all cells where they are done in groups, else of the first
         self._cells: list[tuple[int, int]] = []  # side and channels of every cell
         self._repeats = False  # whether all cells are alike but for these, and not too many

@@ -38,8 +38,8 @@ class PatternWork:
         """
         self._net, self._inputs, self._read, self._compared = net, inputs, read, compared
         self._space, self._skeleton = net.space, net.skeleton
-        self._edges = MaskProgram(self._edge, name and f"{name}, edges")
-        self._ends = MaskProgram(self._end, name and f"{name}, ends")
+        self._edges = MaskProgram(self._edge, name and f"{name}, edges", many=True)
+        self._ends = MaskProgram(self._end, name and f"{name}, ends", many=True)
         self._values, self._outputs, self._apart, self._records = Rows(), Rows(), Rows(), Rows()
         self._channels, self._name = 0, ""
         self._images: tuple[int, ...] = ()

@@ -14,7 +14,6 @@ import pytest
 from tenas_jax import NAS_BENCH_201, analytic_ntk
 from tenas_jax.command_line import cpu_count
 from tenas_jax.networks.finite import CellNetwork
-from tenas_jax.scores import mask_program
 from tenas_jax.scores.mask_program import CHUNK, MaskProgram, beside_each_other
 from tenas_jax.spaces.skeleton import Skeleton
 
@@ -45,21 +44,16 @@ def test_results_go_where_they_are_wanted(rng):
     assert program.compilations == 1
 
 
-def test_no_mask_is_shared_among_threads(monkeypatch):
-    """XLA shares what takes long, a sine of many numbers; here every thread has masks of its own."""
+def test_small_masks_are_not_shared_among_threads():
+    """XLA shares what takes long, a sine of many numbers, unless every thread has masks of its own."""
 
     def sines(mask, numbers):
         return jnp.sin(numbers + mask.sum().astype(float))
 
-    shared = '"outer_dimension_partitions":["'
-    programs = []
-    for options in (mask_program.OF_ONE_THREAD, None):
-        monkeypatch.setattr(mask_program, "OF_ONE_THREAD", options)
-        [program] = MaskProgram(sines)._programs(np.ones((2, 3), bool), (np.ones((512, 512)),))
-        programs.append(program.as_text())
-    assert shared not in programs[0]
-    if cpu_count() > 1:
-        assert shared in programs[1]
+    for many in (False, True):
+        [program] = MaskProgram(sines, many=many)._programs(np.ones((2, 3), bool), (np.ones((512, 512)),))
+        shared = '"outer_dimension_partitions":["' in program.as_text()
+        assert shared == (not many and cpu_count() > 1)
 
 
 SCRIPT = textwrap.dedent("""
