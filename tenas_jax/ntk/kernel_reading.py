@@ -83,7 +83,7 @@ class KernelReading(MaximaReading):
         """Global average pooling and a linear layer: kernels of one position."""
         # Weighted before it is averaged, which is the same: one array is averaged then, not two.
         weighted = self._weighted(self._realise(x), replace(x, after_relu=False), x.channels, x.side, classes)
-        return replace(weighted, fresh=weighted.fresh.map(_overall_mean), side=1)
+        return gaussian_field(self._realise(weighted).map(_overall_mean), 1, classes)
 
     def choose(self, name, x, weights, operators, channels):
         """One way alone, where it is known while tracing; of others the widths are not the same."""

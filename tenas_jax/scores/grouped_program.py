@@ -51,7 +51,7 @@ class GroupedProgram(MaskProgram):
         results = super().__call__(groups, *arguments)
         return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[places], results)
 
-    def fill(self, rows: Any, requests: Int[np.ndarray, "m fields"], *arguments: Any) -> None:
+    def fill(self, rows: Any, requests: Int[np.ndarray, "m fields"], /, *arguments: Any) -> None:
         """As `MaskProgram.fill`: the rows are those of the requests."""
         groups, places = grouped(requests, self.size)
         asked = np.full(len(groups) * self.size, IDLE)

@@ -77,7 +77,7 @@ class MaskProgram:
         results = self._evaluated(masks, arguments, lambda part, results: results)
         return jax.tree.map(lambda *parts: np.concatenate(parts), *results)
 
-    def fill(self, rows: Any, masks: Bool[np.ndarray, "m cells edges ops"], *arguments: Any) -> None:
+    def fill(self, rows: Any, masks: Bool[np.ndarray, "m cells edges ops"], /, *arguments: Any) -> None:
         """Evaluates masks as `__call__`, into memory that is there already.
 
         Args:

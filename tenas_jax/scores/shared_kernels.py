@@ -296,9 +296,8 @@ def _identity(side: int, channels: int) -> Field:
 
 def _total(kernels: Kernels, terms, rows) -> Kernels:
     """The sum of the first so many rows: large arrays, of which no others are read."""
-    flat = kernels.map(
-        lambda table: table.reshape(len(table), -1)
-    )  # of one order in memory, whatever the branches prefer
+    # Rows as vectors, which have one order in memory: that of a branch's result would have to be changed afterwards.
+    flat = kernels.map(lambda table: table.reshape(len(table), -1))
 
     def of(count: int, rows):
         return Kernels.total([row(flat, rows[place]) for place in range(count)])

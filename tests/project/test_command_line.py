@@ -42,10 +42,12 @@ def test_other_errors_are_not_hidden():
 
 
 @pytest.mark.parametrize("room", ["search", "rank"])
-def test_control_c_while_modules_are_loaded(room):
+def test_control_c_while_modules_are_loaded(room, tmp_path):
     """Before the command itself runs."""
     code = f"import runpy, sys; sys.argv = ['x']; runpy.run_module('tenas_jax.{room}', run_name='__main__')"
-    with subprocess.Popen([sys.executable, "-c", SLOW + code], stderr=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-c", SLOW + code]
+    # Where the caller ignores the signal, the command goes on, and leaves its result in its folder.
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
         assert process.stderr is not None
         assert process.stderr.readline() == "loading\n"
         process.send_signal(signal.SIGINT)
