@@ -221,3 +221,18 @@ def test_readme_links_lead_somewhere():
     missing = [target for target in targets if "://" not in target and not (ROOT / target).exists()]
     assert targets
     assert missing == []
+
+
+COUNTED = {
+    "live_spatial_convolutions": "live 3x3 convolutions",
+    "path_spatial_convolutions": "3x3 convolutions over paths",
+    "live_convolutions": "live convolutions",
+    "path_convolutions": "convolutions over paths",
+}
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/fidelity.md", "docs/concepts/search.md"])
+def test_documents_say_what_the_default_counts(document):
+    [counted] = COUNTED.keys() & set(NAS_BENCH_201.family.default_scores)
+    text = " ".join((ROOT / document).read_text().split()).replace("3 x 3", "3x3")
+    assert COUNTED[counted] in text
