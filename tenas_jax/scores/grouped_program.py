@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import Int
 
-from tenas_jax.scores.mask_program import MaskProgram
+from tenas_jax.scores.mask_program import MaskProgram, put
 
 IDLE = -1  # a place that nobody asked for
 
@@ -58,12 +58,11 @@ class GroupedProgram(MaskProgram):
         asked[places] = np.arange(len(requests))
         asked = asked.reshape(len(groups), self.size)
 
-        def put(part: slice, results: Any) -> None:
+        def put_alive(part: slice, results: Any) -> None:
             alive = asked[part] != IDLE
-            for row, found in zip(jax.tree.leaves(rows), jax.tree.leaves(results), strict=True):
-                row[asked[part][alive]] = found[alive]
+            put(rows, asked[part][alive], jax.tree.map(lambda found: found[alive], results))
 
-        self._evaluated(groups, arguments, put)
+        self._evaluated(groups, arguments, put_alive)
 
 
 def grouped(

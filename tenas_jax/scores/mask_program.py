@@ -85,12 +85,7 @@ class MaskProgram:
             masks: (m, cells, edges, ops), m at least 1.
             *arguments: arrays that all masks share; other rows of the same memory may be among them.
         """
-
-        def put(part: slice, results: Any) -> None:
-            for row, found in zip(jax.tree.leaves(rows), jax.tree.leaves(results), strict=True):
-                row[part] = found
-
-        self._evaluated(masks, arguments, put)
+        self._evaluated(masks, arguments, partial(put, rows))
 
     def _evaluated(self, masks, arguments, take: Callable[[slice, Any], T]) -> list[T]:
         """What `take` makes of the results of every part of the masks, in the thread that has found them."""
@@ -140,6 +135,18 @@ class MaskProgram:
         padding = np.broadcast_to(masks[:1], (self._chunk - len(masks), *masks.shape[1:]))
         results = program(np.concatenate([masks, padding]), np.int32(len(masks)), *arguments)
         return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(masks)], results)
+
+
+def put(table: Any, where: Any, rows: Any) -> None:
+    """Writes rows into a table of the host.
+
+    Args:
+        table: an array (m, ...), or a tree of such arrays.
+        where: which of its rows, as an index.
+        rows: theirs, a like tree.
+    """
+    for values, found in zip(jax.tree.leaves(table), jax.tree.leaves(rows), strict=True):
+        values[where] = found
 
 
 @lru_cache

@@ -26,7 +26,7 @@ from tenas_jax.scores.cell_kernels import CellKernels
 from tenas_jax.scores.kernel_routes import Operators, Routes, routes
 from tenas_jax.scores.later_cells import Later, parts
 from tenas_jax.scores.mask_program import MaskProgram
-from tenas_jax.scores.shared_work import Entered, NotShared, Tables, enter, row
+from tenas_jax.scores.shared_work import Entered, NotShared, Tables, first_cell, row
 from tenas_jax.spaces.network import network
 from tenas_jax.spaces.skeleton import Skeleton
 from tenas_jax.spaces.space import SearchSpace
@@ -124,12 +124,8 @@ class KernelWork:
         side, channels = images.shape[1], images.shape[-1]
         self._cells, self._repeats = self._met(Shape(side, channels))
         x = gaussian_field(input_kernels(images, self._batch), side, channels)
-        alive = np.ones(self._space.mask_shape, bool)
-        try:
-            network(self._reading(), self._space, alive, x, self._skeleton, enter)
-        except Entered as entered:
-            return _stacked_sources(entered.inputs), first_equal(images)
-        raise NotShared("there is no cell")
+        entered = first_cell(self._reading(), self._space, x, self._skeleton)
+        return _stacked_sources(entered.inputs), first_equal(images)
 
     def _met(self, images: Shape) -> tuple[list[tuple[int, int]], bool]:
         """Side and channels of every cell up to the first that is not like its inputs, and whether cells are all alike.

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 from tenas_jax.networks.finite import CellNetwork
 from tenas_jax.networks.images_last import ImagesLastReading, Pattern, convolution_matrix
 from tenas_jax.scores.mask_program import MaskProgram
-from tenas_jax.scores.shared_work import Entered, NotShared, Rows, Tables, enter, first_given, row
+from tenas_jax.scores.shared_work import NotShared, Rows, Tables, first_cell, first_given, row
 from tenas_jax.scores.sharing import Sharing, share
 from tenas_jax.spaces.network import network
 from tenas_jax.spaces.stacking import bound_operators, cell
@@ -71,22 +71,18 @@ class PatternWork:
         x = jnp.transpose(images, (3, 1, 2, 0))
         self._images = x.shape
         declared = ImagesLastReading(None)
-        alive = self._space.whole()
-        jax.eval_shape(lambda x: network(declared, self._space, alive, x, self._skeleton), x)
+        jax.eval_shape(lambda x: network(declared, self._space, self._space.whole(), x, self._skeleton), x)
         matrices = {name: convolution_matrix(parameters[name], g) for name, g in declared.geometry.items()}
         # Scales and shifts, and the weights of what is no single product.
         others = {name: value for name, value in parameters.items() if name not in matrices}
         self._shapes = {name: parameters[name].shape for name in matrices}
         weights = others, matrices
         read = self._reading(weights)
-        try:
-            network(read, self._space, alive, x, self._skeleton, enter)
-        except Entered as entered:
-            self._channels, self._name = entered.channels, entered.name
-            if {value.shape for value in entered.inputs} != {entered.inputs[0].shape}:
-                raise NotShared("inputs of several shapes") from None
-            return weights, jnp.stack(entered.inputs), self._distances(read.patterns)
-        raise NotShared("no cell")
+        entered = first_cell(read, self._space, x, self._skeleton)
+        self._channels, self._name = entered.channels, entered.name
+        if {value.shape for value in entered.inputs} != {entered.inputs[0].shape}:
+            raise NotShared("inputs of several shapes")
+        return weights, jnp.stack(entered.inputs), self._distances(read.patterns)
 
     def _reading(self, weights):
         others, matrices = weights

@@ -14,8 +14,10 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Int
 
-from tenas_jax.scores.mask_program import MaskProgram
+from tenas_jax.scores.mask_program import MaskProgram, put
 from tenas_jax.scores.sharing import is_shared
+from tenas_jax.spaces.network import network
+from tenas_jax.spaces.skeleton import Skeleton
 from tenas_jax.spaces.space import SearchSpace
 
 BLOCK = 8192  # architectures whose beginnings are held at a time, at most: seconds of work
@@ -222,10 +224,8 @@ class Rows:
         Returns:
             The number of the first of them.
         """
-        added = jax.tree.leaves(rows)
-        start = self._reserve(len(added[0]), rows)
-        for table, leaf in zip(jax.tree.leaves(self.arrays), added, strict=True):
-            table[start : self._size] = leaf
+        start = self._reserve(len(jax.tree.leaves(rows)[0]), rows)
+        put(self.arrays, slice(start, self._size), rows)
         return start
 
     def take(self, count: int) -> Any:
@@ -313,16 +313,29 @@ class Entered(Exception):
         self.inputs, self.channels, self.name = inputs, channels, name
 
 
-def enter(read: Any, space: SearchSpace, name: str, weights: Any, inputs: Sequence[Any], channels: int, **options: Any):
-    """A cell, as `stacking.network` takes it, that is only entered.
+def first_cell(read: Any, space: SearchSpace, images: Any, skeleton: Skeleton) -> Entered:
+    """Where the first cell of a network begins; what follows is not read.
+
+    Args:
+        read: the reading.
+        space: the search space.
+        images: of the reading's kind.
+        skeleton: how cells are stacked.
 
     Raises:
-        Entered: always.
+        NotShared: where it reduces, or there is none.
     """
-    del space, weights
-    if options.get("reduce"):
-        raise NotShared("the first cell reduces")
-    raise Entered(read.cell_inputs(inputs), channels, name)
+
+    def enter(read, space, name, weights, inputs, channels, *, reduce: bool = False):
+        if reduce:
+            raise NotShared("the first cell reduces")
+        raise Entered(read.cell_inputs(inputs), channels, name)
+
+    try:
+        network(read, space, space.whole(), images, skeleton, enter)
+    except Entered as entered:
+        return entered
+    raise NotShared("no cell")
 
 
 class NotShared(Exception):
